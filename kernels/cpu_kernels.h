@@ -1,0 +1,96 @@
+// Every operation of the CPU, one filled table per instruction set.
+//
+// kernels/cpu/scalar is the specification; avx2 and avx512 give the same bits. A table has no empty
+// entry: where an instruction set has no kernel of its own for a format it points at the next
+// simpler one, and `origin` says which, so that a slow path is visible at start-up.
+// All functions are pure, allocate nothing and may run on several threads at once.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "kernels/activations.h"
+#include "kernels/weight_format.h"
+
+namespace hearth::kernels {
+
+struct RowRange {
+  std::uint32_t begin = 0;
+  std::uint32_t end = 0;
+};
+
+// y[t * y_stride + (r - rows.begin)] = weights.row(r) · x.row(t), for r in rows and every row t of x.
+using MatmulFn = void (*)(const WeightMatrix& weights, RowRange rows, const Activations& x, float* y,
+                          std::size_t y_stride);
+
+// One query token against the cached keys and values of one KV head, for the `group` query heads
+// that share it. Softmax is online, in blocks of 32 positions counted from position 0.
+struct AttentionTask {
+  const float* queries = nullptr;        // [group][head_dim], rotated, unscaled
+  const std::uint16_t* keys = nullptr;   // f16 [positions][head_dim]
+  const std::uint16_t* values = nullptr; // f16 [positions][value_dim]
+  float* out = nullptr;                  // [group][value_dim]
+  std::uint32_t positions = 0;           // attends to [0, positions), at least 1
+  std::uint32_t group = 1;               // at most kMaxAttentionGroup
+  std::uint32_t head_dim = 0;            // of keys; a multiple of 16 (CHECKed at load), at most 512
+  std::uint32_t value_dim = 0;           // likewise
+  float scale = 1;                       // of the scores, usually 1 / sqrt(head_dim)
+};
+inline constexpr std::uint32_t kMaxAttentionGroup = 64;
+inline constexpr std::uint32_t kMaxHeadDim = 512;
+
+struct CpuKernels {
+  std::string_view name;  // "scalar", "avx2", "avx512"
+
+  std::array<MatmulFn, kWeightFormatCount> matmul;
+  std::array<std::string_view, kWeightFormatCount> matmul_origin;  // which table the entry is from
+
+  // Rows of weights to f32, exactly as the format defines them (embedding look-up).
+  // `n` is a multiple of values_per_block.
+  using DequantizeFn = void (*)(const std::byte* row, std::uint32_t n, float* out);
+  std::array<DequantizeFn, kWeightFormatCount> dequantize;
+
+  // f32 → codes, scales, sums (kernels/arithmetic.h). `n` need not be a multiple of 32: the last
+  // block is completed with zeros, for which the destinations must have room.
+  void (*quantize)(const float* x, std::uint32_t n, std::int8_t* codes, float* scales,
+                   std::int16_t* sums);
+
+  // y = x × weight / sqrt(mean(x²) + epsilon). Zhang & Sennrich 2019. x may equal y.
+  void (*rms_norm)(const float* x, const float* weight, std::uint32_t n, float epsilon, float* y);
+
+  // Rotates pairs (x[i], x[i + half]) by angles given as cos and sin [half]. Su et al. 2021, with
+  // halves as in GPT-NeoX. Entries from 2 × half on stay as they are.
+  void (*rope_halves)(float* x, const float* cosine, const float* sine, std::uint32_t half);
+
+  // out = silu(gate) × up, silu(x) = x / (1 + exp(-x)) with exp the polynomial of kernels/cpu/exp.h.
+  void (*silu_multiply)(const float* gate, const float* up, std::uint32_t n, float* out);
+
+  // In place: exp(x - max) / sum.
+  void (*softmax)(float* x, std::uint32_t n);
+
+  void (*add)(const float* x, std::uint32_t n, float* y);                     // y += x
+  void (*scale)(float factor, std::uint32_t n, float* y);                     // y *= factor
+  void (*add_scaled)(const float* x, float factor, std::uint32_t n, float* y);  // y = fma(x, factor, y)
+
+  void (*to_f16)(const float* x, std::uint32_t n, std::uint16_t* out);  // round to nearest even
+  void (*attend)(const AttentionTask& task);
+
+  // Largest value; true only if all are finite (one cheap pass over the logits of a token).
+  bool (*all_finite)(const float* x, std::uint32_t n);
+};
+
+enum class InstructionSet { kScalar, kAvx2, kAvx512 };
+std::optional<InstructionSet> parse_instruction_set(std::string_view name);
+std::string_view name_of(InstructionSet set);
+
+// The best this CPU runs (AVX-512 needs F, BW, DQ, VL and VNNI; AVX2 needs FMA and F16C), read from
+// cpuid, or the best up to the one in the environment variable HEARTH_CPU (scalar, avx2, avx512).
+// A build with HEARTH_SCALAR_ONLY has only the first.
+InstructionSet best_instruction_set();
+bool supported(InstructionSet set);
+const CpuKernels& cpu_kernels(InstructionSet set);  // CHECKs that it is supported
+
+}  // namespace hearth::kernels

@@ -1,0 +1,47 @@
+// Which resident expert goes when room is needed. A policy sees ids, never bytes, locks or streams;
+// the same object runs in the engine and in a replay of a trace, and a sequence of calls has one
+// outcome. All memory is taken in the constructor.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/function_ref.h"
+#include "base/ids.h"
+#include "profiler/routing.h"
+
+namespace hearth::profiler {
+
+class CachePolicy {
+ public:
+  virtual ~CachePolicy() = default;
+  virtual std::string_view name() const = 0;
+
+  virtual void on_routed(const Routing& routing) = 0;  // every decision, before its hits and misses
+  virtual void on_hit(ExpertId id) = 0;                // a routed expert that was resident
+  virtual void on_insert(ExpertId id) = 0;             // now resident or on its way
+  virtual void on_evict(ExpertId id) = 0;              // chosen here, or given up by the owner
+
+  // The resident expert to give up, among those `may_evict` allows (not leased, of the size that
+  // is needed); empty if it allows none. Does not change the policy: on_evict follows.
+  virtual std::optional<ExpertId> choose_victim(FunctionRef<bool(ExpertId)> may_evict) = 0;
+};
+
+// What a policy may know of the memory it works for.
+struct PolicyInput {
+  ExpertSpace space;
+  std::span<const std::uint8_t> size_class_of;   // [space.size()]
+  std::span<const std::uint32_t> slots_of_class; // per size class
+};
+
+// Known names, in the order to print them; see profiler/policies/registry.cpp.
+std::span<const std::string_view> policy_names();
+// Empty for an unknown name.
+std::unique_ptr<CachePolicy> make_policy(std::string_view name, const PolicyInput& input);
+
+}  // namespace hearth::profiler

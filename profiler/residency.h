@@ -1,0 +1,85 @@
+// Which expert is in which slot: the state machine of one memory tier, without the memory.
+//
+// Owned by one thread. Slots come in size classes; an expert fits the slots of its own class.
+//
+//   absent --begin_fill--> filling --fill_done--> ready --(victim of a begin_fill)--> absent
+//                             \--fill_failed--> absent
+//
+// Invariants: an expert has at most one slot and a slot at most one expert; an expert with leases,
+// or one being filled, is never a victim; an expert used in the current step is never a victim of a
+// prefetch, and neither is one used in the step before (a prefetch never evicts a live entry).
+// Nothing allocates after construction.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/ids.h"
+#include "profiler/cache_policy.h"
+
+namespace hearth::profiler {
+
+enum class ExpertState : std::uint8_t { kAbsent, kFilling, kReady };
+enum class FillReason : std::uint8_t { kDemand, kPrefetch, kSeed };
+
+struct SlotId {
+  std::uint8_t size_class = 0;
+  std::uint32_t index = 0;  // within the class
+  auto operator<=>(const SlotId&) const = default;
+};
+
+struct ResidencyCounters {
+  std::uint64_t hits = 0;             // routed experts found ready, or filling for a prefetch
+  std::uint64_t misses = 0;           // routed experts that were absent
+  std::uint64_t evictions = 0;
+  std::uint64_t prefetches = 0;       // fills begun for kPrefetch
+  std::uint64_t prefetches_used = 0;  // of those, later routed before being evicted
+};
+
+class Residency {
+ public:
+  struct Config {
+    ExpertSpace space;
+    std::vector<std::uint8_t> size_class_of;    // [space.size()]; kNoClass: expert does not exist
+    std::vector<std::uint32_t> slots_of_class;  // per size class
+  };
+  static constexpr std::uint8_t kNoClass = std::numeric_limits<std::uint8_t>::max();
+
+  Residency(Config config, std::unique_ptr<CachePolicy> policy);
+
+  // A step is one pass over the layers: one token, or one chunk of a prompt.
+  void begin_step();
+
+  // Reports a routing decision to the policy and counts hits and misses, once for each distinct
+  // expert of the decision, in order of first appearance.
+  void observe(const Routing& routing);
+
+  ExpertState state(ExpertId id) const;
+  std::optional<SlotId> slot(ExpertId id) const;  // of a filling or ready expert
+
+  // Gives `id` (absent) a slot of its class: a free one, else a victim's. Empty when there is no
+  // slot to be had now: all are leased or filling, or, for kPrefetch, live.
+  std::optional<SlotId> begin_fill(ExpertId id, FillReason reason);
+  void fill_done(ExpertId id);
+  void fill_failed(ExpertId id);
+
+  void lease(ExpertId id);    // of a ready or filling expert; counted
+  void release(ExpertId id);
+  std::uint32_t leases(ExpertId id) const;
+
+  const ResidencyCounters& counters() const;
+  const ResidencyCounters& counters(LayerIndex layer) const;
+  std::uint32_t slots(std::uint8_t size_class) const;
+  std::uint32_t free_slots(std::uint8_t size_class) const;
+  std::uint32_t resident(LayerIndex layer) const;  // ready experts of a layer
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace hearth::profiler

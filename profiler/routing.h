@@ -1,0 +1,19 @@
+// The decision of one router for the rows (tokens) of one step.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/ids.h"
+
+namespace hearth::profiler {
+
+struct Routing {
+  LayerIndex layer = 0;
+  std::uint32_t rows = 0;                  // tokens
+  std::uint32_t experts_per_row = 0;       // top-k
+  std::span<const std::uint16_t> experts;  // [rows][experts_per_row], by descending score
+  std::span<const float> weights;          // likewise; what the expert outputs are multiplied with
+};
+
+}  // namespace hearth::profiler

@@ -1,0 +1,45 @@
+// Logits → the next token. Names, defaults and order are llama.cpp's: penalties, top-k, top-p,
+// min-p, temperature, then a draw.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "base/ids.h"
+
+namespace hearth::runtime {
+
+struct SamplerOptions {
+  std::uint64_t seed = 0xffffffff;   // 0xffffffff (-1 on the command line): a random one
+  float temperature = 0.80f;         // 0 or less: greedy
+  std::int32_t top_k = 40;           // 0 or less: off
+  float top_p = 0.95f;               // 1: off
+  float min_p = 0.05f;               // 0: off
+  float repeat_penalty = 1.00f;      // 1: off
+  std::int32_t repeat_last_n = 64;   // 0: off, -1: the whole context
+  float presence_penalty = 0.00f;
+  float frequency_penalty = 0.00f;
+};
+
+class Sampler {
+ public:
+  // `vocabulary` sizes all buffers; sampling allocates nothing.
+  Sampler(const SamplerOptions& options, std::size_t vocabulary, std::size_t context);
+  ~Sampler();
+  Sampler(Sampler&&) noexcept;
+  Sampler& operator=(Sampler&&) noexcept;
+
+  TokenId sample(std::span<const float> logits);  // all finite; does not accept
+  void accept(TokenId token);                     // a prompt token, or the one that was sampled
+  std::uint64_t seed() const;                     // the one in use
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// The largest logit, the smallest id among equals.
+TokenId argmax(std::span<const float> logits);
+
+}  // namespace hearth::runtime

@@ -1,0 +1,46 @@
+// Text ↔ tokens, as the metadata of a model defines it.
+//
+// Immutable after construction and safe to share between threads. Bytes in give the same bytes back:
+// invalid UTF-8 is encoded byte by byte, never dropped.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/ids.h"
+#include "io/gguf.h"
+
+namespace hearth::runtime {
+
+struct EncodeOptions {
+  bool add_special = true;    // BOS (and EOS) where the model asks for it
+  bool parse_special = true;  // control tokens written out in the text become those tokens
+};
+
+class Tokenizer {
+ public:
+  // Throws Error(kUnsupported) naming an unknown tokenizer.ggml.model or tokenizer.ggml.pre, and
+  // Error(kBadFile) for inconsistent arrays or ids outside the vocabulary.
+  static std::unique_ptr<Tokenizer> from_metadata(const io::GgufMetadata& metadata);
+  virtual ~Tokenizer() = default;
+
+  // Takes time linear in the text but for a logarithm, also for one run of a single character.
+  virtual std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options) const = 0;
+
+  // The bytes a token stands for; half characters are possible. Empty for control tokens unless
+  // `special`. `id` in [0, size()).
+  virtual std::string_view piece(TokenId id, bool special = false) const = 0;
+  std::string decode(const std::vector<TokenId>& tokens, bool special = false) const;
+
+  virtual std::size_t size() const = 0;
+  virtual std::string_view description() const = 0;  // "byte-level BPE (qwen2), 151936 tokens"
+  virtual std::optional<TokenId> bos() const = 0;
+  virtual std::optional<TokenId> eos() const = 0;
+  virtual bool is_end_of_generation(TokenId id) const = 0;  // eos, eot, eom and their known names
+  virtual bool adds_bos() const = 0;
+};
+
+}  // namespace hearth::runtime
