@@ -1,0 +1,6 @@
+#include <cstdio>
+
+int main() {
+  std::puts("hearth " HEARTH_VERSION);
+  return 0;
+}
