@@ -146,7 +146,9 @@ TEST(Softmax, MatchesItsFormula) {
     const double bound = (2 * (spread + 4) + n / 16 + 1 + 4 + 1) * kHalfUlp * 1.01;
     for (std::uint32_t i = 0; i < n; ++i)
       EXPECT_NEAR(x[i], exact[i] / sum, bound * exact[i] / sum) << "n = " << n;
-    if (n > 2) EXPECT_EQ(x[n / 2], 0.0f);
+    if (n > 2) {
+      EXPECT_EQ(x[n / 2], 0.0f);
+    }
   }
 }
 
