@@ -148,8 +148,8 @@ class Attention {
   const AttentionTask task_;
   float maximum_[kMaxAttentionGroup];
   float sum_[kMaxAttentionGroup];
-  float scores_[kMaxAttentionGroup][kAttentionBlock];  // of the block, then its weights
-  float tile_[kTileRows * kMaxHeadDim];
+  alignas(64) float scores_[kMaxAttentionGroup][kAttentionBlock];  // of the block, then its weights
+  alignas(64) float tile_[kTileRows * kMaxHeadDim];
 };
 
 template <typename Lanes>
