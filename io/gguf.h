@@ -16,6 +16,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -24,10 +25,11 @@
 namespace hearth::io {
 
 struct GgufArray;
+struct GgufPart;
 
 // Integers are widened (unsigned to uint64, signed to int64), floats to double.
-using GgufValue =
-    std::variant<std::uint64_t, std::int64_t, double, bool, std::string, std::shared_ptr<GgufArray>>;
+using GgufValue = std::variant<std::uint64_t, std::int64_t, double, bool, std::string,
+                               std::shared_ptr<GgufArray>>;
 
 // Arrays keep one vector of their widened element type; nested arrays are rejected as unsupported.
 struct GgufArray {
@@ -43,6 +45,9 @@ class GgufMetadata {
     std::string key;
     GgufValue value;
   };
+
+  GgufMetadata() = default;
+  explicit GgufMetadata(std::string file) : file_(std::move(file)) {}  // named in messages
 
   const std::vector<Entry>& entries() const { return entries_; }  // in file order
   bool has(std::string_view key) const { return find(key) != nullptr; }
@@ -60,6 +65,7 @@ class GgufMetadata {
 
   const std::vector<std::string>* strings(std::string_view key) const;  // null if absent
   std::optional<std::vector<double>> reals(std::string_view key) const;
+  // Booleans count as 0 and 1: per-layer flags are stored in both forms.
   std::optional<std::vector<std::int64_t>> integers(std::string_view key) const;
 
   void set(std::string key, GgufValue value);  // replaces or appends
@@ -67,6 +73,7 @@ class GgufMetadata {
  private:
   std::vector<Entry> entries_;
   std::unordered_map<std::string, std::size_t> index_;
+  std::string file_;
 };
 
 // Values per block and bytes per block of a tensor type.
@@ -81,9 +88,9 @@ struct GgufTensor {
   std::array<std::uint64_t, 4> shape{1, 1, 1, 1};  // shape[0] varies fastest; unused ones are 1
   std::uint32_t dimensions = 0;
   std::uint32_t type_id = 0;
-  std::uint32_t file = 0;           // index into GgufFile::paths()
-  std::uint64_t offset = 0;         // of the first byte, absolute in that file
-  std::optional<Bytes> size;        // empty where the type is unknown; else inside the file
+  std::uint32_t file = 0;     // index into GgufFile::paths()
+  std::uint64_t offset = 0;   // of the first byte, absolute in that file
+  std::optional<Bytes> size;  // empty where the type is unknown; else inside the file
 
   std::uint64_t elements() const { return shape[0] * shape[1] * shape[2] * shape[3]; }
 };
@@ -106,7 +113,9 @@ class GgufFile {
   std::uint32_t version() const { return version_; }
 
  private:
-  friend class GgufParser;
+  // Appends the next file of the set; the metadata of the first one stays.
+  void add(const std::string& path, GgufPart part);
+
   GgufMetadata metadata_;
   std::vector<GgufTensor> tensors_;
   std::unordered_map<std::string, std::size_t> tensor_index_;

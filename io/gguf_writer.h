@@ -1,4 +1,7 @@
 // Writes a GGUF v3 file in bounded memory: declare everything, then append tensor data in order.
+//
+// The bytes go to `path`.partial, which finish() syncs and renames: under its own name a file is
+// complete. Throws Error(kIo) with the system's reason when the disk is full or fails.
 #pragma once
 
 #include <array>
@@ -26,7 +29,7 @@ class GgufWriter {
                Bytes size);
 
   // Appends the next bytes of the tensor that is being written; tensors follow one another in the
-  // order of their declaration, padded to the alignment of 32.
+  // order of their declaration, padded to general.alignment (32 if it is not set).
   void append(std::span<const std::byte> data);
 
   // Checks that every declared byte was written, flushes and closes.
