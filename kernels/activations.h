@@ -22,6 +22,18 @@ struct Activations {
   const std::int16_t* sums = nullptr;    // [rows][stride / 16]
 };
 
+// Rows [begin, begin + count) of `x`.
+inline Activations slice_rows(const Activations& x, std::uint32_t begin, std::uint32_t count) {
+  const std::size_t skip = std::size_t{begin} * x.stride;
+  return {count,
+          x.columns,
+          x.stride,
+          x.values ? x.values + skip : nullptr,
+          x.codes ? x.codes + skip : nullptr,
+          x.scales ? x.scales + skip / 32 : nullptr,
+          x.sums ? x.sums + skip / 16 : nullptr};
+}
+
 // Memory for up to `max_rows` × `max_columns`, owned by whoever gave the span (scratch is carved
 // from one arena at load). Padding up to the stride is zero after set_shape().
 class ActivationBuffer {

@@ -27,21 +27,25 @@ class CachePolicy {
   virtual void on_insert(ExpertId id) = 0;             // now resident or on its way
   virtual void on_evict(ExpertId id) = 0;              // chosen here, or given up by the owner
 
-  // The resident expert to give up, among those `may_evict` allows (not leased, of the size that
-  // is needed); empty if it allows none. Does not change the policy: on_evict follows.
-  virtual std::optional<ExpertId> choose_victim(FunctionRef<bool(ExpertId)> may_evict) = 0;
+  // The resident expert of `size_class` to give up, among those `may_evict` allows (not leased, not
+  // live); empty if it allows none. Does not change the policy: on_evict follows.
+  virtual std::optional<ExpertId> choose_victim(std::uint8_t size_class,
+                                                FunctionRef<bool(ExpertId)> may_evict) = 0;
 };
 
 // What a policy may know of the memory it works for.
 struct PolicyInput {
   ExpertSpace space;
-  std::span<const std::uint8_t> size_class_of;   // [space.size()]
-  std::span<const std::uint32_t> slots_of_class; // per size class
+  std::span<const std::uint8_t> size_class_of;    // [space.size()]
+  std::span<const std::uint32_t> slots_of_class;  // per size class
 };
 
 // Known names, in the order to print them; see profiler/policies/registry.cpp.
 std::span<const std::string_view> policy_names();
 // Empty for an unknown name.
 std::unique_ptr<CachePolicy> make_policy(std::string_view name, const PolicyInput& input);
+// The name of the policy to take by default, for so many slots (all size classes together) and a
+// cycle of so many experts (MoE layers x top-k: what one token uses).
+std::string_view recommend_policy(std::uint64_t slots_total, std::uint64_t cycle);
 
 }  // namespace hearth::profiler

@@ -33,9 +33,9 @@ struct SlotId {
 };
 
 struct ResidencyCounters {
-  std::uint64_t hits = 0;             // routed experts found ready, or filling for a prefetch
+  std::uint64_t hits = 0;             // routed experts found ready, or already on their way
   std::uint64_t misses = 0;           // routed experts that were absent
-  std::uint64_t evictions = 0;
+  std::uint64_t evictions = 0;        // of this layer's experts, for whichever other one
   std::uint64_t prefetches = 0;       // fills begun for kPrefetch
   std::uint64_t prefetches_used = 0;  // of those, later routed before being evicted
 };
@@ -67,7 +67,7 @@ class Residency {
   void fill_done(ExpertId id);
   void fill_failed(ExpertId id);
 
-  void lease(ExpertId id);    // of a ready or filling expert; counted
+  void lease(ExpertId id);  // of a ready or filling expert; counted
   void release(ExpertId id);
   std::uint32_t leases(ExpertId id) const;
 
@@ -78,8 +78,38 @@ class Residency {
   std::uint32_t resident(LayerIndex layer) const;  // ready experts of a layer
 
  private:
-  struct State;
-  std::shared_ptr<State> state_;
+  struct Expert {
+    std::uint64_t observed_in = 0;  // decision that last counted it
+    std::uint64_t used_in = 0;      // step of the last use; a fill for one counts
+    std::uint32_t slot = 0;
+    std::uint32_t leases = 0;
+    ExpertState state = ExpertState::kAbsent;
+    bool prefetched = false;  // and not routed since
+  };
+  struct SizeClass {
+    std::vector<std::uint32_t> free;  // a stack of slots
+    // No prefetch finds a victim in this step any more, so that hopeless searches are not repeated.
+    std::uint64_t exhausted_in = 0;
+  };
+
+  std::uint32_t flat(ExpertId id) const;
+  Expert& expert(ExpertId id) { return experts_[flat(id)]; }
+  const Expert& expert(ExpertId id) const { return experts_[flat(id)]; }
+  bool live(const Expert& expert) const { return expert.used_in + 1 >= step_; }
+  void observe(ExpertId id);
+  bool evict_for(std::uint8_t size_class, FillReason reason);
+  void vacate(ExpertId id);
+  void may_have_become_evictable(ExpertId id);
+
+  const Config config_;
+  const std::unique_ptr<CachePolicy> policy_;
+  std::vector<Expert> experts_;
+  std::vector<SizeClass> classes_;
+  ResidencyCounters total_;
+  std::vector<ResidencyCounters> layer_counters_;
+  std::vector<std::uint32_t> resident_of_layer_;
+  std::uint64_t step_ = 2;  // used_in = 0, never, is then neither this step nor the one before
+  std::uint64_t decision_ = 0;
 };
 
 }  // namespace hearth::profiler

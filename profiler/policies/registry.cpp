@@ -1,9 +1,44 @@
+#include <array>
+
 #include "profiler/cache_policy.h"
+#include "profiler/policies/policies.h"
 
 namespace hearth::profiler {
+namespace {
 
-std::span<const std::string_view> policy_names() { return {}; }
+struct Entry {
+  std::string_view name;
+  std::unique_ptr<CachePolicy> (*make)(const PolicyInput&);
+};
 
-std::unique_ptr<CachePolicy> make_policy(std::string_view, const PolicyInput&) { return nullptr; }
+constexpr Entry kPolicies[] = {
+    {"lru", make_lru},
+    {"pin+lru", make_pin_lru},
+};
+
+constexpr auto kNames = [] {
+  std::array<std::string_view, std::size(kPolicies)> names;
+  for (std::size_t i = 0; i < names.size(); ++i) names[i] = kPolicies[i].name;
+  return names;
+}();
+
+}  // namespace
+
+std::span<const std::string_view> policy_names() { return kNames; }
+
+std::unique_ptr<CachePolicy> make_policy(std::string_view name, const PolicyInput& input) {
+  for (const Entry& entry : kPolicies)
+    if (entry.name == name) return entry.make(input);
+  return nullptr;
+}
+
+// Decoding visits the layers in a cycle, so an expert comes back only after a whole token's worth
+// of others. With fewer slots than that, LRU evicts each expert just before its return and hits
+// nothing, while a pinned set keeps hitting in proportion to its size. With a little more than a
+// cycle, the experts that recur still compete with those that do not: a quarter of head room is
+// taken as the point where recency starts to hold what two neighbouring tokens share.
+std::string_view recommend_policy(std::uint64_t slots_total, std::uint64_t cycle) {
+  return slots_total * 4 < cycle * 5 ? "pin+lru" : "lru";
+}
 
 }  // namespace hearth::profiler

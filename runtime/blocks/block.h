@@ -1,0 +1,17 @@
+// A part of a layer: reads the residual stream, adds to it. Immutable, shared by all sessions.
+#pragma once
+
+#include "runtime/kv_cache.h"
+#include "runtime/scratch.h"
+#include "runtime/step.h"
+
+namespace hearth::runtime {
+
+class Block {
+ public:
+  virtual ~Block() = default;
+  virtual void state_needs(ScratchShape& scratch, KvLayer& kv) const = 0;
+  virtual void run(Step& step) const = 0;
+};
+
+}  // namespace hearth::runtime

@@ -1,0 +1,255 @@
+#include "runtime/blocks/moe.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+#include "runtime/blocks/linear.h"
+#include "runtime/blocks/router.h"
+
+namespace hearth::runtime {
+
+using io::AsyncReader;
+using kernels::ActivationBuffer;
+using kernels::Activations;
+
+MoeBlock::MoeBlock(LayerIndex layer, const ModelConfig& config, const Weights& weights)
+    : layer_(layer),
+      embedding_(config.embedding),
+      experts_(config.experts),
+      experts_used_(config.experts_used),
+      expert_ff_(config.expert_ff),
+      epsilon_(config.rms_epsilon),
+      weights_(weights) {}
+
+void MoeBlock::state_needs(ScratchShape& scratch, KvLayer&) const {
+  ScratchShape::raise(scratch.experts, experts_);
+  ScratchShape::raise(scratch.experts_used, experts_used_);
+  ScratchShape::raise(scratch.expert_ff, expert_ff_);
+}
+
+void MoeBlock::run(Step& step) const {
+  const Nanoseconds start = step.clock.now();
+  normalize(step, weights_.norm.data(), epsilon_, {0, step.rows()});
+  const profiler::Routing routing = route(step);
+  group_by_expert(step, routing);
+  step.experts.observe(routing);
+  step.on_routed(routing);
+  start_missing(step);  // the longest lane starts first
+  prefetch_next(step);  // behind the demands, so it never delays one
+  compute_as_they_arrive(step);
+  combine(step, routing);
+  add_block_out(step);
+  step.times.experts += step.clock.now() - start;
+}
+
+profiler::Routing MoeBlock::route(Step& step) const {
+  Scratch& scratch = step.scratch;
+  project(step, scratch.normed.view(), {{weights_.router, scratch.router_scores.data()}}, experts_);
+  for (std::uint32_t row = 0; row < step.rows(); ++row) {
+    const auto scores = scratch.router_scores.subspan(std::size_t{row} * experts_, experts_);
+    const auto ids = scratch.expert_ids.subspan(std::size_t{row} * experts_used_, experts_used_);
+    step.kernels.softmax(scores.data(), experts_);
+    top_k(scores, ids);
+    normalized_weights(scores, ids,
+                       scratch.expert_weights.subspan(std::size_t{row} * experts_used_, experts_used_));
+  }
+  const std::size_t pairs = std::size_t{step.rows()} * experts_used_;
+  return {layer_, step.rows(), experts_used_, scratch.expert_ids.first(pairs),
+          scratch.expert_weights.first(pairs)};
+}
+
+// Sorts the (row, rank) pairs by expert, experts in order of first appearance, so that the rows of
+// an expert are neighbours in expert_hidden and expert_out.
+void MoeBlock::group_by_expert(Step& step, const profiler::Routing& routing) const {
+  Scratch& scratch = step.scratch;
+  std::fill_n(scratch.expert_rows.begin(), experts_, 0u);
+  for (const std::uint16_t expert : routing.experts) scratch.expert_rows[expert] += 1;
+
+  scratch.expert_work.clear();
+  std::uint32_t begin = 0;
+  for (const std::uint16_t expert : routing.experts) {
+    const std::uint32_t rows = scratch.expert_rows[expert];
+    if (rows == 0) continue;  // already listed
+    scratch.expert_work.push_back({.id = {layer_, expert}, .begin = begin, .end = begin});
+    begin += rows;
+    scratch.expert_rows[expert] = 0;
+  }
+  // From here on expert_rows holds the place of an expert in expert_work.
+  for (std::uint32_t i = 0; i < scratch.expert_work.size(); ++i)
+    scratch.expert_rows[scratch.expert_work[i].id.index] = i;
+  for (std::uint32_t pair = 0; pair < routing.experts.size(); ++pair) {
+    ExpertWork& work = scratch.expert_work[scratch.expert_rows[routing.experts[pair]]];
+    scratch.pair_order[work.end] = pair;
+    scratch.pair_place[pair] = work.end++;
+  }
+}
+
+// Leases every expert of the step that is resident or on its way, and starts reading as many of the
+// others as there are slots for. False when some had to be left for later.
+bool MoeBlock::start_missing(Step& step) const {
+  for (ExpertWork& work : step.scratch.expert_work)
+    if (!work.lease.held() && !work.computed &&
+        step.experts.state(work.id) != profiler::ExpertState::kAbsent)
+      work.lease = step.experts.lease(work.id);
+  for (ExpertWork& work : step.scratch.expert_work) {
+    if (work.lease.held() || work.computed) continue;
+    if (!step.experts.fetch(work.id, profiler::FillReason::kDemand)) return false;
+    work.lease = step.experts.lease(work.id);
+  }
+  return true;
+}
+
+// The next layer's router on this layer's router input guesses the next layer's experts. Those that
+// many rows want come first.
+void MoeBlock::prefetch_next(Step& step) const {
+  if (next_ == nullptr || !step.prefetcher.wanted()) return;
+  Scratch& scratch = step.scratch;
+  const std::uint32_t experts = next_->experts_, used = next_->experts_used_;
+  project(step, scratch.normed.view(), {{next_->weights_.router, scratch.router_scores.data()}},
+          experts);
+  step.prefetcher.begin_prediction(experts);
+  for (std::uint32_t row = 0; row < step.rows(); ++row)
+    step.prefetcher.predict_row(scratch.router_scores.subspan(std::size_t{row} * experts, experts),
+                                used);
+  step.prefetcher.fetch_predicted(next_->layer_);
+}
+
+void MoeBlock::compute_as_they_arrive(Step& step) const {
+  std::uint32_t left = static_cast<std::uint32_t>(step.scratch.expert_work.size());
+  while (true) {
+    step.experts.collect(AsyncReader::Wait::kNow);
+    left -= compute_ready(step);
+    if (left == 0) return;
+    // Computed experts gave their slots back, so that what had to wait can start.
+    start_missing(step);
+    const bool any_ready = std::any_of(
+        step.scratch.expert_work.begin(), step.scratch.expert_work.end(),
+        [](const ExpertWork& work) { return work.lease.held() && work.lease.ready(); });
+    if (any_ready) continue;
+    CHECK(step.experts.reading());  // else nothing would ever arrive
+    step.experts.collect(AsyncReader::Wait::kOne);
+  }
+}
+
+// Computes all experts that are here now and returns how many. Two parallel regions without a
+// barrier between experts: hidden rows, then output rows.
+std::uint32_t MoeBlock::compute_ready(Step& step) const {
+  Scratch& scratch = step.scratch;
+  scratch.ready_work.clear();
+  for (ExpertWork& work : scratch.expert_work)
+    if (work.lease.held() && work.lease.ready()) scratch.ready_work.push_back(&work);
+  const auto ready = static_cast<std::uint32_t>(scratch.ready_work.size());
+  if (ready == 0) return 0;
+
+  const std::uint32_t pairs = step.rows() * experts_used_;
+  scratch.expert_hidden.set_shape(pairs, expert_ff_);
+  const std::uint32_t hidden_chunks = (expert_ff_ + kExpertChunk - 1) / kExpertChunk;
+  step.pool.run(ready * hidden_chunks, [&](std::uint32_t task, std::uint32_t worker) {
+    hidden_chunk(step, *scratch.ready_work[task / hidden_chunks], task % hidden_chunks, worker);
+  });
+  const std::uint32_t down_chunks = (embedding_ + kDownChunk - 1) / kDownChunk;
+  step.pool.run(ready * down_chunks, [&](std::uint32_t task, std::uint32_t) {
+    down_chunk(step, *scratch.ready_work[task / down_chunks], task % down_chunks);
+  });
+  for (ExpertWork* work : scratch.ready_work) {
+    work->computed = true;
+    work->lease.reset();
+  }
+  return ready;
+}
+
+namespace {
+
+// The input rows of pairs [begin, begin + count): one row as it lies, several gathered into a tile.
+Activations gather(const Step& step, ActivationBuffer& tile, std::uint32_t begin,
+                   std::uint32_t count, std::uint32_t pairs_per_row, bool with_values) {
+  const Scratch& scratch = step.scratch;
+  ActivationBuffer& normed = step.scratch.normed;
+  const auto row_of = [&](std::uint32_t i) { return scratch.pair_order[begin + i] / pairs_per_row; };
+  if (count == 1) return kernels::slice_rows(normed.view(), row_of(0), 1);
+  tile.set_shape(count, normed.columns());
+  const std::size_t stride = normed.stride();
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const std::uint32_t row = row_of(i);
+    if (with_values) std::memcpy(tile.values(i), normed.values(row), stride * sizeof(float));
+    std::memcpy(tile.codes(i), normed.codes(row), stride);
+    std::memcpy(tile.scales(i), normed.scales(row), stride / 32 * sizeof(float));
+    std::memcpy(tile.sums(i), normed.sums(row), stride / 16 * sizeof(std::int16_t));
+  }
+  return tile.view();
+}
+
+void multiply(const Step& step, const kernels::WeightMatrix& weights, kernels::RowRange rows,
+              const Activations& x, float* out, std::size_t stride) {
+  step.kernels.matmul[static_cast<std::size_t>(weights.format)](weights, rows, x, out, stride);
+}
+
+}  // namespace
+
+// silu(gate · x) × (up · x) for kExpertChunk hidden values of all rows of one expert, quantized at
+// once: a chunk is whole activation blocks.
+void MoeBlock::hidden_chunk(Step& step, const ExpertWork& work, std::uint32_t chunk,
+                            std::uint32_t worker) const {
+  const kernels::CpuKernels& k = step.kernels;
+  ActivationBuffer& hidden = step.scratch.expert_hidden;
+  const ExpertWeights expert = work.lease.weights();
+  const kernels::RowRange range{chunk * kExpertChunk,
+                                std::min((chunk + 1) * kExpertChunk, expert_ff_)};
+  const std::uint32_t width = range.end - range.begin;
+  const bool with_values = !kernels::takes_quantized_activations(expert.gate.format) ||
+                           !kernels::takes_quantized_activations(expert.up.format);
+  float* const gate = step.scratch.tile_out[worker].data();
+  float* const up = gate + kExpertTileRows * kExpertChunk;
+  for (std::uint32_t begin = work.begin; begin < work.end; begin += kExpertTileRows) {
+    const std::uint32_t count = std::min(kExpertTileRows, work.end - begin);
+    const Activations x = gather(step, step.scratch.tiles[worker], begin, count, experts_used_,
+                                 with_values);
+    multiply(step, expert.gate, range, x, gate, kExpertChunk);
+    multiply(step, expert.up, range, x, up, kExpertChunk);
+    for (std::uint32_t i = 0; i < count; ++i) {
+      float* const gate_row = gate + i * kExpertChunk;
+      float* const up_row = up + i * kExpertChunk;
+      if (weights_.gate_scale.present())
+        k.scale(weights_.gate_scale.data()[work.id.index], width, gate_row);
+      if (weights_.up_scale.present())
+        k.scale(weights_.up_scale.data()[work.id.index], width, up_row);
+      const std::uint32_t row = begin + i;
+      float* const values = hidden.values(row) + range.begin;
+      k.silu_multiply(gate_row, up_row, width, values);
+      k.quantize(values, width, hidden.codes(row) + range.begin,
+                 hidden.scales(row) + range.begin / 32, hidden.sums(row) + range.begin / 16);
+    }
+  }
+}
+
+void MoeBlock::down_chunk(Step& step, const ExpertWork& work, std::uint32_t chunk) const {
+  const kernels::WeightMatrix down = work.lease.weights().down;
+  const kernels::RowRange range{chunk * kDownChunk, std::min((chunk + 1) * kDownChunk, embedding_)};
+  const std::uint32_t count = work.end - work.begin;
+  float* const out =
+      step.scratch.expert_out.data() + std::size_t{work.begin} * embedding_ + range.begin;
+  multiply(step, down, range,
+           kernels::slice_rows(step.scratch.expert_hidden.view(), work.begin, count), out,
+           embedding_);
+  if (!weights_.down_scale.present()) return;
+  for (std::uint32_t i = 0; i < count; ++i)
+    step.kernels.scale(weights_.down_scale.data()[work.id.index], range.end - range.begin,
+                       out + std::size_t{i} * embedding_);
+}
+
+// Sums in router order, rank 0 to k-1, so that the order of arrival never changes a rounding.
+void MoeBlock::combine(Step& step, const profiler::Routing& routing) const {
+  for_rows(step, step.rows(), [&](std::uint32_t row, std::uint32_t) {
+    float* const sum = step.block_out(row);
+    std::fill_n(sum, embedding_, 0.0f);
+    for (std::uint32_t rank = 0; rank < experts_used_; ++rank) {
+      const std::size_t pair = std::size_t{row} * experts_used_ + rank;
+      const float* const out =
+          step.scratch.expert_out.data() + std::size_t{step.scratch.pair_place[pair]} * embedding_;
+      step.kernels.add_scaled(out, routing.weights[pair], embedding_, sum);
+    }
+  });
+}
+
+}  // namespace hearth::runtime

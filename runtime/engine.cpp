@@ -1,0 +1,82 @@
+#include "runtime/engine.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "base/error.h"
+#include "profiler/cache_policy.h"
+
+namespace hearth::runtime {
+namespace {
+
+std::uint32_t thread_count(std::uint32_t wanted) {
+  return wanted > 0 ? wanted : std::max(1u, std::thread::hardware_concurrency());
+}
+
+std::uint32_t context_length(std::uint32_t wanted, const ModelConfig& config) {
+  return wanted > 0 ? wanted : std::min(config.context_train, kDefaultContext);
+}
+
+void check_vocabulary(const io::GgufFile& file, const ModelConfig& config, std::size_t tokens) {
+  if (tokens != config.vocabulary)
+    throw_error(ErrorCode::kBadFile,
+                "{}: the tokenizer has {} tokens but token_embd.weight has {} rows; the file does "
+                "not match itself",
+                file.name(), tokens, config.vocabulary);
+}
+
+}  // namespace
+
+std::optional<io::BlockShape> block_shape_of(std::uint32_t gguf_type) {
+  const auto format = kernels::format_of_gguf_type(gguf_type);
+  if (!format) return std::nullopt;
+  const kernels::WeightFormatTraits& traits = kernels::traits(*format);
+  return io::BlockShape{traits.values_per_block, traits.bytes_per_block};
+}
+
+Engine::Engine(const EngineOptions& options)
+    : clock_(steady_clock()),
+      kernels_(kernels::cpu_kernels(kernels::best_instruction_set())),
+      file_(io::GgufFile::open(options.model_path, block_shape_of)),
+      model_(build_model(file_)),
+      tokenizer_(Tokenizer::from_metadata(file_.metadata())),
+      pool_(thread_count(options.threads)) {
+  check_vocabulary(file_, model_->config, tokenizer_->size());
+  reader_ = io::AsyncReader::open(file_.paths(), options.io);
+  plan_ = plan_memory(*model_, {.budget = options.budget,
+                                .context = context_length(options.context, model_->config),
+                                .batch = std::max(options.batch, 1u),
+                                .threads = pool_.threads(),
+                                .alignment = reader_->alignment(),
+                                .process = resident_memory(),
+                                .available = available_memory()});
+  choose_policy(options);
+  dense_ = io::Arena(plan_.dense);
+  const Bytes all = model_->weights.weight_bytes();
+  model_->weights.load(*reader_, dense_, [&](Bytes done) {
+    if (options.progress) options.progress(done, all);
+  });
+  experts_ = std::make_unique<ExpertStore>(
+      file_, model_->experts, *reader_,
+      ExpertStore::Options{.policy = policy_, .slots_of_class = plan_.slots_of_class}, clock_);
+  const bool all_fit = plan_.expert_slots == plan_.experts_total;
+  prefetcher_ = std::make_unique<Prefetcher>(*experts_, options.prefetch && !all_fit,
+                                             model_->config.experts_used);
+}
+
+void Engine::choose_policy(const EngineOptions& options) {
+  const auto names = profiler::policy_names();
+  if (options.policy == "auto") {
+    const std::uint32_t cycle = model_->config.layers * model_->config.experts_used;
+    policy_ = profiler::recommend_policy(plan_.expert_slots, cycle);
+    return;
+  }
+  policy_ = options.policy;
+  if (std::find(names.begin(), names.end(), policy_) != names.end()) return;
+  std::string known;
+  for (const std::string_view name : names) known += fmt::format(", {}", name);
+  throw_error(ErrorCode::kUsage, "unknown cache policy {}; known are auto{}", printable(policy_),
+              known);
+}
+
+}  // namespace hearth::runtime

@@ -1,0 +1,80 @@
+// Engine: a loaded model, the memory it was given, and the machinery that runs it.
+//
+// The model is immutable. Reader, expert store and workers are shared by the sessions of the engine
+// and used by one thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "io/async_reader.h"
+#include "io/gguf.h"
+#include "kernels/cpu_kernels.h"
+#include "kernels/worker_pool.h"
+#include "runtime/experts/expert_store.h"
+#include "runtime/experts/prefetcher.h"
+#include "runtime/memory_plan.h"
+#include "runtime/model.h"
+#include "runtime/tokenizer/tokenizer.h"
+
+namespace hearth::runtime {
+
+struct EngineOptions {
+  std::string model_path;
+  MemoryBudget budget;
+  std::uint32_t context = 0;  // 0: the training context, at most kDefaultContext
+  std::uint32_t batch = 512;
+  std::uint32_t threads = 0;  // 0: one per core
+  std::string policy = "auto";  // or one of profiler::policy_names()
+  bool prefetch = true;
+  io::ReaderOptions io;
+  // Called while dense weights are read, with bytes done and bytes in all.
+  std::function<void(Bytes, Bytes)> progress;
+};
+inline constexpr std::uint32_t kDefaultContext = 4096;
+
+class Engine {
+ public:
+  // Throws Error when the model cannot be run; nothing is loaded half.
+  explicit Engine(const EngineOptions& options);
+
+  const io::GgufFile& file() const { return file_; }
+  const Model& model() const { return *model_; }
+  const ModelConfig& config() const { return model_->config; }
+  const Tokenizer& tokenizer() const { return *tokenizer_; }
+  const MemoryPlan& plan() const { return plan_; }
+  const std::string& policy() const { return policy_; }
+  const kernels::CpuKernels& kernels() const { return kernels_; }
+  const Clock& clock() const { return clock_; }
+
+  io::AsyncReader& reader() { return *reader_; }
+  kernels::WorkerPool& pool() { return pool_; }
+  ExpertStore& experts() { return *experts_; }
+  const ExpertStore& experts() const { return *experts_; }
+  Prefetcher& prefetcher() { return *prefetcher_; }
+
+ private:
+  void choose_policy(const EngineOptions& options);
+
+  const Clock& clock_;
+  const kernels::CpuKernels& kernels_;
+  io::GgufFile file_;
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  kernels::WorkerPool pool_;
+  io::Arena dense_;  // before the reader: memory outlives the reads into it
+  std::unique_ptr<io::AsyncReader> reader_;
+  MemoryPlan plan_;
+  std::string policy_;
+  std::unique_ptr<ExpertStore> experts_;
+  std::unique_ptr<Prefetcher> prefetcher_;
+};
+
+// Shape of a block of each weight format, as the GGUF reader wants it.
+std::optional<io::BlockShape> block_shape_of(std::uint32_t gguf_type);
+
+}  // namespace hearth::runtime

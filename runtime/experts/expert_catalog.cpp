@@ -1,0 +1,88 @@
+#include "runtime/experts/expert_catalog.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "io/read_window.h"
+#include "runtime/weights/weight_table.h"
+
+namespace hearth::runtime {
+namespace {
+
+ExpertSlab slab_of(const io::GgufFile& file, const std::string& name, std::uint32_t experts,
+                   std::uint32_t rows, std::uint32_t columns) {
+  const io::GgufTensor* tensor = file.find(name);
+  if (tensor == nullptr)
+    throw_error(ErrorCode::kBadFile, "{}: tensor {} is missing; convert or download the model again",
+                file.name(), name);
+  if (tensor->dimensions == 3 && tensor->shape[2] != experts)
+    throw_error(ErrorCode::kBadFile,
+                "{}: tensor {} holds {} experts where the metadata says {}; the file does not match itself",
+                file.name(), name, tensor->shape[2], experts);
+  if (tensor->dimensions != 3 || tensor->shape[0] != columns || tensor->shape[1] != rows)
+    throw_error(ErrorCode::kBadFile,
+                "{}: tensor {} has shape {} × {} × {} where {} × {} × {} is expected; the file does "
+                "not match its metadata",
+                file.name(), name, tensor->shape[0], tensor->shape[1], tensor->shape[2], columns,
+                rows, experts);
+  const kernels::WeightFormat format = checked_format(file, *tensor);
+  const kernels::WeightMatrix shape{format, rows, columns, nullptr};
+  return {format, rows, columns, tensor->file, tensor->offset, shape.bytes(), shape.bytes()};
+}
+
+// The first or second half of the rows of every expert.
+ExpertSlab half_of(const ExpertSlab& fused, bool second) {
+  ExpertSlab half = fused;
+  half.rows /= 2;
+  half.bytes /= 2;
+  half.offset += second ? half.bytes : 0;
+  return half;
+}
+
+}  // namespace
+
+std::uint64_t LayerExperts::slot_bytes(std::uint64_t alignment) const {
+  std::uint64_t total = 0;
+  for (const ExpertSlab& slab : slabs) total += io::window_capacity(slab.bytes, alignment);
+  return total;
+}
+
+void ExpertCatalog::add_layer(const io::GgufFile& file, LayerIndex layer, std::uint32_t experts,
+                              std::uint32_t embedding, std::uint32_t expert_ff) {
+  CHECK_LT(layer, layers_.size());
+  LayerExperts& entry = layers_[layer];
+  const auto name = [&](const char* matrix) {
+    return fmt::format("blk.{}.ffn_{}_exps.weight", layer, matrix);
+  };
+  if (file.find(name("gate_up")) != nullptr) {
+    const ExpertSlab fused = slab_of(file, name("gate_up"), experts, 2 * expert_ff, embedding);
+    entry.slabs[0] = half_of(fused, false);
+    entry.slabs[1] = half_of(fused, true);
+  } else {
+    entry.slabs[0] = slab_of(file, name("gate"), experts, expert_ff, embedding);
+    entry.slabs[1] = slab_of(file, name("up"), experts, expert_ff, embedding);
+  }
+  entry.slabs[2] = slab_of(file, name("down"), experts, embedding, expert_ff);
+  entry.count = experts;
+}
+
+std::uint32_t ExpertCatalog::total() const {
+  std::uint32_t total = 0;
+  for (const LayerExperts& layer : layers_) total += layer.count;
+  return total;
+}
+
+Bytes ExpertCatalog::bytes() const {
+  Bytes total;
+  for (const LayerExperts& layer : layers_) total += Bytes(layer.bytes()) * layer.count;
+  return total;
+}
+
+ExpertSpace ExpertCatalog::space() const {
+  std::uint32_t largest = 1;
+  for (const LayerExperts& layer : layers_) largest = std::max(largest, layer.count);
+  return {layers(), largest};
+}
+
+}  // namespace hearth::runtime

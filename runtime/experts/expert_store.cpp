@@ -1,0 +1,177 @@
+#include "runtime/experts/expert_store.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "io/read_window.h"
+#include "runtime/io_error.h"
+
+namespace hearth::runtime {
+
+using profiler::ExpertState;
+using profiler::Residency;
+
+ExpertLease::ExpertLease(ExpertStore* store, ExpertId id) : store_(store), id_(id) {
+  store->residency_->lease(id);
+}
+
+ExpertLease::ExpertLease(ExpertLease&& other) noexcept
+    : store_(std::exchange(other.store_, nullptr)), id_(other.id_) {}
+
+ExpertLease& ExpertLease::operator=(ExpertLease&& other) noexcept {
+  std::swap(store_, other.store_);
+  std::swap(id_, other.id_);
+  return *this;
+}
+
+void ExpertLease::reset() {
+  if (store_ != nullptr) std::exchange(store_, nullptr)->residency_->release(id_);
+}
+
+bool ExpertLease::ready() const { return store_->state(id_) == ExpertState::kReady; }
+
+ExpertWeights ExpertLease::weights() const {
+  CHECK(held() && ready());
+  return store_->weights(id_);
+}
+
+SizeClasses size_classes(const ExpertCatalog& catalog, std::uint64_t alignment) {
+  SizeClasses classes;
+  for (std::uint32_t l = 0; l < catalog.layers(); ++l) {
+    const LayerExperts& layer = catalog.layer(static_cast<LayerIndex>(l));
+    if (layer.count > 0) classes.slot_bytes.push_back(layer.slot_bytes(alignment));
+  }
+  auto& sizes = classes.slot_bytes;
+  std::sort(sizes.begin(), sizes.end());
+  sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
+  classes.experts.assign(sizes.size(), 0);
+  for (std::uint32_t l = 0; l < catalog.layers(); ++l) {
+    const LayerExperts& layer = catalog.layer(static_cast<LayerIndex>(l));
+    if (layer.count == 0) {
+      classes.class_of_layer.push_back(Residency::kNoClass);
+      continue;
+    }
+    const auto at = std::lower_bound(sizes.begin(), sizes.end(), layer.slot_bytes(alignment));
+    const auto index = static_cast<std::uint8_t>(at - sizes.begin());
+    classes.class_of_layer.push_back(index);
+    classes.experts[index] += layer.count;
+  }
+  CHECK_LT(sizes.size(), std::size_t{Residency::kNoClass});
+  return classes;
+}
+
+namespace {
+
+std::unique_ptr<Residency> make_residency(const ExpertCatalog& catalog, const SizeClasses& classes,
+                                          const ExpertStore::Options& options) {
+  Residency::Config config{catalog.space(), {}, options.slots_of_class};
+  config.size_class_of.assign(config.space.size(), Residency::kNoClass);
+  for (std::uint32_t l = 0; l < catalog.layers(); ++l)
+    for (std::uint32_t e = 0; e < catalog.layer(static_cast<LayerIndex>(l)).count; ++e)
+      config.size_class_of[l * config.space.experts_per_layer + e] = classes.class_of_layer[l];
+  auto policy = profiler::make_policy(
+      options.policy, {config.space, config.size_class_of, config.slots_of_class});
+  CHECK(policy != nullptr);  // names are validated where options are read
+  return std::make_unique<Residency>(std::move(config), std::move(policy));
+}
+
+}  // namespace
+
+ExpertStore::ExpertStore(const io::GgufFile& file, const ExpertCatalog& catalog,
+                         io::AsyncReader& reader, const Options& options, const Clock& clock)
+    : file_(file),
+      catalog_(catalog),
+      reader_(reader),
+      clock_(clock),
+      space_(catalog.space()),
+      alignment_(reader.alignment()),
+      classes_(size_classes(catalog, alignment_)) {
+  CHECK_EQ(options.slots_of_class.size(), classes_.slot_bytes.size());
+  Bytes total;
+  for (std::size_t c = 0; c < classes_.slot_bytes.size(); ++c)
+    total += Bytes(classes_.slot_bytes[c]) * options.slots_of_class[c];
+  arena_ = io::Arena(total);
+  for (std::size_t c = 0; c < classes_.slot_bytes.size(); ++c)
+    class_memory_.push_back(
+        arena_.take(Bytes(classes_.slot_bytes[c]) * options.slots_of_class[c], 1).data());
+  reader_.register_memory(arena_.bytes());
+  residency_ = make_residency(catalog, classes_, options);
+  filling_.resize(space_.size());
+}
+
+ExpertStore::~ExpertStore() { drain(reader_); }
+
+std::byte* ExpertStore::slot_memory(profiler::SlotId slot) const {
+  return class_memory_[slot.size_class] + slot.index * classes_.slot_bytes[slot.size_class];
+}
+
+bool ExpertStore::fetch(ExpertId id, profiler::FillReason reason) {
+  const auto slot = residency_->begin_fill(id, reason);
+  if (!slot) return false;
+  const LayerExperts& layer = catalog_.layer(id.layer);
+  std::byte* memory = slot_memory(*slot);
+  std::array<io::ReadRequest, kExpertMatrices> requests;
+  for (std::size_t m = 0; m < kExpertMatrices; ++m) {
+    const ExpertSlab& slab = layer.slabs[m];
+    const io::ReadWindow window =
+        io::read_window(slab.offset + id.index * slab.stride, slab.bytes, alignment_);
+    requests[m] = {.file = slab.file,
+                   .offset = window.offset,
+                   .destination = {memory, window.length},
+                   .needed = window.needed,
+                   .tag = space_.flat(id)};
+    memory += io::window_capacity(slab.bytes, alignment_);
+  }
+  filling_[space_.flat(id)] = {.reads = kExpertMatrices, .error = 0};
+  reader_.submit(requests);
+  return true;
+}
+
+void ExpertStore::collect(io::AsyncReader::Wait wait) {
+  std::array<io::ReadCompletion, 32> completions;
+  const Nanoseconds start = clock_.now();
+  std::size_t count = reader_.reap(completions, wait);
+  if (wait == io::AsyncReader::Wait::kOne) time_waited_ += clock_.now() - start;
+  while (count > 0) {
+    for (std::size_t i = 0; i < count; ++i) finish_read(completions[i]);
+    count = reader_.reap(completions, io::AsyncReader::Wait::kNow);
+  }
+}
+
+void ExpertStore::finish_read(const io::ReadCompletion& completion) {
+  Filling& filling = filling_[completion.tag];
+  const ExpertId id = space_.id(static_cast<std::uint32_t>(completion.tag));
+  CHECK_GT(filling.reads, 0);
+  filling.reads -= 1;
+  if (completion.error != 0) filling.error = completion.error;
+  if (filling.reads > 0) return;
+  if (filling.error == 0) {
+    bytes_read_ += Bytes(catalog_.layer(id.layer).bytes());
+    residency_->fill_done(id);
+    return;
+  }
+  // A prefetch nobody waits for may fail: the demand, if it comes, reads again and reports.
+  const bool wanted = residency_->leases(id) > 0;
+  if (wanted)
+    throw_read_error(file_, filling.error, fmt::format("expert {} of layer {}", id.index, id.layer));
+  residency_->fill_failed(id);
+}
+
+ExpertWeights ExpertStore::weights(ExpertId id) const {
+  const auto slot = residency_->slot(id);
+  CHECK(slot.has_value());
+  const LayerExperts& layer = catalog_.layer(id.layer);
+  const std::byte* memory = slot_memory(*slot);
+  std::array<kernels::WeightMatrix, kExpertMatrices> matrices;
+  for (std::size_t m = 0; m < kExpertMatrices; ++m) {
+    const ExpertSlab& slab = layer.slabs[m];
+    const std::uint64_t skip = (slab.offset + id.index * slab.stride) % alignment_;
+    matrices[m] = {slab.format, slab.rows, slab.columns, memory + skip};
+    memory += io::window_capacity(slab.bytes, alignment_);
+  }
+  return {matrices[0], matrices[1], matrices[2]};
+}
+
+}  // namespace hearth::runtime

@@ -1,0 +1,123 @@
+// Where the bytes of experts live in RAM: slots, leases, and the reads that fill them.
+//
+// Owned by Engine, used by the conductor thread only. The decisions (which slot, which victim) are
+// profiler::Residency's; this class adds the memory and the reader.
+// Ordering: a slot is written by a read only after Residency gave it to a new expert, which it does
+// for no expert that is leased or filling; weights are handed out only after the completion of the
+// last read of the expert was reaped on this thread.
+// Nothing allocates after construction.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "io/arena.h"
+#include "io/async_reader.h"
+#include "io/gguf.h"
+#include "profiler/residency.h"
+#include "runtime/experts/expert_catalog.h"
+
+namespace hearth::runtime {
+
+struct ExpertWeights {
+  kernels::WeightMatrix gate;
+  kernels::WeightMatrix up;
+  kernels::WeightMatrix down;
+};
+
+class ExpertStore;
+
+// Pins one expert while it is held; nobody reads expert weights without one.
+class ExpertLease {
+ public:
+  ExpertLease() = default;
+  ~ExpertLease() { reset(); }
+  ExpertLease(ExpertLease&& other) noexcept;
+  ExpertLease& operator=(ExpertLease&& other) noexcept;
+
+  ExpertId id() const { return id_; }
+  bool held() const { return store_ != nullptr; }
+  bool ready() const;              // the weights have arrived
+  ExpertWeights weights() const;   // CHECKs ready()
+  void reset();
+
+ private:
+  friend class ExpertStore;
+  ExpertLease(ExpertStore* store, ExpertId id);
+  ExpertStore* store_ = nullptr;
+  ExpertId id_;
+};
+
+// The size classes of a catalog: experts whose records need the same slot bytes share one.
+struct SizeClasses {
+  std::vector<std::uint64_t> slot_bytes;    // per class, ascending
+  std::vector<std::uint32_t> experts;       // per class
+  std::vector<std::uint8_t> class_of_layer; // Residency::kNoClass where a layer has no experts
+};
+SizeClasses size_classes(const ExpertCatalog& catalog, std::uint64_t alignment);
+
+class ExpertStore {
+ public:
+  struct Options {
+    std::string_view policy;
+    std::vector<std::uint32_t> slots_of_class;
+  };
+
+  // `file`, `catalog`, `reader` and `clock` outlive the store. The memory of all slots is taken here.
+  ExpertStore(const io::GgufFile& file, const ExpertCatalog& catalog, io::AsyncReader& reader,
+              const Options& options, const Clock& clock);
+  ~ExpertStore();  // waits for reads under way
+
+  void begin_step() { residency_->begin_step(); }
+  void observe(const profiler::Routing& routing) { residency_->observe(routing); }
+
+  profiler::ExpertState state(ExpertId id) const { return residency_->state(id); }
+  // Starts reading an absent expert; false when no slot is to be had now.
+  bool fetch(ExpertId id, profiler::FillReason reason);
+  // Of an expert that is ready or on its way.
+  ExpertLease lease(ExpertId id) { return ExpertLease(this, id); }
+
+  // Takes note of reads that finished; kOne waits for the next one if any is outstanding.
+  // Throws Error(kIo) when a read for an expert on demand failed for good.
+  void collect(io::AsyncReader::Wait wait);
+  bool reading() const { return reader_.outstanding() > 0; }
+
+  const ExpertCatalog& catalog() const { return catalog_; }
+  const profiler::Residency& residency() const { return *residency_; }
+  Bytes expert_bytes_read() const { return bytes_read_; }   // of slabs, without window padding
+  Nanoseconds time_waited() const { return time_waited_; }  // blocked in collect(kOne)
+  Bytes arena_bytes() const { return Bytes(arena_.bytes().size()); }
+
+ private:
+  friend class ExpertLease;
+  struct Filling {
+    std::uint8_t reads = 0;  // not yet reaped
+    int error = 0;
+  };
+
+  std::byte* slot_memory(profiler::SlotId slot) const;
+  ExpertWeights weights(ExpertId id) const;
+  void finish_read(const io::ReadCompletion& completion);
+
+  const io::GgufFile& file_;
+  const ExpertCatalog& catalog_;
+  io::AsyncReader& reader_;
+  const Clock& clock_;
+  ExpertSpace space_;
+  std::uint64_t alignment_;
+  SizeClasses classes_;
+  io::Arena arena_;
+  std::vector<std::byte*> class_memory_;  // first slot of each class
+  std::unique_ptr<profiler::Residency> residency_;
+  std::vector<Filling> filling_;  // [space]
+  Bytes bytes_read_;
+  Nanoseconds time_waited_{0};
+};
+
+}  // namespace hearth::runtime

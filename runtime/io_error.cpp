@@ -1,0 +1,23 @@
+#include "runtime/io_error.h"
+
+#include <array>
+#include <cstring>
+
+#include "base/error.h"
+
+namespace hearth::runtime {
+
+void throw_read_error(const io::GgufFile& file, int error, std::string_view what) {
+  if (error == io::ReadCompletion::kUnexpectedEnd)
+    throw_error(ErrorCode::kIo, "{}: the file became shorter while {} was read; restore it and start again",
+                file.name(), what);
+  throw_error(ErrorCode::kIo, "{}: reading {} failed: {}; check the disk and the file", file.name(),
+              what, std::strerror(error));
+}
+
+void drain(io::AsyncReader& reader) {
+  std::array<io::ReadCompletion, 16> completions;
+  while (reader.outstanding() > 0) reader.reap(completions, io::AsyncReader::Wait::kOne);
+}
+
+}  // namespace hearth::runtime

@@ -1,0 +1,39 @@
+// Metadata keys of one architecture, read with range checks and one-line errors.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "io/gguf.h"
+
+namespace hearth::runtime {
+
+class MetadataReader {
+ public:
+  explicit MetadataReader(const io::GgufFile& file);
+
+  const std::string& architecture() const { return architecture_; }
+  const io::GgufFile& file() const { return file_; }
+
+  // `key` without the prefix "<architecture>.". Values outside [low, high] throw Error(kBadFile).
+  struct Range {
+    std::uint64_t low = 1;
+    std::uint64_t high = 0xffffffff;
+  };
+  std::uint32_t required_count(std::string_view key, Range range) const;
+  std::optional<std::uint32_t> optional_count(std::string_view key, Range range) const;
+  std::uint32_t count_or(std::string_view key, Range range, std::uint32_t fallback) const;
+  float required_positive(std::string_view key) const;  // finite and above zero
+  float positive_or(std::string_view key, float fallback) const;
+
+ private:
+  std::string full_key(std::string_view key) const;
+  [[noreturn]] void missing(std::string_view key) const;
+
+  const io::GgufFile& file_;
+  std::string architecture_;
+};
+
+}  // namespace hearth::runtime

@@ -1,0 +1,43 @@
+// A loaded model: shape, weights and blocks. Built from a file's directory without reading weights,
+// so that every byte is known before any is allocated. Immutable afterwards, shared by sessions.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "io/gguf.h"
+#include "runtime/blocks/block.h"
+#include "runtime/experts/expert_catalog.h"
+#include "runtime/model_config.h"
+#include "runtime/weights/weight_table.h"
+
+namespace hearth::runtime {
+
+struct Layer {
+  std::vector<std::unique_ptr<Block>> blocks;
+};
+
+struct Model {
+  explicit Model(const io::GgufFile& file) : weights(file) {}
+
+  ModelConfig config;
+  WeightTable weights;
+  ExpertCatalog experts{0};
+
+  const kernels::WeightMatrix* token_embedding = nullptr;  // [vocabulary][embedding]
+  std::vector<Layer> layers;
+  WeightVector output_norm;
+  const kernels::WeightMatrix* output = nullptr;  // [vocabulary][embedding]; may be the embedding
+
+  std::vector<KvLayer> kv_layers() const;
+  ScratchShape scratch_shape() const;  // without rows, threads and logit rows
+  Bytes dense_bytes_per_token() const;   // read to decode one token; of the embedding one row
+  Bytes expert_bytes_per_token() const;  // of the experts one token is routed to
+};
+
+// Finds the architecture in the registry and lets it build the model.
+// Throws Error(kUnsupported) for an unknown architecture, naming the known ones.
+std::unique_ptr<Model> build_model(const io::GgufFile& file);
+
+}  // namespace hearth::runtime

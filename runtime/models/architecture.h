@@ -1,0 +1,22 @@
+// An architecture: one file that turns metadata and tensor names into blocks, and one line in
+// registry.cpp.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "runtime/metadata_reader.h"
+#include "runtime/model.h"
+
+namespace hearth::runtime {
+
+struct Architecture {
+  std::string_view name;  // general.architecture
+  void (*build)(const MetadataReader& metadata, Model& model);
+};
+
+std::span<const Architecture> architectures();
+
+void build_qwen3moe(const MetadataReader& metadata, Model& model);
+
+}  // namespace hearth::runtime

@@ -1,0 +1,77 @@
+#include "runtime/scratch.h"
+
+#include "base/units.h"
+
+namespace hearth::runtime {
+namespace {
+
+using kernels::ActivationBuffer;
+
+// One list of all pieces serves both the sizing and the carving.
+template <typename Visitor>
+void visit_pieces(const ScratchShape& s, Scratch* scratch, Visitor&& visit) {
+  const auto floats = [&](std::span<float> Scratch::*piece, std::uint64_t count) {
+    visit(count * sizeof(float), [=](std::span<std::byte> memory) {
+      scratch->*piece = {reinterpret_cast<float*>(memory.data()), count};
+    });
+  };
+  const auto counts = [&](std::span<std::uint32_t> Scratch::*piece, std::uint64_t count) {
+    visit(count * sizeof(std::uint32_t), [=](std::span<std::byte> memory) {
+      scratch->*piece = {reinterpret_cast<std::uint32_t*>(memory.data()), count};
+    });
+  };
+  const auto buffer = [&](ActivationBuffer* piece, std::uint32_t rows, std::uint32_t columns) {
+    visit(ActivationBuffer::bytes_needed(rows, columns).count, [=](std::span<std::byte> memory) {
+      *piece = ActivationBuffer(memory, rows, columns);
+    });
+  };
+  const std::uint32_t pairs = s.rows * s.experts_used;
+  const std::uint32_t tile_columns = std::max(s.embedding, s.expert_ff);
+  floats(&Scratch::hidden, std::uint64_t{s.rows} * s.embedding);
+  buffer(scratch ? &scratch->normed : nullptr, s.rows, s.embedding);
+  floats(&Scratch::projected, std::uint64_t{s.rows} * s.projections);
+  buffer(scratch ? &scratch->attended : nullptr, s.rows, s.attention_width);
+  floats(&Scratch::block_out, std::uint64_t{s.rows} * s.embedding);
+  floats(&Scratch::rope_cosine, std::uint64_t{s.rows} * (s.rope_dims / 2));
+  floats(&Scratch::rope_sine, std::uint64_t{s.rows} * (s.rope_dims / 2));
+  floats(&Scratch::router_scores, std::uint64_t{s.rows} * s.experts);
+  visit(std::uint64_t{pairs} * sizeof(std::uint16_t), [=](std::span<std::byte> memory) {
+    scratch->expert_ids = {reinterpret_cast<std::uint16_t*>(memory.data()), pairs};
+  });
+  floats(&Scratch::expert_weights, pairs);
+  counts(&Scratch::pair_order, pairs);
+  counts(&Scratch::pair_place, pairs);
+  counts(&Scratch::expert_rows, s.experts);
+  buffer(scratch ? &scratch->expert_hidden : nullptr, pairs, s.expert_ff);
+  floats(&Scratch::expert_out, std::uint64_t{pairs} * s.embedding);
+  for (std::uint32_t worker = 0; worker < s.threads; ++worker) {
+    buffer(scratch ? &scratch->tiles[worker] : nullptr, kExpertTileRows, tile_columns);
+    const std::uint64_t count = 2ull * kExpertTileRows * kExpertChunk;
+    visit(count * sizeof(float), [=](std::span<std::byte> memory) {
+      scratch->tile_out[worker] = {reinterpret_cast<float*>(memory.data()), count};
+    });
+  }
+  floats(&Scratch::logits, std::uint64_t{s.logit_rows} * s.vocabulary);
+}
+
+constexpr std::size_t kPieceAlignment = 64;
+
+}  // namespace
+
+Bytes Scratch::bytes_needed(const ScratchShape& shape) {
+  std::uint64_t total = 0;
+  visit_pieces(shape, nullptr,
+               [&](std::uint64_t bytes, auto&&) { total += round_up(bytes, kPieceAlignment); });
+  return Bytes(total);
+}
+
+Scratch::Scratch(const ScratchShape& wanted, io::Arena& arena)
+    : shape(wanted), tiles(wanted.threads), tile_out(wanted.threads) {
+  visit_pieces(shape, this, [&](std::uint64_t bytes, auto&& bind) {
+    bind(arena.take(Bytes(round_up(bytes, kPieceAlignment)), kPieceAlignment));
+  });
+  expert_work.reserve(shape.experts);
+  ready_work.reserve(shape.experts);
+}
+
+}  // namespace hearth::runtime

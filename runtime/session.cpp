@@ -1,0 +1,66 @@
+#include "runtime/session.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace hearth::runtime {
+
+Session::Session(Engine& engine)
+    : engine_(engine),
+      memory_(engine.plan().kv + engine.plan().scratch),
+      kv_(engine.model().kv_layers(), engine.plan().context, memory_),
+      scratch_(scratch_shape_for(engine.model(), engine.plan().batch, engine.pool().threads()),
+               memory_) {}
+
+void Session::check(std::span<const TokenId> tokens) const {
+  const std::uint32_t vocabulary = engine_.config().vocabulary;
+  for (const TokenId token : tokens)
+    if (token < 0 || static_cast<std::uint32_t>(token) >= vocabulary)
+      throw_error(ErrorCode::kBadInput, "token {} is outside the vocabulary of {} tokens", token,
+                  vocabulary);
+  if (tokens.size() > context() - position_)
+    throw_error(ErrorCode::kBadInput,
+                "{} tokens do not fit the context: {} of {} positions are taken; raise --ctx-size or "
+                "shorten the prompt",
+                tokens.size(), position_, context());
+}
+
+void Session::evaluate(std::span<const TokenId> tokens, std::size_t first_logits, LogitsSink sink) {
+  check(tokens);
+  for (std::size_t begin = 0; begin < tokens.size();) {
+    const std::size_t count = std::min<std::size_t>(engine_.plan().batch, tokens.size() - begin);
+    const std::size_t wanted = first_logits > begin ? first_logits - begin : 0;
+    Step step{.tokens = tokens.subspan(begin, count),
+              .position = position_,
+              .kernels = engine_.kernels(),
+              .pool = engine_.pool(),
+              .experts = engine_.experts(),
+              .prefetcher = engine_.prefetcher(),
+              .kv = kv_,
+              .scratch = scratch_,
+              .clock = engine_.clock(),
+              .times = times_,
+              .on_routed = [this](const profiler::Routing& routing) {
+                if (listener_) listener_(routing);
+              }};
+    decode_step(engine_.model(), step, static_cast<std::uint32_t>(std::min(wanted, count)),
+                [&](std::uint32_t row, std::span<const float> logits) {
+                  sink(static_cast<std::uint32_t>(begin + row), logits);
+                });
+    position_ += static_cast<std::uint32_t>(count);
+    steps_ += 1;
+    begin += count;
+  }
+}
+
+std::span<const float> Session::evaluate(std::span<const TokenId> tokens) {
+  std::span<const float> last;
+  evaluate(tokens, tokens.size() - 1,
+           [&](std::uint32_t, std::span<const float> logits) { last = logits; });
+  return last;
+}
+
+void Session::reset() { position_ = 0; }
+
+}  // namespace hearth::runtime

@@ -1,0 +1,51 @@
+// Session: one timeline on an engine. Owns the keys and values, and the working memory of a step.
+// One thread at a time; the engine must outlive it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "base/ids.h"
+#include "runtime/decode_step.h"
+#include "runtime/engine.h"
+
+namespace hearth::runtime {
+
+class Session {
+ public:
+  explicit Session(Engine& engine);
+
+  // Appends tokens to the timeline, in chunks of the plan's batch, and hands out the logits after
+  // each token from index `first_logits` of `tokens` on; rows are numbered by position in `tokens`.
+  // Throws Error(kBadInput) for a token outside the vocabulary or when the context is full.
+  void evaluate(std::span<const TokenId> tokens, std::size_t first_logits, LogitsSink sink);
+  // The logits after the last token; valid until the next call.
+  std::span<const float> evaluate(std::span<const TokenId> tokens);
+
+  void reset();  // back to an empty timeline; experts stay where they are
+  std::uint32_t position() const { return position_; }
+  std::uint32_t context() const { return kv_.context(); }
+
+  // Sees every routing decision from now on.
+  void on_routed(std::function<void(const profiler::Routing&)> listener) {
+    listener_ = std::move(listener);
+  }
+  const StepTimes& times() const { return times_; }
+  std::uint64_t steps() const { return steps_; }
+
+ private:
+  void check(std::span<const TokenId> tokens) const;
+
+  Engine& engine_;
+  io::Arena memory_;
+  KvCache kv_;
+  Scratch scratch_;
+  std::uint32_t position_ = 0;
+  std::uint64_t steps_ = 0;
+  StepTimes times_;
+  std::function<void(const profiler::Routing&)> listener_;
+};
+
+}  // namespace hearth::runtime

@@ -1,0 +1,64 @@
+// The dense weights: every tensor a block asks for by name, then read into one arena.
+//
+// Blocks declare what they need while the model is built and keep the returned pointers; the data
+// appears behind them when load() has read the file. So the exact bytes are known before anything
+// is allocated. Experts are not here (runtime/experts/expert_catalog.h).
+#pragma once
+
+#include <deque>
+#include <span>
+#include <string>
+
+#include "base/function_ref.h"
+#include "base/units.h"
+#include "io/arena.h"
+#include "io/async_reader.h"
+#include "io/gguf.h"
+#include "kernels/weight_format.h"
+
+namespace hearth::runtime {
+
+// Shape and format of a tensor in the file as a matrix, or an Error naming what is wrong with it.
+kernels::WeightFormat checked_format(const io::GgufFile& file, const io::GgufTensor& tensor);
+
+// A vector of f32 (norm, bias, scale); null data before load().
+struct WeightVector {
+  const kernels::WeightMatrix* matrix = nullptr;
+  bool present() const { return matrix != nullptr; }
+  const float* data() const { return reinterpret_cast<const float*>(matrix->data); }
+};
+
+class WeightTable {
+ public:
+  explicit WeightTable(const io::GgufFile& file) : file_(file) {}
+  WeightTable(const WeightTable&) = delete;
+  WeightTable& operator=(const WeightTable&) = delete;
+
+  // Throw Error(kBadFile) when the tensor is missing or has another shape, Error(kUnsupported) for
+  // an unknown format. Asking twice for one name gives the same pointer.
+  const kernels::WeightMatrix* matrix(const std::string& name, std::uint32_t rows,
+                                      std::uint32_t columns);
+  WeightVector vector(const std::string& name, std::uint32_t size);
+  WeightVector optional_vector(const std::string& name, std::uint32_t size);  // absent: not present()
+  bool has(const std::string& name) const { return file_.find(name) != nullptr; }
+
+  // Bytes of the arena load() needs when reads are aligned to `alignment`.
+  Bytes arena_bytes(std::uint64_t alignment) const;
+  Bytes weight_bytes() const;  // of the tensors themselves
+
+  // Reads everything. `progress` gets bytes read so far.
+  void load(io::AsyncReader& reader, io::Arena& arena, FunctionRef<void(Bytes)> progress);
+
+ private:
+  struct Entry {
+    const io::GgufTensor* tensor;
+    kernels::WeightMatrix matrix;
+  };
+  const kernels::WeightMatrix* declare(const io::GgufTensor& tensor, std::uint32_t rows,
+                                       std::uint32_t columns, std::uint32_t dimensions);
+
+  const io::GgufFile& file_;
+  std::deque<Entry> entries_;  // stable addresses
+};
+
+}  // namespace hearth::runtime
