@@ -1,0 +1,237 @@
+#include "tools/hearth/command_line.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "tools/hearth/llama_flags.h"
+#include "tools/hearth/nearest_name.h"
+
+extern char** environ;
+
+namespace hearth::tools {
+namespace {
+
+constexpr std::string_view kEnvironmentPrefix = "HEARTH_ARG_";
+
+// "--ctx-size" → "HEARTH_ARG_CTX_SIZE"
+std::string environment_twin(std::string_view long_name) {
+  std::string twin(kEnvironmentPrefix);
+  for (const char c : long_name.substr(2)) {
+    const bool lower = c >= 'a' && c <= 'z';
+    twin += c == '-' ? '_' : lower ? static_cast<char>(c - 'a' + 'A') : c;
+  }
+  return twin;
+}
+
+// The first long name of a list like "-m,--model,MODEL".
+std::string first_long_name(std::string_view names) {
+  const std::size_t begin = names.find("--");
+  if (begin == names.npos) return {};
+  return std::string(names.substr(begin, names.find(',', begin) - begin));
+}
+
+// The spellings of llama.cpp that lead to this flag, for its help text.
+std::string other_spellings(std::string_view names) {
+  const LlamaFlag* row = find_llama_flag(first_long_name(names));
+  std::string text;
+  if (row == nullptr) return text;
+  std::string_view spellings = row->spellings;
+  while (spellings != row->name()) {
+    const std::string_view spelling = spellings.substr(0, spellings.find(' '));
+    if (names.find(spelling) == names.npos) text += fmt::format(" [{}]", spelling);
+    spellings.remove_prefix(spelling.size() + 1);
+  }
+  return text;
+}
+
+std::string one_line(std::string text) {
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  while (!text.empty() && text.back() == ' ') text.pop_back();
+  return text;
+}
+
+}  // namespace
+
+struct CommandLine::State {
+  std::string subcommand;
+  std::string group = "Options";
+  CLI::App app;
+
+  const CLI::Option* find(const std::string& spelling) const {
+    if (const CLI::Option* option = app.get_option_no_throw(spelling)) return option;
+    const LlamaFlag* row = find_llama_flag(spelling);
+    return row == nullptr ? nullptr : app.get_option_no_throw(std::string(row->name()));
+  }
+
+  bool takes_arguments() const {
+    const auto options = app.get_options();
+    return std::any_of(options.begin(), options.end(),
+                       [](const CLI::Option* option) { return option->get_positional(); });
+  }
+
+  [[noreturn]] void unknown_flag(const std::string& spelling) const;
+  std::vector<std::string> normalised(const std::vector<std::string>& arguments) const;
+  void report_unknown_twins() const;
+};
+
+CommandLine::CommandLine(std::string_view subcommand, std::string_view summary)
+    : state_(std::make_unique<State>()) {
+  state_->subcommand = subcommand;
+  CLI::App& app = state_->app;
+  app.name(fmt::format("hearth {}", subcommand));
+  app.description(std::string(summary));
+  app.set_help_flag("-h,--help", "Print this help and exit");
+  app.footer(
+      "Every long flag has a twin in the environment, which the flag overrides:\n"
+      "--ctx-size is HEARTH_ARG_CTX_SIZE. In brackets: other spellings.");
+  app.get_formatter()->column_width(36);
+}
+
+CommandLine::~CommandLine() = default;
+
+void CommandLine::group(std::string_view title) { state_->group = title; }
+
+void CommandLine::add(const Flag& flag, bool& variable) {
+  CLI::Option* option = state_->app.add_flag(std::string(flag.names), variable,
+                                             std::string(flag.help) + other_spellings(flag.names));
+  option->group(state_->group);
+  option->envname(environment_twin(first_long_name(flag.names)));
+  option->option_text(" ");  // keeps the name of the twin out of the help
+}
+
+void CommandLine::add_value(const Flag& flag, const std::string& default_text, bool repeatable,
+                            Assign assign) {
+  CHECK(!first_long_name(flag.names).empty());
+  std::string help(flag.help);
+  for (std::size_t i = 0; i < flag.choices.size(); ++i)
+    help += (i == 0 ? ": " : ", ") + flag.choices[i];
+  if (!default_text.empty()) help += fmt::format(" (default {})", default_text);
+  const std::string long_name = first_long_name(flag.names);
+  // The callback reads the raw results: what CLI11 passes it has "{}" and the like interpreted.
+  const auto option_of_callback = std::make_shared<CLI::Option*>();
+  CLI::Option* option = state_->app.add_option(
+      std::string(flag.names),
+      [option_of_callback, long_name, assign = std::move(assign)](const CLI::results_t&) {
+        try {
+          for (const std::string& value : (*option_of_callback)->results()) assign(value);
+        } catch (const Error& error) {
+          throw_error(error.code(), "{}: {}", long_name, error.what());
+        }
+        return true;
+      },
+      help + other_spellings(flag.names));
+  *option_of_callback = option;
+  option->expected(1)->group(state_->group);
+  option->multi_option_policy(repeatable ? CLI::MultiOptionPolicy::TakeAll
+                                         : CLI::MultiOptionPolicy::Throw);
+  option->required(flag.required);
+  option->option_text(std::string(flag.value));
+  if (!flag.choices.empty()) option->check(CLI::IsMember(flag.choices));
+  option->envname(environment_twin(long_name));
+}
+
+void CommandLine::State::unknown_flag(const std::string& spelling) const {
+  if (const LlamaFlag* row = find_llama_flag(spelling)) {
+    if (!row->reason.empty())
+      throw_error(ErrorCode::kUsage, "llama.cpp flag {} is not supported because {}", spelling,
+                  row->reason);
+    throw_error(ErrorCode::kUsage, "{} has no effect on 'hearth {}'; leave it out", spelling,
+                subcommand);
+  }
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+    for (const std::string& name : option->get_snames()) names.push_back("-" + name);
+  }
+  const std::string_view nearest = nearest_name(spelling, names);
+  throw_error(
+      ErrorCode::kUsage, "unknown flag {}; {}'hearth {} --help' lists all", printable(spelling),
+      nearest.empty() ? std::string() : fmt::format("did you mean {}? ", nearest), subcommand);
+}
+
+// The arguments with every flag under a name that CLI11 knows and every value as an argument of its
+// own: CLI11 takes it as it is, also if it is empty or begins with a dash.
+std::vector<std::string> CommandLine::State::normalised(
+    const std::vector<std::string>& arguments) const {
+  std::vector<std::string> flags, others;
+  std::vector<const CLI::Option*> seen;
+  bool only_others = false;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& argument = arguments[i];
+    if (only_others || argument.size() < 2 || argument[0] != '-') {
+      if (!takes_arguments())
+        throw_error(ErrorCode::kUsage,
+                    "unexpected argument '{}'; 'hearth {} --help' lists the flags",
+                    printable(argument), subcommand);
+      others.push_back(argument);
+      continue;
+    }
+    if (argument == "--") {
+      only_others = true;
+      continue;
+    }
+    const std::size_t equals = argument.starts_with("--") ? argument.find('=') : argument.npos;
+    const std::string spelling = argument.substr(0, equals);
+    const CLI::Option* option = find(spelling);
+    if (option == nullptr) unknown_flag(spelling);
+    const bool repeatable = option->get_multi_option_policy() == CLI::MultiOptionPolicy::TakeAll;
+    if (!repeatable && std::find(seen.begin(), seen.end(), option) != seen.end())
+      throw_error(ErrorCode::kUsage, "{} is given twice; leave one out", spelling);
+    seen.push_back(option);
+
+    const bool known_as_is = app.get_option_no_throw(spelling) != nullptr;
+    const std::string name =
+        known_as_is ? spelling : std::string(find_llama_flag(spelling)->name());
+    if (option->get_items_expected_max() == 0) {
+      flags.push_back(equals == argument.npos ? name : name + argument.substr(equals));
+      continue;
+    }
+    flags.push_back(name);
+    if (equals == argument.npos && i + 1 == arguments.size())
+      throw_error(ErrorCode::kUsage, "{} needs a value", spelling);
+    flags.push_back(equals == argument.npos ? arguments[++i] : argument.substr(equals + 1));
+  }
+  if (!others.empty()) flags.push_back("--");
+  flags.insert(flags.end(), others.begin(), others.end());
+  return flags;
+}
+
+void CommandLine::State::report_unknown_twins() const {
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    const std::string_view entry(*variable);
+    if (!entry.starts_with(kEnvironmentPrefix)) continue;
+    const std::string_view name = entry.substr(0, entry.find('='));
+    const auto options = app.get_options();
+    if (std::any_of(options.begin(), options.end(),
+                    [&](const CLI::Option* option) { return option->get_envname() == name; }))
+      continue;
+    fmt::print(stderr, "hearth: {} has no effect: it is not a flag of 'hearth {}'\n",
+               printable(name), subcommand);
+  }
+}
+
+bool CommandLine::parse(const std::vector<std::string>& arguments) {
+  std::vector<std::string> reversed = state_->normalised(arguments);  // the order CLI11 wants
+  std::reverse(reversed.begin(), reversed.end());
+  try {
+    state_->app.parse(std::move(reversed));
+  } catch (const CLI::CallForHelp&) {
+    fmt::print("{}", state_->app.help());
+    return false;
+  } catch (const CLI::ParseError& error) {
+    throw_error(ErrorCode::kUsage, "{}; see 'hearth {} --help'", one_line(error.what()),
+                state_->subcommand);
+  }
+  state_->report_unknown_twins();
+  return true;
+}
+
+bool CommandLine::given(std::string_view name) const {
+  return state_->app.get_option(std::string(name))->count() > 0;
+}
+
+}  // namespace hearth::tools

@@ -1,0 +1,16 @@
+// The subcommands of `hearth`: each takes the arguments after its name and returns the exit code.
+// Errors are thrown; main() prints them.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace hearth::tools {
+
+using Arguments = std::vector<std::string>;
+
+int inspect(const Arguments& arguments);
+int synth(const Arguments& arguments);
+int tokenize(const Arguments& arguments);
+
+}  // namespace hearth::tools
