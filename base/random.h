@@ -20,7 +20,8 @@ class Random {
 
   // Uniform in [0, bound), bound > 0. The bias of at most bound / 2^64 does not matter here.
   std::uint64_t below(std::uint64_t bound) {
-    return static_cast<std::uint64_t>((static_cast<unsigned __int128>(next()) * bound) >> 64);
+    __extension__ using Wide = unsigned __int128;  // not in ISO C++, in every compiler we use
+    return static_cast<std::uint64_t>((static_cast<Wide>(next()) * bound) >> 64);
   }
 
   // Uniform in [0, 1), a multiple of 2^-53.
