@@ -17,8 +17,7 @@ using ::testing::HasSubstr;
 
 constexpr auto kMax = std::numeric_limits<std::uint64_t>::max();
 
-void expect_error(const std::function<void()>& action, ErrorCode code,
-                  const std::string& message) {
+void expect_error(const std::function<void()>& action, ErrorCode code, const std::string& message) {
   try {
     action();
     FAIL() << "accepted, expected: " << message;
@@ -31,8 +30,7 @@ void expect_error(const std::function<void()>& action, ErrorCode code,
 
 void expect_bad(const GgufImage& image, const std::string& message,
                 ErrorCode code = ErrorCode::kBadFile) {
-  expect_error([&] { GgufFile::parse(image.bytes(), "image", test_block_shape); }, code,
-               "image: ");
+  expect_error([&] { GgufFile::parse(image.bytes(), "image", test_block_shape); }, code, "image: ");
   expect_error([&] { GgufFile::parse(image.bytes(), "image", test_block_shape); }, code, message);
 }
 
@@ -71,8 +69,7 @@ TEST(GgufBadFile, Counts) {
   for (const std::uint64_t count : {kMax, kMax - 1, std::uint64_t{1} << 63, std::uint64_t{1}}) {
     expect_bad(GgufImage().header(count, 0),
                fmt::format("the tensor directory claims {} entries", count));
-    expect_bad(GgufImage().header(0, count),
-               fmt::format("the metadata claims {} entries", count));
+    expect_bad(GgufImage().header(0, count), fmt::format("the metadata claims {} entries", count));
   }
 }
 

@@ -25,10 +25,14 @@ constexpr std::uint32_t kBlock256Type = 12;
 
 inline std::optional<BlockShape> test_block_shape(std::uint32_t type_id) {
   switch (type_id) {
-    case kPlainType: return BlockShape{1, 4};
-    case kBlock32Type: return BlockShape{32, 34};
-    case kBlock256Type: return BlockShape{256, 144};
-    default: return std::nullopt;
+    case kPlainType:
+      return BlockShape{1, 4};
+    case kBlock32Type:
+      return BlockShape{32, 34};
+    case kBlock256Type:
+      return BlockShape{256, 144};
+    default:
+      return std::nullopt;
   }
 }
 
@@ -54,9 +58,7 @@ class GgufImage {
     return *this;
   }
 
-  GgufImage& text(std::string_view value) {
-    return number(std::uint64_t{value.size()}).raw(value);
-  }
+  GgufImage& text(std::string_view value) { return number(std::uint64_t{value.size()}).raw(value); }
 
   GgufImage& header(std::uint64_t tensors, std::uint64_t keys, std::uint32_t version = 3) {
     return raw("GGUF").number(version).number(tensors).number(keys);
