@@ -12,35 +12,55 @@
 namespace hearth::io {
 namespace {
 
+constexpr std::size_t kPage = 4096;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
+constexpr std::size_t kAddressable = std::size_t{1} << 47;  // of a process, on every 64-bit machine
 
-// Faults every page in with one call where the kernel knows how (5.14), else by touching it.
-void touch_all(std::byte* data, std::size_t size) {
+[[noreturn]] void refuse(Bytes size, int error) {
+  throw_error(ErrorCode::kBudget, "cannot take {} MiB of memory: {}; lower --ram or --ctx-size",
+              size.count >> 20, std::strerror(error));
+}
+
+// Maps `size` bytes at a multiple of kHugePage: with room to align by hand, then trimmed, because
+// mmap itself promises only whole pages.
+std::byte* map_aligned(std::size_t size) {
+  void* const base =
+      mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (base == MAP_FAILED) return nullptr;
+  auto* const begin = static_cast<std::byte*>(base);
+  const auto address = reinterpret_cast<std::uintptr_t>(begin);
+  const std::size_t front = round_up(address, kHugePage) - address;
+  if (front > 0) munmap(begin, front);
+  if (kHugePage > front) munmap(begin + front + size, kHugePage - front);
+  return begin + front;
+}
+
+// Faults every page in, huge ones where they were advised; 0 or an errno. MADV_POPULATE_WRITE
+// (Linux 5.14) reports a lack of memory that touching would turn into a signal.
+int populate(std::byte* data, std::size_t size) {
 #ifdef MADV_POPULATE_WRITE
-  if (madvise(data, size, MADV_POPULATE_WRITE) == 0) return;
+  if (madvise(data, size, MADV_POPULATE_WRITE) == 0) return 0;
+  if (errno != EINVAL) return errno;  // EINVAL: an older kernel
 #endif
-  for (std::size_t at = 0; at < size; at += 4096) data[at] = std::byte{0};
+  for (std::size_t at = 0; at < size; at += kPage) data[at] = std::byte{0};
+  return 0;
 }
 
 }  // namespace
 
 Arena::Arena(Bytes size, Pages pages) {
   if (size.count == 0) return;
-  size_ = round_up(size.count, 4096);
-  // Mapped with room to align by hand, then trimmed: mmap itself promises only 4 KiB.
-  const std::size_t mapped = size_ + kHugePage;
-  void* base = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (base == MAP_FAILED)
-    throw_error(ErrorCode::kBudget, "cannot map {} MiB of memory: {}; lower --ram or --ctx-size",
-                size.count >> 20, std::strerror(errno));
-  auto* const begin = static_cast<std::byte*>(base);
-  const auto address = reinterpret_cast<std::uintptr_t>(begin);
-  const std::size_t front = round_up(address, kHugePage) - address;
-  data_ = begin + front;
-  if (front > 0) munmap(begin, front);
-  if (kHugePage > front) munmap(data_ + size_, kHugePage - front);
-  if (pages == Pages::kHuge) madvise(data_, size_, MADV_HUGEPAGE);  // best effort
-  touch_all(data_, size_);
+  if (size.count > kAddressable) refuse(size, ENOMEM);
+  const std::size_t mapped = round_up(size.count, kPage);
+  std::byte* const data = map_aligned(mapped);
+  if (data == nullptr) refuse(size, errno);
+  if (pages == Pages::kHuge) madvise(data, mapped, MADV_HUGEPAGE);  // best effort
+  if (const int error = populate(data, mapped); error != 0) {
+    munmap(data, mapped);
+    refuse(size, error);
+  }
+  data_ = data;
+  size_ = mapped;
 }
 
 Arena::~Arena() {
@@ -61,7 +81,8 @@ Arena& Arena::operator=(Arena&& other) noexcept {
 
 std::span<std::byte> Arena::take(Bytes size, std::size_t alignment) {
   const std::size_t begin = round_up(taken_, alignment);
-  CHECK_LE(begin + size.count, size_);
+  CHECK_LE(begin, size_);
+  CHECK_LE(size.count, size_ - begin);
   taken_ = begin + size.count;
   return bytes().subspan(begin, size.count);
 }

@@ -12,9 +12,11 @@
 namespace hearth::io {
 namespace {
 
-// Requests are cut into pieces of this size. Measured on a virtio disk: larger pieces leave the
-// device idle at the end of a burst of few requests, smaller ones cost calls and gain nothing.
-constexpr std::uint64_t kPieceBytes = 1 << 20;
+// Requests are cut into pieces of this size. On the virtio disk this was measured on, bursts of 3
+// to 12 MiB ran at the same rate with pieces from 128 KiB to 4 MiB, within the noise of 15 %;
+// smaller pieces cost processor time, larger ones leave a disk with a deep queue without work when
+// few requests are there.
+constexpr std::uint64_t kPieceBytes = 512 << 10;
 
 }  // namespace
 

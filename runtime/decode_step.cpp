@@ -60,13 +60,17 @@ void output_logits(const Model& model, const Step& step, std::uint32_t first_row
 
 void decode_step(const Model& model, Step& step, std::uint32_t first_logits_row, LogitsSink sink) {
   const Nanoseconds start = step.clock.now();
+  const Nanoseconds waited = step.experts.time_waited();
   step.experts.begin_step();
+  step.prefetcher.begin_step(step.rows());
   embed(model, step);
   prepare_rotation(model.config, step);
   for (const Layer& layer : model.layers)
     for (const auto& block : layer.blocks) block->run(step);
   output_logits(model, step, first_logits_row, sink);
-  step.times.total += step.clock.now() - start;
+  const Nanoseconds total = step.clock.now() - start;
+  step.times.total += total;
+  step.prefetcher.end_step(total, step.experts.time_waited() - waited);
 }
 
 }  // namespace hearth::runtime

@@ -60,8 +60,9 @@ Engine::Engine(const EngineOptions& options)
       file_, model_->experts, *reader_,
       ExpertStore::Options{.policy = policy_, .slots_of_class = plan_.slots_of_class}, clock_);
   const bool all_fit = plan_.expert_slots == plan_.experts_total;
-  prefetcher_ = std::make_unique<Prefetcher>(*experts_, options.prefetch && !all_fit,
-                                             model_->config.experts_used);
+  prefetcher_ = std::make_unique<Prefetcher>(
+      *experts_, Prefetcher::Options{.enabled = options.prefetch && !all_fit,
+                                     .experts_used = model_->config.experts_used});
 }
 
 void Engine::choose_policy(const EngineOptions& options) {

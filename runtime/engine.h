@@ -50,6 +50,9 @@ class Engine {
   const std::string& policy() const { return policy_; }
   const kernels::CpuKernels& kernels() const { return kernels_; }
   const Clock& clock() const { return clock_; }
+  std::uint32_t threads() const { return pool_.threads(); }
+  bool prefetching() const { return prefetcher_->enabled(); }
+  std::string io_description() const { return reader_->description(); }
 
   io::AsyncReader& reader() { return *reader_; }
   kernels::WorkerPool& pool() { return pool_; }

@@ -28,6 +28,9 @@ void Session::check(std::span<const TokenId> tokens) const {
 
 void Session::evaluate(std::span<const TokenId> tokens, std::size_t first_logits, LogitsSink sink) {
   check(tokens);
+  const auto on_routed = [this](const profiler::Routing& routing) {
+    if (listener_) listener_(routing);
+  };
   for (std::size_t begin = 0; begin < tokens.size();) {
     const std::size_t count = std::min<std::size_t>(engine_.plan().batch, tokens.size() - begin);
     const std::size_t wanted = first_logits > begin ? first_logits - begin : 0;
@@ -41,9 +44,7 @@ void Session::evaluate(std::span<const TokenId> tokens, std::size_t first_logits
               .scratch = scratch_,
               .clock = engine_.clock(),
               .times = times_,
-              .on_routed = [this](const profiler::Routing& routing) {
-                if (listener_) listener_(routing);
-              }};
+              .on_routed = on_routed};
     decode_step(engine_.model(), step, static_cast<std::uint32_t>(std::min(wanted, count)),
                 [&](std::uint32_t row, std::span<const float> logits) {
                   sink(static_cast<std::uint32_t>(begin + row), logits);

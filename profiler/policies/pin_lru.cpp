@@ -1,8 +1,8 @@
 // A protected set by popularity, and LRU for the rest.
 //
-// Three quarters of the slots of each size class belong to its most often routed experts. A victim
-// is the least recently used of the others; a protected expert goes only when no other may. This
-// is for budgets below one cycle (layers x top-k experts): there LRU evicts every expert just
+// Up to three quarters of the slots of each size class belong to its most often routed experts. A
+// victim is the least recently used of the others; a protected expert goes only when no other may.
+// This is for budgets below one cycle (layers x top-k experts): there LRU evicts every expert just
 // before its return and hits nothing, while a set that stays keeps hitting.
 #include <algorithm>
 
@@ -20,10 +20,11 @@ constexpr std::uint32_t kDecision = 256;
 constexpr std::uint32_t kDecayShift = 3;
 constexpr std::uint32_t kStepsPerRanking = 32;
 
-// The rest must hold the misses of one layer while they are computed, and is where newcomers prove
-// themselves.
-constexpr std::uint32_t protected_slots(std::uint32_t slots) {
-  return static_cast<std::uint32_t>(std::uint64_t{slots} * 3 / 4);
+// The rest is where newcomers prove themselves. It must hold the misses of one layer, all in use at
+// the same time, or these would push out protected experts.
+constexpr std::uint32_t protected_slots(std::uint32_t slots, std::uint32_t top_k) {
+  return std::min(static_cast<std::uint32_t>(std::uint64_t{slots} * 3 / 4),
+                  slots - std::min(slots, top_k));
 }
 
 class PinLru final : public CachePolicy {
@@ -48,6 +49,7 @@ class PinLru final : public CachePolicy {
     if (routing.layer <= last_layer_) begin_step();
     last_layer_ = routing.layer;
     ++decisions_;
+    top_k_ = std::max(top_k_, routing.experts_per_row);
     for (const std::uint16_t index : routing.experts) {
       Expert& expert = experts_[flat({routing.layer, index})];
       // Once for all rows of the step: it is loaded once for all of them, too.
@@ -107,7 +109,7 @@ class PinLru final : public CachePolicy {
   void rank(std::size_t size_class) {
     std::vector<std::uint32_t>& members = experts_of_class_[size_class];
     const std::size_t count =
-        std::min<std::size_t>(protected_slots(slots_of_class_[size_class]), members.size());
+        std::min<std::size_t>(protected_slots(slots_of_class_[size_class], top_k_), members.size());
     const auto boundary = members.begin() + static_cast<std::ptrdiff_t>(count);
     std::nth_element(members.begin(), boundary, members.end(),
                      [this](std::uint32_t a, std::uint32_t b) {
@@ -153,6 +155,7 @@ class PinLru final : public CachePolicy {
   std::vector<std::uint32_t> resident_;  // scratch of rebuild_lists()
   RecencyLists lists_;                   // per size class: the others, the protected
   std::int32_t last_layer_ = -1;
+  std::uint32_t top_k_ = 0;
   std::uint32_t steps_ = 0;
   std::uint32_t steps_until_ranking_ = 1;
   std::uint64_t decisions_ = 0;

@@ -35,6 +35,7 @@ void MoeBlock::run(Step& step) const {
   group_by_expert(step, routing);
   step.experts.observe(routing);
   step.on_routed(routing);
+  lease_present(step);
   start_missing(step);  // the longest lane starts first
   prefetch_next(step);  // behind the demands, so it never delays one
   compute_as_they_arrive(step);
@@ -85,19 +86,23 @@ void MoeBlock::group_by_expert(Step& step, const profiler::Routing& routing) con
   }
 }
 
-// Leases every expert of the step that is resident or on its way, and starts reading as many of the
-// others as there are slots for. False when some had to be left for later.
-bool MoeBlock::start_missing(Step& step) const {
-  for (ExpertWork& work : step.scratch.expert_work)
-    if (!work.lease.held() && !work.computed &&
-        step.experts.state(work.id) != profiler::ExpertState::kAbsent)
-      work.lease = step.experts.lease(work.id);
+// Leases the experts that are resident or on their way, before a fetch could evict one.
+void MoeBlock::lease_present(Step& step) const {
   for (ExpertWork& work : step.scratch.expert_work) {
-    if (work.lease.held() || work.computed) continue;
-    if (!step.experts.fetch(work.id, profiler::FillReason::kDemand)) return false;
+    const profiler::ExpertState state = step.experts.state(work.id);
+    if (state == profiler::ExpertState::kAbsent) continue;
+    if (state == profiler::ExpertState::kFilling) step.prefetcher.note_late();
     work.lease = step.experts.lease(work.id);
   }
-  return true;
+}
+
+// Starts reading the absent ones, as many as there are slots for.
+void MoeBlock::start_missing(Step& step) const {
+  for (ExpertWork& work : step.scratch.expert_work) {
+    if (work.lease.held() || work.computed) continue;
+    if (!step.experts.fetch(work.id, profiler::FillReason::kDemand)) continue;
+    work.lease = step.experts.lease(work.id);
+  }
 }
 
 // The next layer's router on this layer's router input guesses the next layer's experts. Those that

@@ -17,25 +17,45 @@ namespace hearth::runtime {
 
 class Prefetcher {
  public:
-  Prefetcher(ExpertStore& store, bool enabled, std::uint32_t max_experts_used);
+  struct Options {
+    bool enabled = true;
+    std::uint32_t experts_used = 0;  // top-k
+  };
+  Prefetcher(ExpertStore& store, const Options& options);
 
-  // False while prefetching is off: then the prediction need not be computed.
-  bool wanted() const { return enabled_ && budget_.on(); }
+  void begin_step(std::uint32_t rows);
+  // False while there is nothing to spend: then the prediction need not be computed.
+  bool wanted() const;
 
+  // Votes of the rows of the step, then the reads: most wanted first, until the budget is spent.
   void begin_prediction(std::uint32_t experts);
   void predict_row(std::span<const float> router_scores, std::uint32_t experts_used);
   void fetch_predicted(LayerIndex layer);
+  void note_late() { late_ += 1; }  // a demand found its expert still on the way
 
-  // After each step of decode: what it cost, for the budget.
-  void end_step(Nanoseconds total, Nanoseconds waited);
+  void end_step(Nanoseconds step_time, Nanoseconds disk_wait);
+
+  bool enabled() const { return options_.enabled; }
+  const profiler::PrefetchBudget& budget() const { return budget_; }
 
  private:
+  // What the counters of the store said when the step began.
+  struct Mark {
+    std::uint64_t issued = 0, used = 0;
+    Bytes read;
+  };
+  Mark mark() const;
+
   ExpertStore& store_;
-  bool enabled_;
+  Options options_;
   profiler::PrefetchBudget budget_;
-  std::vector<std::uint32_t> votes_;         // [experts of a layer] rows that are predicted to want it
-  std::vector<std::uint16_t> chosen_;        // of one row
-  std::vector<std::uint16_t> ranked_;        // distinct predicted experts, most wanted first
+  std::vector<std::uint32_t> votes_;   // [experts of the layer]
+  std::vector<std::uint16_t> chosen_;  // of one row
+  std::vector<std::uint16_t> ranked_;  // distinct predicted experts
+  std::uint32_t rows_ = 0;
+  std::uint32_t late_ = 0;
+  Bytes prefetched_;
+  Mark start_;
 };
 
 }  // namespace hearth::runtime

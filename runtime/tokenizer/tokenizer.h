@@ -1,7 +1,9 @@
 // Text ↔ tokens, as the metadata of a model defines it.
 //
-// Immutable after construction and safe to share between threads. Bytes in give the same bytes back:
-// invalid UTF-8 is encoded byte by byte, never dropped.
+// Immutable after construction and safe to share between threads. Bytes in give the same bytes
+// back: invalid UTF-8 is encoded byte by byte, never dropped. Only what a vocabulary cannot spell
+// changes: a byte without a token becomes U+FFFD (byte-level BPE), or the unknown token
+// (SentencePiece).
 #pragma once
 
 #include <memory>
@@ -27,13 +29,17 @@ class Tokenizer {
   static std::unique_ptr<Tokenizer> from_metadata(const io::GgufMetadata& metadata);
   virtual ~Tokenizer() = default;
 
-  // Takes time linear in the text but for a logarithm, also for one run of a single character.
-  virtual std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options) const = 0;
+  // Takes time linear in the text but for a logarithm, also for one run of a single character, and
+  // at most about 40 bytes of memory for each byte of text while it runs. Throws Error(kBadInput)
+  // for more than 1 GiB of text.
+  virtual std::vector<TokenId> encode(std::string_view text,
+                                      const EncodeOptions& options) const = 0;
 
   // The bytes a token stands for; half characters are possible. Empty for control tokens unless
   // `special`. `id` in [0, size()).
   virtual std::string_view piece(TokenId id, bool special = false) const = 0;
-  std::string decode(const std::vector<TokenId>& tokens, bool special = false) const;
+  // All pieces; without the space that SentencePiece models put before a text.
+  virtual std::string decode(const std::vector<TokenId>& tokens, bool special = false) const;
 
   virtual std::size_t size() const = 0;
   virtual std::string_view description() const = 0;  // "byte-level BPE (qwen2), 151936 tokens"

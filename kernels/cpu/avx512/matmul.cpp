@@ -1,0 +1,115 @@
+// Products with AVX-512 and VNNI.
+// g++ 12 takes the deliberately undefined vectors in this header for mistakes (GCC bug 105593).
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#include <immintrin.h>
+#pragma GCC diagnostic pop
+
+#include "kernels/cpu/fill.h"
+#include "kernels/cpu/matmul/tile.h"
+
+namespace hearth::kernels {
+namespace {
+
+struct Wide {
+  // Signed codes become unsigned ones: vpdpbusd takes no signed weights.
+  static constexpr int kSignedOffset = 128;
+  HEARTH_INLINE Wide as_operand() const { return {_mm512_xor_si512(v, _mm512_set1_epi8(-128))}; }
+
+  __m512i v;
+
+  HEARTH_INLINE static Wide zero() { return {_mm512_setzero_si512()}; }
+  HEARTH_INLINE static Wide bytes(char value) { return {_mm512_set1_epi8(value)}; }
+  HEARTH_INLINE static Wide load(const void* at) { return {_mm512_loadu_si512(at)}; }
+  HEARTH_INLINE static Wide same_quarters(__m128i x) { return {_mm512_broadcast_i32x4(x)}; }
+  HEARTH_INLINE static Wide quarters(__m128i a, __m128i b, __m128i c, __m128i d) {
+    const __m256i ab = _mm256_inserti128_si256(_mm256_castsi128_si256(a), b, 1);
+    const __m256i cd = _mm256_inserti128_si256(_mm256_castsi128_si256(c), d, 1);
+    return {_mm512_inserti64x4(_mm512_castsi256_si512(ab), cd, 1)};
+  }
+  HEARTH_INLINE static Wide quarters(const std::uint8_t* a, const std::uint8_t* b,
+                                     const std::uint8_t* c, const std::uint8_t* d) {
+    const auto load_quarter = [](const std::uint8_t* at) {
+      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+    };
+    return quarters(load_quarter(a), load_quarter(b), load_quarter(c), load_quarter(d));
+  }
+  HEARTH_INLINE static Wide quarter_words(int a, int b, int c, int d) {
+    return quarters(_mm_set1_epi32(a), _mm_set1_epi32(b), _mm_set1_epi32(c), _mm_set1_epi32(d));
+  }
+  HEARTH_INLINE static Wide from_i8(__m128i x) { return {_mm512_cvtepi8_epi32(x)}; }
+  HEARTH_INLINE static Wide from_i16(__m256i x) { return {_mm512_cvtepi16_epi32(x)}; }
+
+  // Bytes. Shifts move bits between the bytes of a word; the caller masks.
+  template <int kBits>
+  HEARTH_INLINE Wide shifted_right() const {
+    return {_mm512_srli_epi32(v, kBits)};
+  }
+  template <int a, int b, int c, int d>
+  HEARTH_INLINE Wide rotated_right() const {
+    return {
+        _mm512_rorv_epi32(v, _mm512_setr_epi32(a, a, a, a, b, b, b, b, c, c, c, c, d, d, d, d))};
+  }
+  HEARTH_INLINE Wide with_bits(Wide from, Wide mask) const {
+    return {_mm512_ternarylogic_epi32(v, from.v, mask.v, 0xf8)};  // v | (from & mask)
+  }
+  HEARTH_INLINE Wide lookup(Wide index) const { return {_mm512_shuffle_epi8(v, index.v)}; }
+  HEARTH_INLINE Wide has(Wide bit) const {
+    return {_mm512_movm_epi8(_mm512_test_epi8_mask(v, bit.v))};
+  }
+
+  // 32-bit lanes.
+  HEARTH_INLINE Wide times(int factor) const {
+    return {_mm512_mullo_epi32(v, _mm512_set1_epi32(factor))};
+  }
+  HEARTH_INLINE Wide times(Wide b) const { return {_mm512_mullo_epi32(v, b.v)}; }
+  template <bool kSigned>
+  HEARTH_INLINE Wide plus_dot(Wide codes, Wide activations) const {
+    return {_mm512_dpbusd_epi32(v, codes.v, activations.v)};
+  }
+  // Lanes 2 i and 2 i + 1 added.
+  HEARTH_INLINE __m256i sum_of_pairs() const {
+    return _mm512_cvtepi64_epi32(_mm512_add_epi32(v, _mm512_srli_epi64(v, 32)));
+  }
+};
+
+HEARTH_INLINE Wide operator&(Wide a, Wide b) { return {_mm512_and_si512(a.v, b.v)}; }
+HEARTH_INLINE Wide operator|(Wide a, Wide b) { return {_mm512_or_si512(a.v, b.v)}; }
+HEARTH_INLINE Wide operator-(Wide a, Wide b) { return {_mm512_sub_epi32(a.v, b.v)}; }
+
+// Quarters 0 and 2 (1 and 3) of both.
+HEARTH_INLINE Wide even_quarters(Wide a, Wide b) { return {_mm512_shuffle_i32x4(a.v, b.v, 0x88)}; }
+HEARTH_INLINE Wide odd_quarters(Wide a, Wide b) { return {_mm512_shuffle_i32x4(a.v, b.v, 0xdd)}; }
+// Quarters 0, 0, 2, 2 (1, 1, 3, 3).
+HEARTH_INLINE Wide double_even_quarters(Wide a) { return {_mm512_shuffle_i32x4(a.v, a.v, 0xa0)}; }
+HEARTH_INLINE Wide double_odd_quarters(Wide a) { return {_mm512_shuffle_i32x4(a.v, a.v, 0xf5)}; }
+// Quarter k of a twice, then of b twice.
+template <int k>
+HEARTH_INLINE Wide double_quarter(Wide a, Wide b) {
+  return {_mm512_shuffle_i32x4(a.v, b.v, k * 0x55)};
+}
+
+// Per quarter the sums of lanes {0, 2} and {1, 3} of a, then of b.
+HEARTH_INLINE __m512i half_sums(Wide a, Wide b) {
+  return _mm512_add_epi32(_mm512_unpacklo_epi64(a.v, b.v), _mm512_unpackhi_epi64(a.v, b.v));
+}
+// The sum of each quarter: a's 0, b's 0, a's 1, b's 1, ...
+HEARTH_INLINE __m256i sum_quarters(Wide a, Wide b) { return Wide{half_sums(a, b)}.sum_of_pairs(); }
+// Likewise for four: quarter q holds the sums of quarter q of a, b, c, d.
+HEARTH_INLINE Wide sum_quarters(Wide a, Wide b, Wide c, Wide d) {
+  const __m512 ab = _mm512_castsi512_ps(half_sums(a, b));
+  const __m512 cd = _mm512_castsi512_ps(half_sums(c, d));
+  return {_mm512_add_epi32(_mm512_castps_si512(_mm512_shuffle_ps(ab, cd, 0x88)),
+                           _mm512_castps_si512(_mm512_shuffle_ps(ab, cd, 0xdd)))};
+}
+
+}  // namespace
+}  // namespace hearth::kernels
+
+#include "kernels/cpu/matmul/blocks.h"
+
+namespace hearth::kernels {
+
+void fill_matmul_avx512(CpuKernels& table) { fill_blocks<Wide>(table, "avx512"); }
+
+}  // namespace hearth::kernels

@@ -1,0 +1,297 @@
+// Each block format to the tile of kernels/cpu/matmul/tile.h. The layouts are drawn in
+// kernels/quant/<format>.h.
+#pragma once
+
+#include "kernels/cpu/matmul/tile.h"
+
+namespace hearth::kernels {
+
+template <WeightFormat format>
+struct Format {};
+
+namespace {
+
+template <typename T>
+HEARTH_INLINE T load_as(const std::uint8_t* at) {
+  T value;
+  __builtin_memcpy(&value, at, sizeof(T));
+  return value;
+}
+
+HEARTH_INLINE __m128i load_quarter(const std::uint8_t* at) {
+  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+}
+
+// The first four bytes of each of eight blocks.
+HEARTH_INLINE __m256i load_heads(const std::uint8_t* at, int stride) {
+  const __m256i offsets =
+      _mm256_mullo_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(stride));
+  return _mm256_i32gather_epi32(reinterpret_cast<const int*>(at), offsets, 1);
+}
+
+// The f16 in the low (high) half of each lane.
+HEARTH_INLINE __m256 low_f16(__m256i lanes) {
+  const __m256i low = _mm256_and_si256(lanes, _mm256_set1_epi32(0xffff));
+  const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, low), 0x08);
+  return _mm256_cvtph_ps(_mm256_castsi256_si128(packed));
+}
+HEARTH_INLINE __m256 high_f16(__m256i lanes) { return low_f16(_mm256_srli_epi32(lanes, 16)); }
+
+HEARTH_INLINE __m256 broadcast_f16(const std::uint8_t* at) {
+  return _mm256_cvtph_ps(_mm_set1_epi16(load_as<short>(at)));
+}
+HEARTH_INLINE __m256 negated(__m256 x) { return _mm256_xor_ps(x, _mm256_set1_ps(-0.0f)); }
+
+// 2^(e - 128); the two smallest are denormal.
+HEARTH_INLINE __m256 e8m0_halved(__m256i exponents) {
+  const __m256i one = _mm256_set1_epi32(1);
+  const __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(exponents, one), 23);
+  const __m256i denormal = _mm256_sllv_epi32(_mm256_set1_epi32(0x200000), exponents);
+  const __m256i is_normal = _mm256_cmpgt_epi32(exponents, one);
+  return _mm256_castsi256_ps(_mm256_blendv_epi8(denormal, normal, is_normal));
+}
+
+HEARTH_INLINE __m256i eight_bytes_to_i32(std::uint64_t bytes) {
+  return _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<long long>(bytes)));
+}
+
+// Nibbles of eight blocks of 16 bytes each: low ones are the first halves, high ones the second.
+template <typename Wide>
+HEARTH_INLINE void unpack_nibbles(const std::uint8_t* at, std::size_t stride, Tile<Wide>& tile) {
+  const Wide even = Wide::quarters(at, at + 2 * stride, at + 4 * stride, at + 6 * stride);
+  at += stride;
+  const Wide odd = Wide::quarters(at, at + 2 * stride, at + 4 * stride, at + 6 * stride);
+  const Wide mask = Wide::bytes(15);
+  tile.codes[0] = even & mask;
+  tile.codes[1] = even.template shifted_right<4>() & mask;
+  tile.codes[2] = odd & mask;
+  tile.codes[3] = odd.template shifted_right<4>() & mask;
+}
+
+// Adds `value` where the block's bit of a code is set: bit i of the dword at `at` for code i.
+template <typename Wide>
+HEARTH_INLINE void add_fifth_bits(const std::uint8_t* at, std::size_t stride, Tile<Wide>& tile) {
+  const auto words = [&](const std::uint8_t* first) {
+    return Wide::quarter_words(load_as<int>(first), load_as<int>(first + 2 * stride),
+                               load_as<int>(first + 4 * stride), load_as<int>(first + 6 * stride));
+  };
+  const Wide even = words(at), odd = words(at + stride);
+  const Wide first =
+      Wide::same_quarters(_mm_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1));
+  const Wide second =
+      Wide::same_quarters(_mm_setr_epi8(2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3));
+  const Wide bit =
+      Wide::same_quarters(_mm_set1_epi64x(static_cast<long long>(0x8040201008040201u)));
+  const Wide value = Wide::bytes(16);
+  tile.codes[0] = tile.codes[0] | (even.lookup(first).has(bit) & value);
+  tile.codes[1] = tile.codes[1] | (even.lookup(second).has(bit) & value);
+  tile.codes[2] = tile.codes[2] | (odd.lookup(first).has(bit) & value);
+  tile.codes[3] = tile.codes[3] | (odd.lookup(second).has(bit) & value);
+}
+
+// Q4_K and Q5_K: 64 values share 32 bytes, low nibbles the even block.
+template <typename Wide>
+HEARTH_INLINE void unpack_paired_nibbles(const std::uint8_t* at, Tile<Wide>& tile) {
+  const Wide a = Wide::load(at), b = Wide::load(at + 64);
+  const Wide first = even_quarters(a, b), second = odd_quarters(a, b);
+  const Wide mask = Wide::bytes(15);
+  tile.codes[0] = first & mask;
+  tile.codes[1] = second & mask;
+  tile.codes[2] = first.template shifted_right<4>() & mask;
+  tile.codes[3] = second.template shifted_right<4>() & mask;
+}
+
+// Q3_K and Q5_K: byte i, bit b belongs to value 32 b + i. Moves it to bit `kTo` of the code.
+template <int kTo, typename Wide>
+HEARTH_INLINE void add_bit_planes(const std::uint8_t* at, Tile<Wide>& tile) {
+  const Wide first = Wide::same_quarters(load_quarter(at));
+  const Wide second = Wide::same_quarters(load_quarter(at + 16));
+  const Wide mask = Wide::bytes(1 << kTo);
+  const auto even = [](Wide x) {
+    return x.template rotated_right<0 - kTo, 2 - kTo, 4 - kTo, 6 - kTo>();
+  };
+  const auto odd = [](Wide x) {
+    return x.template rotated_right<1 - kTo, 3 - kTo, 5 - kTo, 7 - kTo>();
+  };
+  tile.codes[0] = tile.codes[0].with_bits(even(first), mask);
+  tile.codes[1] = tile.codes[1].with_bits(even(second), mask);
+  tile.codes[2] = tile.codes[2].with_bits(odd(first), mask);
+  tile.codes[3] = tile.codes[3].with_bits(odd(second), mask);
+}
+
+// Q2_K and Q3_K: bits 2 j and 2 j + 1 of byte 32 h + i belong to value 128 h + 32 j + i.
+template <typename Wide>
+HEARTH_INLINE void unpack_crumbs(const std::uint8_t* at, Tile<Wide>& tile) {
+  const Wide all = Wide::load(at);
+  const Wide first = double_even_quarters(all), second = double_odd_quarters(all);
+  const Wide mask = Wide::bytes(3);
+  tile.codes[0] = first.template rotated_right<0, 4, 0, 4>() & mask;
+  tile.codes[1] = second.template rotated_right<0, 4, 0, 4>() & mask;
+  tile.codes[2] = first.template rotated_right<2, 6, 2, 6>() & mask;
+  tile.codes[3] = second.template rotated_right<2, 6, 2, 6>() & mask;
+}
+
+// The eight scales and minima of Q4_K and Q5_K (kernels/quant/six_bit_scales.h), four per word.
+template <typename Wide>
+HEARTH_INLINE void unpack_six_bits(const std::uint8_t* at, Tile<Wide>& tile) {
+  const auto s = load_as<std::uint32_t>(at), m = load_as<std::uint32_t>(at + 4);
+  const auto low = load_as<std::uint32_t>(at + 8);
+  constexpr std::uint32_t kSix = 0x3f3f3f3f, kNibble = 0x0f0f0f0f, kHigh = 0x30303030;
+  const std::uint64_t scales =
+      (s & kSix) | (std::uint64_t{(low & kNibble) | ((s >> 2) & kHigh)} << 32);
+  const std::uint64_t minima =
+      (m & kSix) | (std::uint64_t{((low >> 4) & kNibble) | ((m >> 2) & kHigh)} << 32);
+  tile.scales = eight_bytes_to_i32(scales);
+  const __m128i bytes = _mm_cvtsi64_si128(static_cast<long long>(minima));
+  tile.minima = _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(bytes, bytes));
+}
+
+template <typename Wide>
+HEARTH_INLINE void unpack(Format<WeightFormat::kQ8_0>, const std::uint8_t* at, Tile<Wide>& tile) {
+  constexpr std::size_t kStride = 34;
+  const auto quarters = [at](std::size_t offset) {
+    const std::uint8_t* first = at + offset;
+    return Wide::quarters(first, first + 2 * kStride, first + 4 * kStride, first + 6 * kStride);
+  };
+  tile.codes[0] = quarters(2).as_operand();
+  tile.codes[1] = quarters(18).as_operand();
+  tile.codes[2] = quarters(2 + kStride).as_operand();
+  tile.codes[3] = quarters(18 + kStride).as_operand();
+  tile.d = low_f16(load_heads(at, kStride));
+}
+
+template <typename Wide>
+HEARTH_INLINE void unpack(Format<WeightFormat::kQ4_0>, const std::uint8_t* at, Tile<Wide>& tile) {
+  unpack_nibbles(at + 2, 18, tile);
+  tile.d = low_f16(load_heads(at, 18));
+}
+
+template <typename Wide>
+HEARTH_INLINE void unpack(Format<WeightFormat::kQ4_1>, const std::uint8_t* at, Tile<Wide>& tile) {
+  unpack_nibbles(at + 4, 20, tile);
+  const __m256i heads = load_heads(at, 20);
+  tile.d = low_f16(heads);
+  tile.m = high_f16(heads);
+  tile.minima = _mm256_set1_epi16(1);
+}
+
+template <typename Wide>
+HEARTH_INLINE void unpack(Format<WeightFormat::kQ5_0>, const std::uint8_t* at, Tile<Wide>& tile) {
+  unpack_nibbles(at + 6, 22, tile);
+  add_fifth_bits(at + 2, 22, tile);
+  tile.d = low_f16(load_heads(at, 22));
+}
+
+template <typename Wide>
+HEARTH_INLINE void unpack(Format<WeightFormat::kQ5_1>, const std::uint8_t* at, Tile<Wide>& tile) {
+  unpack_nibbles(at + 8, 24, tile);
+  add_fifth_bits(at + 4, 24, tile);
+  const __m256i heads = load_heads(at, 24);
+  tile.d = low_f16(heads);
+  tile.m = high_f16(heads);
+  tile.minima = _mm256_set1_epi16(1);
+}
+
+template <typename Wide>
+HEARTH_INLINE void unpack(Format<WeightFormat::kQ2_K>, const std::uint8_t* at, Tile<Wide>& tile) {
+  unpack_crumbs(at + 16, tile);
+  const __m128i bytes = load_quarter(at), mask = _mm_set1_epi8(15);
+  tile.half_scales = Wide::from_i8(_mm_and_si128(bytes, mask));
+  tile.minima = _mm256_cvtepu8_epi16(_mm_and_si128(_mm_srli_epi16(bytes, 4), mask));
+  tile.d = broadcast_f16(at + 80);
+  tile.m = negated(broadcast_f16(at + 82));
+}
+
+template <typename Wide>
+HEARTH_INLINE void unpack(Format<WeightFormat::kQ3_K>, const std::uint8_t* at, Tile<Wide>& tile) {
+  unpack_crumbs(at + 32, tile);
+  add_bit_planes<2>(at, tile);
+  // Bytes 0..7 twice, once for each nibble; bytes 8..11 four times, once for each pair of bits.
+  const auto nibbles = load_as<std::uint64_t>(at + 96);
+  const auto pairs = load_as<std::uint32_t>(at + 104);
+  const __m128i low =
+      _mm_set_epi64x(static_cast<long long>(nibbles >> 4), static_cast<long long>(nibbles));
+  const __m128i high = _mm_setr_epi32(static_cast<int>(pairs << 4), static_cast<int>(pairs << 2),
+                                      static_cast<int>(pairs), static_cast<int>(pairs >> 2));
+  const __m128i scales =
+      _mm_or_si128(_mm_and_si128(low, _mm_set1_epi8(15)), _mm_and_si128(high, _mm_set1_epi8(48)));
+  tile.half_scales = Wide::from_i8(_mm_sub_epi8(scales, _mm_set1_epi8(32)));
+  tile.d = broadcast_f16(at + 108);
+}
+
+template <typename Wide>
+HEARTH_INLINE void unpack(Format<WeightFormat::kQ4_K>, const std::uint8_t* at, Tile<Wide>& tile) {
+  unpack_paired_nibbles(at + 16, tile);
+  unpack_six_bits(at + 4, tile);
+  tile.d = broadcast_f16(at);
+  tile.m = negated(broadcast_f16(at + 2));
+}
+
+template <typename Wide>
+HEARTH_INLINE void unpack(Format<WeightFormat::kQ5_K>, const std::uint8_t* at, Tile<Wide>& tile) {
+  unpack_paired_nibbles(at + 48, tile);
+  add_bit_planes<4>(at + 16, tile);
+  unpack_six_bits(at + 4, tile);
+  tile.d = broadcast_f16(at);
+  tile.m = negated(broadcast_f16(at + 2));
+}
+
+template <typename Wide>
+HEARTH_INLINE void unpack(Format<WeightFormat::kQ6_K>, const std::uint8_t* at, Tile<Wide>& tile) {
+  const Wide a = Wide::load(at), b = Wide::load(at + 64), high = Wide::load(at + 128);
+  const Wide first = double_even_quarters(high), second = double_odd_quarters(high);
+  const Wide nibble = Wide::bytes(15), pair = Wide::bytes(48);
+  const auto low = [&](Wide x) { return x.template rotated_right<0, 4, 0, 4>() & nibble; };
+  const auto even = [](Wide x) { return x.template rotated_right<-4, 0, -4, 0>(); };
+  const auto odd = [](Wide x) { return x.template rotated_right<-2, 2, -2, 2>(); };
+  tile.codes[0] = low(double_quarter<0>(a, b)).with_bits(even(first), pair);
+  tile.codes[1] = low(double_quarter<1>(a, b)).with_bits(even(second), pair);
+  tile.codes[2] = low(double_quarter<2>(a, b)).with_bits(odd(first), pair);
+  tile.codes[3] = low(double_quarter<3>(a, b)).with_bits(odd(second), pair);
+  tile.half_scales = Wide::from_i8(load_quarter(at + 192));
+  tile.d = broadcast_f16(at + 208);
+}
+
+template <typename Wide>
+HEARTH_INLINE void look_up(const std::int8_t (&table)[16], bool is_signed, Tile<Wide>& tile) {
+  Wide values = Wide::same_quarters(load_quarter(reinterpret_cast<const std::uint8_t*>(table)));
+  if (is_signed) values = values.as_operand();
+  for (Wide& codes : tile.codes) codes = values.lookup(codes);
+}
+
+template <typename Wide>
+HEARTH_INLINE void unpack(Format<WeightFormat::kIQ4_NL>, const std::uint8_t* at, Tile<Wide>& tile) {
+  unpack_nibbles(at + 2, 18, tile);
+  look_up(kIq4Values, true, tile);
+  tile.d = low_f16(load_heads(at, 18));
+}
+
+template <typename Wide>
+HEARTH_INLINE void unpack(Format<WeightFormat::kIQ4_XS>, const std::uint8_t* at, Tile<Wide>& tile) {
+  unpack_nibbles(at + 8, 16, tile);
+  look_up(kIq4Values, true, tile);
+  const __m256i low = _mm256_srlv_epi32(_mm256_set1_epi32(load_as<int>(at + 4)),
+                                        _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28));
+  const __m256i high =
+      _mm256_sllv_epi32(_mm256_srlv_epi32(_mm256_set1_epi32(load_as<std::uint16_t>(at + 2)),
+                                          _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14)),
+                        _mm256_set1_epi32(4));
+  const __m256i scales = _mm256_or_si256(_mm256_and_si256(low, _mm256_set1_epi32(15)),
+                                         _mm256_and_si256(high, _mm256_set1_epi32(48)));
+  tile.scales = _mm256_sub_epi32(scales, _mm256_set1_epi32(32));
+  tile.d = broadcast_f16(at);
+}
+
+// The values of kDoubledE2m1 plus the offset of the format, for unsigned codes.
+inline constexpr std::int8_t kMxfp4Codes[16] = {12, 13, 14, 15, 16, 18, 20, 24,
+                                                12, 11, 10, 9,  8,  6,  4,  0};
+
+template <typename Wide>
+HEARTH_INLINE void unpack(Format<WeightFormat::kMXFP4>, const std::uint8_t* at, Tile<Wide>& tile) {
+  unpack_nibbles(at + 1, 17, tile);
+  look_up(kMxfp4Codes, false, tile);
+  tile.d = e8m0_halved(_mm256_and_si256(load_heads(at, 17), _mm256_set1_epi32(255)));
+}
+
+}  // namespace
+}  // namespace hearth::kernels

@@ -1,0 +1,135 @@
+// The 16-lane vector of the scalar set: the meaning of every operation the others implement.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+
+#include "kernels/cpu/lanes.h"
+
+namespace hearth::kernels::scalar {
+
+// Exact. A NaN becomes quiet and keeps its payload, as in hardware.
+inline float f16_to_f32(std::uint16_t half) {
+  const std::uint32_t sign = (half & 0x8000u) << 16;
+  const std::uint32_t magnitude = half & 0x7fffu;
+  if (magnitude > 0x7c00) return std::bit_cast<float>(sign | 0x7fc00000 | magnitude << 13);
+  if (magnitude == 0x7c00) return std::bit_cast<float>(sign | 0x7f800000);
+  // The exponent is too small by 127 - 15. Multiplying also puts the denormals right.
+  const float value = std::bit_cast<float>(magnitude << 13) * 0x1p112f;
+  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) | sign);
+}
+
+// To nearest, ties to even; from 65520 on infinity; a NaN becomes quiet and keeps the upper bits of
+// its payload, as in hardware.
+inline std::uint16_t f32_to_f16(float value) {
+  const std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
+  const std::uint32_t sign = bits >> 16 & 0x8000;
+  const std::uint32_t magnitude = bits & 0x7fffffff;
+  const auto signed_half = [sign](std::uint32_t half) {
+    return static_cast<std::uint16_t>(sign | half);
+  };
+  if (magnitude > 0x7f800000) return signed_half(0x7e00 | (magnitude >> 13 & 0x3ff));
+  if (magnitude >= 0x477ff000) return signed_half(0x7c00);
+  if (magnitude < 0x38800000) {
+    // The unit in the last place of 0.5 is the smallest denormal f16, so this addition rounds.
+    const float sum = std::bit_cast<float>(magnitude) + 0.5f;
+    return signed_half(std::bit_cast<std::uint32_t>(sum) - std::bit_cast<std::uint32_t>(0.5f));
+  }
+  const std::uint32_t to_even = 0xfff + (magnitude >> 13 & 1);
+  return signed_half(((magnitude + to_even) >> 13) - (112u << 10));
+}
+
+struct F32x16 {
+  float lane[16];
+
+  // The vector whose lane i is f(i).
+  template <typename Function>
+  static F32x16 of(Function f) {
+    F32x16 result;
+    for (int i = 0; i < 16; ++i) result.lane[i] = f(i);
+    return result;
+  }
+
+  static F32x16 broadcast(float value) {
+    return of([=](int) { return value; });
+  }
+  static F32x16 load(const float* from, Whole) {
+    return of([=](int i) { return from[i]; });
+  }
+  // The lanes that are not in memory are `fill`.
+  static F32x16 load(const float* from, Part part, float fill = 0) {
+    return of([=](int i) { return static_cast<std::uint32_t>(i) < part.count ? from[i] : fill; });
+  }
+  static F32x16 load_f16(const std::uint16_t* from) {
+    return of([=](int i) { return f16_to_f32(from[i]); });
+  }
+
+  void store(float* to, Whole) const { store(to, Part{16}); }
+  void store(float* to, Part part) const {
+    for (std::uint32_t i = 0; i < part.count; ++i) to[i] = lane[i];
+  }
+  void store_f16(std::uint16_t* to, Whole) const { store_f16(to, Part{16}); }
+  void store_f16(std::uint16_t* to, Part part) const {
+    for (std::uint32_t i = 0; i < part.count; ++i) to[i] = f32_to_f16(lane[i]);
+  }
+
+  float first() const { return lane[0]; }
+
+  // All lanes made one by the tree of fold16 (kernels/arithmetic.h): halves, quarters, pairs.
+  template <typename Operation>
+  float folded(Operation operation) const {
+    F32x16 x = *this;
+    for (int half = 8; half > 0; half /= 2)
+      for (int i = 0; i < half; ++i) x.lane[i] = operation(x.lane[i], x.lane[i + half]);
+    return x.lane[0];
+  }
+  float sum() const {
+    return folded([](float a, float b) { return a + b; });
+  }
+  float largest() const {
+    return folded([](float a, float b) { return a > b ? a : b; });
+  }
+};
+
+inline F32x16 operator+(const F32x16& a, const F32x16& b) {
+  return F32x16::of([&](int i) { return a.lane[i] + b.lane[i]; });
+}
+inline F32x16 operator-(const F32x16& a, const F32x16& b) {
+  return F32x16::of([&](int i) { return a.lane[i] - b.lane[i]; });
+}
+inline F32x16 operator*(const F32x16& a, const F32x16& b) {
+  return F32x16::of([&](int i) { return a.lane[i] * b.lane[i]; });
+}
+inline F32x16 operator/(const F32x16& a, const F32x16& b) {
+  return F32x16::of([&](int i) { return a.lane[i] / b.lane[i]; });
+}
+
+// a × b + c, rounded once.
+inline F32x16 fma(const F32x16& a, const F32x16& b, const F32x16& c) {
+  return F32x16::of([&](int i) { return __builtin_fmaf(a.lane[i], b.lane[i], c.lane[i]); });
+}
+
+// b where the two are equal or one is NaN.
+inline F32x16 larger(const F32x16& a, const F32x16& b) {
+  return F32x16::of([&](int i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });
+}
+
+// `no` where a or b is NaN.
+inline F32x16 select_less(const F32x16& a, const F32x16& b, const F32x16& yes, const F32x16& no) {
+  return F32x16::of([&](int i) { return a.lane[i] < b.lane[i] ? yes.lane[i] : no.lane[i]; });
+}
+
+// Adds the low nine bits of k, read as an integer, to sign and exponent of x.
+inline F32x16 add_to_exponent(const F32x16& x, const F32x16& k) {
+  return F32x16::of([&](int i) {
+    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(x.lane[i]) +
+                                (std::bit_cast<std::uint32_t>(k.lane[i]) << 23));
+  });
+}
+
+// The sums of four vectors, at once because the vector units can share the work.
+inline void store_sums(const F32x16 (&x)[4], float* to) {
+  for (int i = 0; i < 4; ++i) to[i] = x[i].sum();
+}
+
+}  // namespace hearth::kernels::scalar

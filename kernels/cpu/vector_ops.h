@@ -1,0 +1,127 @@
+// The operations on rows of f32, once for all instruction sets (kernels/cpu/lanes.h).
+#pragma once
+
+#include "kernels/cpu/attention.h"
+#include "kernels/cpu/exp.h"
+#include "kernels/cpu/lanes.h"
+#include "kernels/cpu_kernels.h"
+
+namespace hearth::kernels {
+
+template <typename Lanes>
+struct VectorOps {
+  // y = (x × r) × weight with r = 1 / sqrt(sum / n + epsilon), every step rounded once; the sum of
+  // squares by fused multiply-adds in the lanes, then folded.
+  static void rms_norm(const float* x, const float* weight, std::uint32_t n, float epsilon,
+                       float* y) {
+    Lanes squares = Lanes::broadcast(0);
+    for_lanes(n, [&](std::size_t i, auto extent) {
+      const Lanes value = Lanes::load(x + i, extent);
+      squares = fma(value, value, squares);
+    });
+    const float mean = squares.sum() / static_cast<float>(n);
+    const Lanes factor = Lanes::broadcast(1.0f / __builtin_sqrtf(mean + epsilon));
+    for_lanes(n, [&](std::size_t i, auto extent) {
+      const Lanes scaled = Lanes::load(x + i, extent) * factor;
+      (scaled * Lanes::load(weight + i, extent)).store(y + i, extent);
+    });
+  }
+
+  // (a, b) becomes (-(b × sin) + (a × cos), (b × cos) + (a × sin)): the product with a is rounded,
+  // the one with b is fused into the sum.
+  static void rope_halves(float* x, const float* cosine, const float* sine, std::uint32_t half) {
+    for_lanes(half, [&](std::size_t i, auto extent) {
+      const Lanes a = Lanes::load(x + i, extent), b = Lanes::load(x + half + i, extent);
+      const Lanes c = Lanes::load(cosine + i, extent), s = Lanes::load(sine + i, extent);
+      fma(negated(b), s, a * c).store(x + i, extent);
+      fma(b, c, a * s).store(x + half + i, extent);
+    });
+  }
+
+  // (x / (1 + exp(-x))) × up.
+  static void silu_multiply(const float* gate, const float* up, std::uint32_t n, float* out) {
+    for_lanes(n, [&](std::size_t i, auto extent) {
+      const Lanes x = Lanes::load(gate + i, extent);
+      const Lanes silu = x / (Lanes::broadcast(1) + exponential(negated(x)));
+      (silu * Lanes::load(up + i, extent)).store(out + i, extent);
+    });
+  }
+
+  static void softmax(float* x, std::uint32_t n) {
+    Lanes maxima = Lanes::broadcast(-__builtin_inff());
+    for_lanes(n, [&](std::size_t i, auto extent) {
+      maxima = larger(maxima, load_or_lowest(x + i, extent));
+    });
+    const Lanes maximum = Lanes::broadcast(maxima.largest());
+    Lanes sums = Lanes::broadcast(0);
+    for_lanes(n, [&](std::size_t i, auto extent) {
+      const Lanes power = exponential(load_or_lowest(x + i, extent) - maximum);
+      power.store(x + i, extent);
+      sums = sums + power;
+    });
+    const Lanes sum = Lanes::broadcast(sums.sum());
+    for_lanes(n, [&](std::size_t i, auto extent) {
+      (Lanes::load(x + i, extent) / sum).store(x + i, extent);
+    });
+  }
+
+  static void add(const float* x, std::uint32_t n, float* y) {
+    for_lanes(n, [&](std::size_t i, auto extent) {
+      (Lanes::load(y + i, extent) + Lanes::load(x + i, extent)).store(y + i, extent);
+    });
+  }
+
+  static void scale(float factor, std::uint32_t n, float* y) {
+    for_lanes(n, [&](std::size_t i, auto extent) {
+      (Lanes::load(y + i, extent) * Lanes::broadcast(factor)).store(y + i, extent);
+    });
+  }
+
+  static void add_scaled(const float* x, float factor, std::uint32_t n, float* y) {
+    for_lanes(n, [&](std::size_t i, auto extent) {
+      fma(Lanes::load(x + i, extent), Lanes::broadcast(factor), Lanes::load(y + i, extent))
+          .store(y + i, extent);
+    });
+  }
+
+  static void to_f16(const float* x, std::uint32_t n, std::uint16_t* out) {
+    for_lanes(n, [&](std::size_t i, auto extent) {
+      Lanes::load(x + i, extent).store_f16(out + i, extent);
+    });
+  }
+
+  // 0 × x is a zero of either sign where x is finite, and NaN where it is not.
+  static bool all_finite(const float* x, std::uint32_t n) {
+    const Lanes zero = Lanes::broadcast(0);
+    Lanes zeros = zero;
+    for_lanes(n, [&](std::size_t i, auto extent) {
+      zeros = fma(Lanes::load(x + i, extent), zero, zeros);
+    });
+    return zeros.sum() == 0;
+  }
+
+  static void fill(CpuKernels& table) {
+    table.rms_norm = rms_norm;
+    table.rope_halves = rope_halves;
+    table.silu_multiply = silu_multiply;
+    table.softmax = softmax;
+    table.add = add;
+    table.scale = scale;
+    table.add_scaled = add_scaled;
+    table.to_f16 = to_f16;
+    table.attend = attend<Lanes>;
+    table.all_finite = all_finite;
+  }
+
+ private:
+  // The sign flipped (0 - x would lose the sign of a zero).
+  static Lanes negated(Lanes x) { return x * Lanes::broadcast(-1); }
+
+  // Missing lanes count neither for the maximum nor, as exp(-infinity) = 0, for the sum.
+  static Lanes load_or_lowest(const float* from, Whole whole) { return Lanes::load(from, whole); }
+  static Lanes load_or_lowest(const float* from, Part part) {
+    return Lanes::load(from, part, -__builtin_inff());
+  }
+};
+
+}  // namespace hearth::kernels

@@ -1,0 +1,86 @@
+// How many bytes may be prefetched for the next layer, and whether to prefetch at all.
+//
+// Pure and deterministic: it sees one observation per decoding step and no clock of its own.
+//
+//   trial --gain--> on  --1024 steps--> trial        on --useless--> off
+//     \--no gain--> off --512, 1024, ... 8192 steps--> trial
+//
+// A trial alternates windows of 16 steps without and with prefetch and compares the medians of
+// their step times: whether a prefetch pays is not derived from hit rates but measured in time,
+// since a prefetch that hits can still cost more, by delaying demands, than it saves.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+
+#include "base/units.h"
+
+namespace hearth::profiler {
+
+// What happened in one decoding step, all layers together.
+struct PrefetchObservation {
+  Nanoseconds step_time{0};
+  Nanoseconds disk_wait{0};  // of it: nothing to do but wait for reads
+  Bytes demanded{};          // read because a routed expert was absent
+  Bytes prefetched{};        // reads begun on a guess
+  std::uint32_t issued = 0;  // experts prefetched
+  std::uint32_t used = 0;    // of the experts prefetched now or before: routed in this step
+  std::uint32_t late = 0;    // of the used: were still on their way when they were needed
+};
+
+class PrefetchBudget {
+ public:
+  struct Config {
+    std::uint32_t moe_layers = 0;
+    Bytes largest_expert;
+    std::uint32_t experts_per_token = 0;  // top-k: more than one layer's need is never guessed
+  };
+  enum class Mode : std::uint8_t { kTrial, kOn, kOff };
+
+  explicit PrefetchBudget(const Config& config);
+
+  // After every decoding step of one token; steps of many rows are not comparable and left out.
+  void observe(const PrefetchObservation& step);
+
+  // To spend on reads for one layer; zero while prefetch is off or a trial measures without it.
+  Bytes next_layer() const;
+
+  Mode mode() const { return mode_; }
+  // Of all experts prefetched so far, the part that was used; 0 before the first.
+  double precision() const;
+  // Step time saved by prefetch in the last complete trial, as a part of the time without.
+  std::optional<double> measured_gain() const { return gain_; }
+
+ private:
+  static constexpr std::uint32_t kWindowSteps = 16;
+  static constexpr std::uint32_t kTrialWindows = 8;
+  static constexpr std::uint32_t kSamples = kWindowSteps * kTrialWindows / 2;
+
+  struct Arm {
+    std::array<Nanoseconds, kSamples> step_times;
+    std::uint32_t count = 0;
+    double median();
+  };
+
+  bool enabled() const;
+  void end_window();
+  void begin_trial();
+  void end_trial();
+  void turn_off();
+  void adapt_share();
+
+  const Config config_;
+  Mode mode_ = Mode::kTrial;
+  bool was_on_ = false;  // before the trial
+  std::uint32_t steps_in_mode_ = 0;
+  std::uint32_t off_steps_;
+  Arm without_, with_;
+  std::optional<double> gain_;
+  std::uint64_t issued_ = 0, used_ = 0;                                  // ever
+  std::uint32_t window_issued_ = 0, window_used_ = 0, window_late_ = 0;  // since the last window
+  double read_bytes_ = 0, read_seconds_ = 0, idle_seconds_ = 0, steps_ = 0;  // decayed sums
+  std::uint32_t share_;  // of the idle link, in eighths
+};
+
+}  // namespace hearth::profiler

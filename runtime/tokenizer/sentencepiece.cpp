@@ -1,0 +1,137 @@
+#include "runtime/tokenizer/sentencepiece.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <functional>
+
+#include "base/error.h"
+#include "base/utf8.h"
+
+namespace hearth::runtime {
+namespace {
+
+constexpr std::string_view kWrittenSpace = "\u2581";
+
+std::string with_spaces(std::string_view written) {
+  std::string text;
+  while (!written.empty()) {
+    const bool space = written.starts_with(kWrittenSpace);
+    text += space ? ' ' : written[0];
+    written.remove_prefix(space ? kWrittenSpace.size() : 1);
+  }
+  return text;
+}
+
+// The byte of a token written "<0x0A>".
+std::string byte_of(std::string_view written) {
+  unsigned byte = 0;
+  const char* digits = written.data() + 3;
+  if (written.size() != 6 || !written.starts_with("<0x") || written[5] != '>' ||
+      std::from_chars(digits, digits + 2, byte, 16).ptr != digits + 2)
+    throw_error(ErrorCode::kBadFile, "the byte token \"{}\" is not written like <0x0A>",
+                printable(written));
+  return std::string(1, static_cast<char>(byte));
+}
+
+std::string spell(std::string_view written, TokenType type) {
+  switch (type) {
+    case TokenType::kByte:
+      return byte_of(written);
+    case TokenType::kNormal:
+    case TokenType::kUndefined:
+      return with_spaces(written);
+    default:
+      return std::string(written);
+  }
+}
+
+}  // namespace
+
+SentencePiece::SentencePiece(const io::GgufMetadata& metadata)
+    : VocabularyTokenizer(metadata, spell, "SentencePiece", true),
+      adds_space_prefix_(metadata.boolean("tokenizer.ggml.add_space_prefix").value_or(true)) {
+  read_scores(metadata);
+  read_byte_tokens();
+}
+
+void SentencePiece::read_scores(const io::GgufMetadata& metadata) {
+  const auto scores = metadata.reals("tokenizer.ggml.scores");
+  if (!scores || scores->size() != size())
+    throw_error(ErrorCode::kBadFile,
+                "tokenizer.ggml.scores has {} entries for {} tokens; convert the model again",
+                scores ? scores->size() : 0, size());
+  std::vector<double> order = *scores;
+  if (std::any_of(order.begin(), order.end(), [](double score) { return std::isnan(score); }))
+    throw_error(ErrorCode::kBadFile, "tokenizer.ggml.scores holds a NaN; convert the model again");
+  std::sort(order.begin(), order.end(), std::greater<>());
+  order.erase(std::unique(order.begin(), order.end()), order.end());
+  ranks_.reserve(scores->size());
+  for (double score : *scores)
+    ranks_.push_back(static_cast<std::uint32_t>(
+        std::lower_bound(order.begin(), order.end(), score, std::greater<>()) - order.begin()));
+}
+
+void SentencePiece::read_byte_tokens() {
+  byte_tokens_.fill(kNoToken);
+  for (TokenId id = 0; static_cast<std::size_t>(id) < size(); ++id)
+    if (vocabulary().type(id) == TokenType::kByte)
+      byte_tokens_[static_cast<unsigned char>(vocabulary().bytes(id)[0])] = id;
+  const auto missing = std::count(byte_tokens_.begin(), byte_tokens_.end(), kNoToken);
+  if (missing == 0 || (missing == 256 && vocabulary().unknown())) return;
+  throw_error(ErrorCode::kBadFile,
+              "the vocabulary has {} of the 256 byte tokens and {} unknown token; convert the "
+              "model again",
+              256 - missing, vocabulary().unknown() ? "an" : "no");
+}
+
+void SentencePiece::encode_text(std::string_view text, PairMerging& merging,
+                                std::vector<TokenId>& tokens) const {
+  std::string prefixed;
+  if (adds_space_prefix_) {
+    prefixed.reserve(text.size() + 1);
+    text = prefixed.append(1, ' ').append(text);
+  }
+  merging.clear();
+  for (std::size_t i = 0; i < text.size();) {
+    const std::size_t length = std::max<std::size_t>(valid_utf8_length(text.substr(i)), 1);
+    merging.append(static_cast<std::uint32_t>(i),
+                   vocabulary().find(text.substr(i, length)).value_or(kNoToken));
+    i += length;
+  }
+  merging.run(
+      static_cast<std::uint32_t>(text.size()),
+      [&](const Pair& pair) -> std::optional<Merge> {
+        const auto token = vocabulary().find(text.substr(pair.begin, pair.end - pair.begin));
+        if (!token) return std::nullopt;
+        return Merge{ranks_[static_cast<std::size_t>(*token)], *token};
+      },
+      [&](TokenId token, std::uint32_t begin, std::uint32_t end) {
+        if (token != kNoToken) return tokens.push_back(token);
+        spell_out(text.substr(begin, end - begin), tokens);
+      });
+}
+
+void SentencePiece::spell_out(std::string_view text, std::vector<TokenId>& tokens) const {
+  if (byte_tokens_[0] == kNoToken) return tokens.push_back(*vocabulary().unknown());
+  for (char byte : text) tokens.push_back(byte_tokens_[static_cast<unsigned char>(byte)]);
+}
+
+std::string SentencePiece::decode(const std::vector<TokenId>& tokens, bool special) const {
+  std::string text;
+  bool prefix_due = adds_space_prefix_;
+  for (TokenId id : tokens) {
+    std::string_view bytes = piece(id, special);
+    const TokenType type = vocabulary().type(id);
+    if (type == TokenType::kControl || type == TokenType::kUserDefined) {
+      prefix_due = adds_space_prefix_;
+    } else {
+      if (prefix_due && bytes.starts_with(' ')) bytes.remove_prefix(1);
+      prefix_due = false;
+    }
+    text += bytes;
+  }
+  return text;
+}
+
+}  // namespace hearth::runtime

@@ -1,0 +1,28 @@
+#include "runtime/tokenizer/tokenizer.h"
+
+#include "base/error.h"
+#include "runtime/tokenizer/byte_level_bpe.h"
+#include "runtime/tokenizer/sentencepiece.h"
+
+namespace hearth::runtime {
+
+std::unique_ptr<Tokenizer> Tokenizer::from_metadata(const io::GgufMetadata& metadata) {
+  const auto model = metadata.string("tokenizer.ggml.model");
+  if (!model)
+    throw_error(ErrorCode::kBadFile,
+                "tokenizer.ggml.model is missing; the file holds no tokenizer");
+  if (*model == "gpt2") return std::make_unique<ByteLevelBpe>(metadata);
+  if (*model == "llama") return std::make_unique<SentencePiece>(metadata);
+  throw_error(ErrorCode::kUnsupported,
+              "tokenizer.ggml.model is \"{}\"; supported are gpt2 (byte-level BPE) and llama "
+              "(SentencePiece)",
+              printable(*model));
+}
+
+std::string Tokenizer::decode(const std::vector<TokenId>& tokens, bool special) const {
+  std::string text;
+  for (TokenId id : tokens) text += piece(id, special);
+  return text;
+}
+
+}  // namespace hearth::runtime

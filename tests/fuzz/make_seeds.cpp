@@ -1,0 +1,43 @@
+// Writes a first corpus for the fuzz targets: make_seeds DIRECTORY
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "tests/io/support/gguf_image.h"
+
+namespace {
+
+using hearth::io::GgufImage;
+using hearth::io::GgufType;
+
+void write(const std::filesystem::path& path, const GgufImage& image) {
+  std::filesystem::create_directories(path.parent_path());
+  std::ofstream out(path, std::ios::binary);
+  out.write(reinterpret_cast<const char*>(image.bytes().data()),
+            static_cast<std::streamsize>(image.bytes().size()));
+}
+
+void write_gguf_seeds(const std::filesystem::path& directory) {
+  write(directory / "complete", hearth::io::complete_image());
+  write(directory / "empty", GgufImage().header(0, 0));
+  write(directory / "version2",
+        GgufImage().header(1, 0, 2).tensor("t", {32}, hearth::io::kBlock32Type, 0).pad().data(34));
+  write(directory / "unknown_type",
+        GgufImage().header(1, 0).tensor("t", {1, 2, 3, 4}, 99, 32).pad().data(33));
+  write(directory / "strings", GgufImage()
+                                   .header(0, 1)
+                                   .array("tokens", GgufType::kString, 3)
+                                   .text("a")
+                                   .text("")
+                                   .text("\xff\xfe"));
+  write(directory / "split",
+        GgufImage().header(0, 1).key("split.count", GgufType::kUint16).number(std::uint16_t{2}));
+}
+
+}  // namespace
+
+int main(int argument_count, char** arguments) {
+  if (argument_count != 2) return 2;
+  write_gguf_seeds(std::filesystem::path(arguments[1]) / "gguf");
+  return 0;
+}

@@ -1,0 +1,91 @@
+#include "io/arena.h"
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "base/error.h"
+
+namespace hearth::io {
+namespace {
+
+class ArenaPagesTest : public testing::TestWithParam<Arena::Pages> {};
+
+INSTANTIATE_TEST_SUITE_P(Pages, ArenaPagesTest,
+                         testing::Values(Arena::Pages::kDefault, Arena::Pages::kHuge));
+
+TEST_P(ArenaPagesTest, EveryPageIsThereBeforeItIsUsed) {
+  // Not a multiple of a huge page: the tail is small pages.
+  const Arena arena(Bytes((5u << 20) + 4096 + 1), GetParam());
+  const std::span<std::byte> bytes = arena.bytes();
+  EXPECT_EQ(bytes.size(), (5u << 20) + 2 * 4096);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(bytes.data()) % (2u << 20), 0u);
+
+  std::vector<unsigned char> resident(bytes.size() / 4096);
+  ASSERT_EQ(mincore(bytes.data(), bytes.size(), resident.data()), 0);
+  EXPECT_TRUE(
+      std::all_of(resident.begin(), resident.end(), [](unsigned char page) { return page & 1; }));
+  EXPECT_TRUE(
+      std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{}; }));
+}
+
+TEST(ArenaTest, UsingItFaultsNoMore) {
+  const auto faults = [] {
+    rusage usage{};
+    getrusage(RUSAGE_THREAD, &usage);
+    return usage.ru_minflt;
+  };
+  const Arena arena(8 * kMiB);
+  const long before = faults();
+  for (std::size_t at = 0; at < arena.bytes().size(); at += 4096) arena.bytes()[at] = std::byte{1};
+  // 2048 small pages were written. A compacting kernel may move a few pages meanwhile.
+  EXPECT_LT(faults() - before, 64);
+}
+
+TEST(ArenaTest, TakesAlignedPiecesUntilItIsUsedUp) {
+  Arena arena(Bytes(8192));
+  const auto first = arena.take(Bytes(100));
+  const auto second = arena.take(Bytes(10), 4096);
+  EXPECT_EQ(first.data(), arena.bytes().data());
+  EXPECT_EQ(second.data(), arena.bytes().data() + 4096);
+  EXPECT_EQ(arena.remaining(), Bytes(4096 - 10));
+  EXPECT_EQ(arena.take(Bytes(0)).size(), 0u);
+  EXPECT_DEATH(arena.take(Bytes(4096)), "CHECK|size");
+  EXPECT_DEATH(arena.take(Bytes(~std::uint64_t{0})), "CHECK|size");
+}
+
+TEST(ArenaTest, IsEmptyWhereNothingWasAsked) {
+  Arena arena(Bytes(0));
+  EXPECT_TRUE(arena.empty());
+  EXPECT_TRUE(arena.bytes().empty());
+}
+
+TEST(ArenaTest, MovesWithWhatWasTaken) {
+  Arena first(Bytes(8192));
+  first.take(Bytes(64))[0] = std::byte{7};
+  Arena second(std::move(first));
+  EXPECT_TRUE(first.empty());  // NOLINT: a moved-from arena is empty by contract
+  EXPECT_EQ(second.bytes()[0], std::byte{7});
+  EXPECT_EQ(second.remaining(), Bytes(8192 - 64));
+  Arena third;
+  third = std::move(second);
+  EXPECT_EQ(third.bytes()[0], std::byte{7});
+}
+
+TEST(ArenaTest, ARefusalSaysWhatToLower) {
+  for (const std::uint64_t size :
+       {std::uint64_t{1} << 46, ~std::uint64_t{0}, ~std::uint64_t{0} / 2})
+    try {
+      const Arena arena{Bytes(size)};
+      FAIL() << "granted " << size;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kBudget);
+      EXPECT_NE(std::string(error.what()).find("lower --ram"), std::string::npos) << error.what();
+    }
+}
+
+}  // namespace
+}  // namespace hearth::io

@@ -1,0 +1,40 @@
+// The flags every subcommand that runs a model shares: model, memory, threads, I/O.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "runtime/engine.h"
+#include "tools/hearth/command_line.h"
+#include "tools/hearth/quantity.h"
+
+namespace hearth::tools {
+
+class EngineFlags {
+ public:
+  void add_to(CommandLine& line);
+
+  // After parsing. Loads the model with a progress line on stderr and prints what was decided:
+  // model, placement, kernels, I/O.
+  std::unique_ptr<runtime::Engine> open(bool quiet = false) const;
+
+  runtime::EngineOptions options() const;
+
+  std::string model;
+  std::optional<Bytes> ram;
+  std::optional<SizeOrShare> expert_ram;
+  std::uint32_t context = 0;
+  std::uint32_t batch = 2048;
+  std::uint32_t ubatch = 512;
+  std::int32_t threads = -1;
+  std::string policy = "auto";
+  std::string prefetch = "on";
+  std::string io = "auto";
+  std::string direct = "auto";
+};
+
+// What start-up decided, on stderr: one line a subject.
+void print_engine(const runtime::Engine& engine);
+
+}  // namespace hearth::tools
