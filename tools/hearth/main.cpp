@@ -23,6 +23,7 @@ struct Subcommand {
 constexpr Subcommand kSubcommands[] = {
     {"run", "Generate text from a prompt", tools::run},
     {"inspect", "Describe a model file: shape, formats, experts, memory per token", inspect},
+    {"tokenize", "Show the tokens of a text", tokenize},
     {"synth", "Write a random model of a given shape, for measurements", synth},
 };
 
