@@ -39,7 +39,7 @@ void GgufFile::add(const std::string& path, GgufPart part) {
     metadata_ = std::move(part.metadata);
   }
   paths_.push_back(path);
-  file_bytes_ += part.file_bytes;
+  part_bytes_.push_back(part.file_bytes);
   for (GgufTensor& tensor : part.tensors) {
     if (!tensor_index_.emplace(tensor.name, tensors_.size()).second)
       throw_error(ErrorCode::kBadFile,
@@ -48,6 +48,12 @@ void GgufFile::add(const std::string& path, GgufPart part) {
     tensor.file = file;
     tensors_.push_back(std::move(tensor));
   }
+}
+
+Bytes GgufFile::file_bytes() const {
+  Bytes total;
+  for (const Bytes part : part_bytes_) total += part;
+  return total;
 }
 
 const GgufTensor* GgufFile::find(std::string_view name) const {

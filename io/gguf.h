@@ -109,7 +109,8 @@ class GgufFile {
   const GgufTensor* find(std::string_view name) const;                 // null if absent
   const std::vector<std::string>& paths() const { return paths_; }
   const std::string& name() const { return paths_.front(); }
-  Bytes file_bytes() const { return file_bytes_; }  // all parts together
+  Bytes part_bytes(std::size_t part) const { return part_bytes_[part]; }  // of paths()[part]
+  Bytes file_bytes() const;                                               // all parts together
   std::uint32_t version() const { return version_; }
 
  private:
@@ -120,7 +121,7 @@ class GgufFile {
   std::vector<GgufTensor> tensors_;
   std::unordered_map<std::string, std::size_t> tensor_index_;
   std::vector<std::string> paths_;
-  Bytes file_bytes_;
+  std::vector<Bytes> part_bytes_;
   std::uint32_t version_ = 0;
 };
 

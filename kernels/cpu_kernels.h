@@ -75,10 +75,11 @@ struct CpuKernels {
   void (*scale)(float factor, std::uint32_t n, float* y);                     // y *= factor
   void (*add_scaled)(const float* x, float factor, std::uint32_t n, float* y);  // y = fma(x, factor, y)
 
-  void (*to_f16)(const float* x, std::uint32_t n, std::uint16_t* out);  // round to nearest even
+  // To nearest, ties to even; too large becomes infinity.
+  void (*to_f16)(const float* x, std::uint32_t n, std::uint16_t* out);
   void (*attend)(const AttentionTask& task);
 
-  // Largest value; true only if all are finite (one cheap pass over the logits of a token).
+  // Neither infinite nor NaN anywhere (one cheap pass over the logits of a token).
   bool (*all_finite)(const float* x, std::uint32_t n);
 };
 
@@ -86,8 +87,9 @@ enum class InstructionSet { kScalar, kAvx2, kAvx512 };
 std::optional<InstructionSet> parse_instruction_set(std::string_view name);
 std::string_view name_of(InstructionSet set);
 
-// The best this CPU runs (AVX-512 needs F, BW, DQ, VL and VNNI; AVX2 needs FMA and F16C), read from
-// cpuid, or the best up to the one in the environment variable HEARTH_CPU (scalar, avx2, avx512).
+// The best this CPU runs (AVX-512 needs F, BW, DQ, VL and VNNI; AVX2 needs FMA, F16C, BMI2), read from
+// cpuid, or the one in the environment variable HEARTH_CPU (scalar, avx2, avx512): an Error where
+// its value is unknown or cannot run here.
 // A build with HEARTH_SCALAR_ONLY has only the first.
 InstructionSet best_instruction_set();
 bool supported(InstructionSet set);

@@ -1,6 +1,7 @@
 #include "kernels/memory_probe.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 

@@ -14,9 +14,11 @@
 //   it cannot miss a run that began in between. Likewise the caller sleeps on `unfinished` itself.
 #include "kernels/worker_pool.h"
 
+#include <atomic>
 #include <chrono>
 #include <system_error>
 #include <thread>
+#include <vector>
 
 #include "base/check.h"
 #include "base/error.h"

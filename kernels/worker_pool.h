@@ -6,10 +6,8 @@
 // take different time. Which thread runs a task never matters to a result.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
-#include <vector>
 
 #include "base/function_ref.h"
 

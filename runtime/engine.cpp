@@ -35,7 +35,8 @@ std::optional<io::BlockShape> block_shape_of(std::uint32_t gguf_type) {
 }
 
 Engine::Engine(const EngineOptions& options)
-    : clock_(steady_clock()),
+    : ram_is_bounded_(options.budget.ram.has_value()),
+      clock_(steady_clock()),
       kernels_(kernels::cpu_kernels(kernels::best_instruction_set())),
       file_(io::GgufFile::open(options.model_path, block_shape_of)),
       model_(build_model(file_)),
@@ -63,6 +64,11 @@ Engine::Engine(const EngineOptions& options)
   prefetcher_ = std::make_unique<Prefetcher>(
       *experts_, Prefetcher::Options{.enabled = options.prefetch && !all_fit,
                                      .experts_used = model_->config.experts_used});
+}
+
+std::span<const std::byte> Engine::largest_arena() const {
+  const auto experts = experts_->memory();
+  return experts.size() > dense_.bytes().size() ? experts : dense_.bytes();
 }
 
 void Engine::choose_policy(const EngineOptions& options) {

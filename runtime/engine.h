@@ -52,6 +52,7 @@ class Engine {
   const Clock& clock() const { return clock_; }
   std::uint32_t threads() const { return pool_.threads(); }
   bool prefetching() const { return prefetcher_->enabled(); }
+  Bytes bytes_read() const { return reader_->bytes_read(); }  // since start, dense weights included
   std::string io_description() const { return reader_->description(); }
 
   io::AsyncReader& reader() { return *reader_; }
@@ -59,10 +60,15 @@ class Engine {
   ExpertStore& experts() { return *experts_; }
   const ExpertStore& experts() const { return *experts_; }
   Prefetcher& prefetcher() { return *prefetcher_; }
+  const Prefetcher& prefetcher() const { return *prefetcher_; }
+
+  std::span<const std::byte> largest_arena() const;
+  bool ram_is_bounded() const { return ram_is_bounded_; }  // --ram was given
 
  private:
   void choose_policy(const EngineOptions& options);
 
+  const bool ram_is_bounded_;
   const Clock& clock_;
   const kernels::CpuKernels& kernels_;
   io::GgufFile file_;

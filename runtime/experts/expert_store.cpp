@@ -140,6 +140,10 @@ void ExpertStore::collect(io::AsyncReader::Wait wait) {
   }
 }
 
+void ExpertStore::settle() {
+  while (reading()) collect(io::AsyncReader::Wait::kOne);
+}
+
 void ExpertStore::finish_read(const io::ReadCompletion& completion) {
   Filling& filling = filling_[completion.tag];
   const ExpertId id = space_.id(static_cast<std::uint32_t>(completion.tag));

@@ -87,12 +87,13 @@ class ExpertStore {
   // Throws Error(kIo) when a read for an expert on demand failed for good.
   void collect(io::AsyncReader::Wait wait);
   bool reading() const { return reader_.outstanding() > 0; }
+  void settle();  // waits until nothing is being read
 
   const ExpertCatalog& catalog() const { return catalog_; }
   const profiler::Residency& residency() const { return *residency_; }
   Bytes expert_bytes_read() const { return bytes_read_; }   // of slabs, without window padding
   Nanoseconds time_waited() const { return time_waited_; }  // blocked in collect(kOne)
-  Bytes arena_bytes() const { return Bytes(arena_.bytes().size()); }
+  std::span<const std::byte> memory() const { return arena_.bytes(); }
 
  private:
   friend class ExpertLease;

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/cpu/scalar/lanes.h"
-#include "vector_tables.h"
+#include "kernels/quant/half.h"
+#include "tests/kernels/support/cpu_tables.h"
 
 namespace hearth::kernels {
 namespace {
@@ -70,7 +70,7 @@ class Problem {
   static std::vector<std::uint16_t> halves(Random& random, std::size_t n, double deviation) {
     std::vector<std::uint16_t> result(n);
     for (std::uint16_t& half : result)
-      half = scalar::f32_to_f16(static_cast<float>(random.normal() * deviation));
+      half = f16_of_f32(static_cast<float>(random.normal() * deviation));
     return result;
   }
 
@@ -99,7 +99,7 @@ Problem::Exact Problem::exact() const {
       double dot = 0, magnitude = 0;
       for (std::uint32_t d = 0; d < row_.head_dim; ++d) {
         const double product = static_cast<double>(queries_[head * row_.head_dim + d]) *
-                               scalar::f16_to_f32(keys_[p * row_.head_dim + d]);
+                               f32_of_f16(keys_[p * row_.head_dim + d]);
         dot += product;
         magnitude += std::abs(product);
       }
@@ -116,7 +116,7 @@ Problem::Exact Problem::exact() const {
       const double weight = std::exp(scores[p] - maximum);
       sum += weight;
       for (std::uint32_t d = 0; d < row_.value_dim; ++d) {
-        const double term = weight * scalar::f16_to_f32(values_[p * row_.value_dim + d]);
+        const double term = weight * f32_of_f16(values_[p * row_.value_dim + d]);
         out[d] += term;
         magnitude[d] += std::abs(term);
       }
@@ -130,7 +130,7 @@ Problem::Exact Problem::exact() const {
 }
 
 TEST(Attention, MatchesTheFormulaInDouble) {
-  const CpuKernels scalar = scalar_vector_table();
+  const CpuKernels& scalar = scalar_table();
   for (const double deviation : {1.0, 6.0}) {  // soft, and nearly one-hot
     for (const Case& row : cases()) {
       const Problem problem(row, deviation);
@@ -144,11 +144,11 @@ TEST(Attention, MatchesTheFormulaInDouble) {
 }
 
 TEST(Attention, IsTheSameOnEverySet) {
-  const CpuKernels scalar = scalar_vector_table();
+  const CpuKernels& scalar = scalar_table();
   for (const Case& row : cases()) {
     const Problem problem(row, 2.0);
     const std::vector<float> expected = problem.attend(scalar);
-    for (const CpuKernels& table : tuned_vector_tables())
+    for (const CpuKernels& table : tuned_tables())
       ASSERT_EQ(bits_of(problem.attend(table)), bits_of(expected))
           << table.name << ": " << row.positions << " positions, group " << row.group << ", head "
           << row.head_dim;
@@ -157,9 +157,7 @@ TEST(Attention, IsTheSameOnEverySet) {
 
 // A head's result must not depend on the others it is computed with.
 TEST(Attention, AHeadAloneGivesTheBitsItHasInAGroup) {
-  std::vector<CpuKernels> tables = tuned_vector_tables();
-  tables.push_back(scalar_vector_table());
-  for (const CpuKernels& table : tables) {
+  for (const CpuKernels& table : all_tables()) {
     const Problem problem({131, 5, 64, 64}, 2.0);
     const std::vector<float> together = problem.attend(table);
     std::vector<float> alone(together.size());
@@ -175,16 +173,13 @@ TEST(Attention, AHeadAloneGivesTheBitsItHasInAGroup) {
 
 TEST(Attention, OnePositionGivesItsValueExactly) {
   Problem problem({1, 4, 64, 32}, 1.0);
-  const std::vector<float> got = problem.attend(scalar_vector_table());
+  const std::vector<float> got = problem.attend(scalar_table());
   const AttentionTask task = problem.task(nullptr);
-  for (std::uint32_t i = 0; i < 4 * 32; ++i)
-    EXPECT_EQ(got[i], scalar::f16_to_f32(task.values[i % 32]));
+  for (std::uint32_t i = 0; i < 4 * 32; ++i) EXPECT_EQ(got[i], f32_of_f16(task.values[i % 32]));
 }
 
 TEST(Attention, ANanInTheCacheReachesTheResult) {
-  std::vector<CpuKernels> tables = tuned_vector_tables();
-  tables.push_back(scalar_vector_table());
-  for (const CpuKernels& table : tables) {
+  for (const CpuKernels& table : all_tables()) {
     Problem problem({100, 2, 32, 32}, 1.0);
     problem.keys()[40 * 32] = 0x7e00;
     const std::vector<float> got = problem.attend(table);

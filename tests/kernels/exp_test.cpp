@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "kernels/cpu/scalar/lanes.h"
-#include "vector_tables.h"
+#include "tests/kernels/support/cpu_tables.h"
 
 namespace hearth::kernels {
 namespace {
@@ -54,7 +54,7 @@ TEST(Exponential, HasTheStatedLimits) {
 
 // silu(-x) × 1 is -x / (1 + exp(x)): every bit of exp(x) near 1 and of its exponent shows in it.
 TEST(Exponential, IsTheSameOnEverySet) {
-  const CpuKernels scalar = scalar_vector_table();
+  const CpuKernels& scalar = scalar_table();
   std::vector<float> x;
   for (std::uint64_t bits = 0; bits < (1ull << 32); bits += 65'521)  // all exponents, specials too
     x.push_back(std::bit_cast<float>(static_cast<std::uint32_t>(bits)));
@@ -63,7 +63,7 @@ TEST(Exponential, IsTheSameOnEverySet) {
   std::vector<float> expected(x.size()), got(x.size());
   const auto n = static_cast<std::uint32_t>(x.size());
   scalar.silu_multiply(x.data(), ones.data(), n, expected.data());
-  for (const CpuKernels& table : tuned_vector_tables()) {
+  for (const CpuKernels& table : tuned_tables()) {
     table.silu_multiply(x.data(), ones.data(), n, got.data());
     EXPECT_EQ(bits_of(got), bits_of(expected)) << table.name;
   }

@@ -5,8 +5,8 @@
 #include <limits>
 #include <numeric>
 
-#include "kernels/cpu/scalar/lanes.h"
-#include "vector_tables.h"
+#include "kernels/quant/half.h"
+#include "tests/kernels/support/cpu_tables.h"
 
 namespace hearth::kernels {
 namespace {
@@ -22,16 +22,16 @@ constexpr std::uint32_t kSizes[] = {1,  2,  15, 16,  17,  31,  32,  33,   47,   
 // compares them with those of the scalar set.
 template <typename Operation>
 void expect_same_on_every_set(Operation operation) {
-  const CpuKernels scalar = scalar_vector_table();
+  const CpuKernels& scalar = scalar_table();
   for (const std::uint32_t n : kSizes) {
     const std::vector<float> expected = operation(scalar, n);
-    for (const CpuKernels& table : tuned_vector_tables())
+    for (const CpuKernels& table : tuned_tables())
       EXPECT_EQ(bits_of(operation(table, n)), bits_of(expected)) << table.name << ", n = " << n;
   }
 }
 
 TEST(RmsNorm, MatchesItsFormula) {
-  const CpuKernels scalar = scalar_vector_table();
+  const CpuKernels& scalar = scalar_table();
   Random random(1);
   for (const std::uint32_t n : kSizes) {
     const std::vector<float> x = normal_floats(random, n, 3), weight = normal_floats(random, n);
@@ -64,7 +64,7 @@ TEST(RmsNorm, IsTheSameOnEverySetAndInPlace) {
 }
 
 TEST(RopeHalves, RotatesPairsAndLeavesTheRest) {
-  const CpuKernels scalar = scalar_vector_table();
+  const CpuKernels& scalar = scalar_table();
   Random random(2);
   for (const std::uint32_t half : {1u, 7u, 16u, 24u, 32u, 64u}) {
     const std::vector<float> before = normal_floats(random, 2 * half + 3);
@@ -96,7 +96,7 @@ TEST(RopeHalves, IsTheSameOnEverySet) {
 }
 
 TEST(SiluMultiply, MatchesItsFormula) {
-  const CpuKernels scalar = scalar_vector_table();
+  const CpuKernels& scalar = scalar_table();
   Random random(3);
   const std::vector<float> gate = normal_floats(random, 4099, 8), up = normal_floats(random, 4099);
   std::vector<float> out(gate.size());
@@ -127,7 +127,7 @@ TEST(SiluMultiply, IsTheSameOnEverySet) {
 }
 
 TEST(Softmax, MatchesItsFormula) {
-  const CpuKernels scalar = scalar_vector_table();
+  const CpuKernels& scalar = scalar_table();
   Random random(4);
   for (const std::uint32_t n : kSizes) {
     std::vector<float> x = normal_floats(random, n, 4);
@@ -163,9 +163,7 @@ TEST(Softmax, IsTheSameOnEverySet) {
 }
 
 TEST(Softmax, ANanReachesEveryEntry) {
-  std::vector<CpuKernels> tables = tuned_vector_tables();
-  tables.push_back(scalar_vector_table());
-  for (const CpuKernels& table : tables) {
+  for (const CpuKernels& table : all_tables()) {
     std::vector<float> x(40, 1.0f);
     x[35] = kNan;
     table.softmax(x.data(), 40);
@@ -174,7 +172,7 @@ TEST(Softmax, ANanReachesEveryEntry) {
 }
 
 TEST(ElementWise, MatchesTheirFormulas) {
-  const CpuKernels scalar = scalar_vector_table();
+  const CpuKernels& scalar = scalar_table();
   Random random(5);
   for (const std::uint32_t n : kSizes) {
     const std::vector<float> x = normal_floats(random, n), y = normal_floats(random, n);
@@ -202,58 +200,46 @@ TEST(ElementWise, AreTheSameOnEverySet) {
   });
 }
 
-// Every finite f16, exact by the definition of the format.
-TEST(HalfFloats, WidenExactlyAndComeBack) {
+TEST(HalfFloats, ComeBackFromF32) {
   for (std::uint32_t half = 0; half < 0x10000; ++half) {
-    const int exponent = half >> 10 & 31, fraction = half & 0x3ff;
-    const float value = scalar::f16_to_f32(static_cast<std::uint16_t>(half));
-    if (exponent == 31) {
-      EXPECT_TRUE(fraction == 0 ? std::isinf(value) : std::isnan(value));
-      const std::uint32_t quiet = fraction == 0 ? 0 : 0x200;
-      EXPECT_EQ(scalar::f32_to_f16(value), half | quiet);
-      continue;
-    }
-    const double exact =
-        exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, exponent - 25);
-    EXPECT_EQ(value, half & 0x8000 ? -exact : exact);
-    EXPECT_EQ(scalar::f32_to_f16(value), half);
+    const float value = f32_of_f16(static_cast<std::uint16_t>(half));
+    const std::uint32_t quiet = value != value ? 0x200 : 0;
+    EXPECT_EQ(f16_of_f32(value), half | quiet);
   }
 }
 
 TEST(HalfFloats, RoundToNearestEven) {
   for (std::uint32_t half = 0; half < 0x7bff; ++half) {  // between each f16 and the next
-    const float low = scalar::f16_to_f32(static_cast<std::uint16_t>(half));
-    const float high = scalar::f16_to_f32(static_cast<std::uint16_t>(half + 1));
+    const float low = f32_of_f16(static_cast<std::uint16_t>(half));
+    const float high = f32_of_f16(static_cast<std::uint16_t>(half + 1));
     const float middle = (low + high) / 2;  // exact: 12 bits
-    ASSERT_EQ(scalar::f32_to_f16(middle), half + (half & 1));
-    ASSERT_EQ(scalar::f32_to_f16(std::nextafter(middle, low)), half);
-    ASSERT_EQ(scalar::f32_to_f16(std::nextafter(middle, high)), half + 1);
+    ASSERT_EQ(f16_of_f32(middle), half + (half & 1));
+    ASSERT_EQ(f16_of_f32(std::nextafter(middle, low)), half);
+    ASSERT_EQ(f16_of_f32(std::nextafter(middle, high)), half + 1);
   }
-  EXPECT_EQ(scalar::f32_to_f16(std::nextafter(65520.0f, 0.0f)), 0x7bff);
-  EXPECT_EQ(scalar::f32_to_f16(65520.0f), 0x7c00);
-  EXPECT_EQ(scalar::f32_to_f16(-1e30f), 0xfc00);
-  EXPECT_EQ(scalar::f32_to_f16(1e-30f), 0);
-  EXPECT_EQ(scalar::f32_to_f16(-0.0f), 0x8000);
+  EXPECT_EQ(f16_of_f32(std::nextafter(65520.0f, 0.0f)), 0x7bff);
+  EXPECT_EQ(f16_of_f32(65520.0f), 0x7c00);
+  EXPECT_EQ(f16_of_f32(-1e30f), 0xfc00);
+  EXPECT_EQ(f16_of_f32(1e-30f), 0);
+  EXPECT_EQ(f16_of_f32(-0.0f), 0x8000);
 }
 
 TEST(HalfFloats, AreTheSameOnEverySet) {
-  const CpuKernels scalar = scalar_vector_table();
+  const CpuKernels& scalar = scalar_table();
   std::vector<float> x;
   for (std::uint64_t bits = 0; bits < (1ull << 32); bits += 4'093)  // includes every kind of NaN
     x.push_back(std::bit_cast<float>(static_cast<std::uint32_t>(bits)));
   const auto n = static_cast<std::uint32_t>(x.size());
   std::vector<std::uint16_t> expected(n + 1, 7), got(n + 1, 7);
   scalar.to_f16(x.data(), n, expected.data());
-  for (const CpuKernels& table : tuned_vector_tables()) {
+  for (const CpuKernels& table : tuned_tables()) {
     table.to_f16(x.data(), n, got.data());
     EXPECT_EQ(got, expected) << table.name;
   }
 }
 
 TEST(AllFinite, SeesOneBadValueAnywhere) {
-  std::vector<CpuKernels> tables = tuned_vector_tables();
-  tables.push_back(scalar_vector_table());
-  for (const CpuKernels& table : tables) {
+  for (const CpuKernels& table : all_tables()) {
     for (const std::uint32_t n : {1u, 16u, 37u}) {
       std::vector<float> x(n, -std::numeric_limits<float>::max());
       EXPECT_TRUE(table.all_finite(x.data(), n));

@@ -165,6 +165,19 @@ TEST(PinLru, ProtectsTheMostRoutedAndGivesThemUpLast) {
   EXPECT_EQ(policy->choose_victim(0, kAny), (ExpertId{0, 2}));  // oldest of the protected
 }
 
+TEST(PinLru, ARankingKeepsTheOrderOfUse) {
+  const auto policy = make("pin+lru", make_config({1, 8}, {8}));
+  for (const std::uint16_t index : {3, 1, 2}) policy->on_insert({0, index});
+  policy->on_hit({0, 1});
+  const std::uint16_t row[] = {6, 7};
+  policy->on_routed(one_row(0, row));
+  policy->on_routed(one_row(0, row));  // the first step is ranked
+  for (const std::uint16_t oldest : {3, 2, 1}) {
+    EXPECT_EQ(policy->choose_victim(0, kAny), (ExpertId{0, oldest}));
+    policy->on_evict({0, oldest});
+  }
+}
+
 TEST(PinLru, CountsAnExpertOncePerStepHoweverManyRowsWantIt) {
   const auto policy = make("pin+lru", make_config({1, 8}, {3}));  // 1 protected
   const std::uint16_t prompt[] = {4, 5, 4, 6, 4, 7};              // 3 rows of top-2
@@ -191,9 +204,10 @@ TEST(PinLru, FollowsAChangeOfSubject) {
     }
     return tier.counters().hits - before;
   };
-  const std::uint64_t settled = run(0, 500);
-  run(16, 500);
-  EXPECT_GT(run(16, 500) * 10, settled * 9);  // as good on the new subject, but for chance
+  run(0, 600);
+  const std::uint64_t settled = run(0, 200);
+  run(16, 250);  // one and a half half-lives: the counts of before are a third by now
+  EXPECT_GT(run(16, 200) * 10, settled * 9);  // as good on the new subject, but for chance
 }
 
 TEST_P(EveryPolicy, AllocatesNothingInUse) {

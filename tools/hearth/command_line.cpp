@@ -67,10 +67,11 @@ struct CommandLine::State {
     return row == nullptr ? nullptr : app.get_option_no_throw(std::string(row->name()));
   }
 
-  bool takes_arguments() const {
+  std::size_t positionals() const {
     const auto options = app.get_options();
-    return std::any_of(options.begin(), options.end(),
-                       [](const CLI::Option* option) { return option->get_positional(); });
+    return static_cast<std::size_t>(
+        std::count_if(options.begin(), options.end(),
+                      [](const CLI::Option* option) { return option->get_positional(); }));
   }
 
   [[noreturn]] void unknown_flag(const std::string& spelling) const;
@@ -107,6 +108,7 @@ void CommandLine::add_value(const Flag& flag, const std::string& default_text, b
                             Assign assign) {
   CHECK(!first_long_name(flag.names).empty());
   std::string help(flag.help);
+  if (flag.required) help += " (required)";
   for (std::size_t i = 0; i < flag.choices.size(); ++i)
     help += (i == 0 ? ": " : ", ") + flag.choices[i];
   if (!default_text.empty()) help += fmt::format(" (default {})", default_text);
@@ -163,7 +165,7 @@ std::vector<std::string> CommandLine::State::normalised(
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     const std::string& argument = arguments[i];
     if (only_others || argument.size() < 2 || argument[0] != '-') {
-      if (!takes_arguments())
+      if (others.size() == positionals())
         throw_error(ErrorCode::kUsage,
                     "unexpected argument '{}'; 'hearth {} --help' lists the flags",
                     printable(argument), subcommand);

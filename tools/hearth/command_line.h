@@ -30,11 +30,12 @@
 namespace hearth::tools {
 
 struct Flag {
-  std::string_view names;  // "-m,--model", with ",MODEL" where it may also stand without a flag
-  std::string_view value;  // what to call the value in the help; empty: the flag takes none
-  std::string_view help;
+  std::string_view names =
+      {};  // "-m,--model", with ",MODEL" where it may also stand without a flag
+  std::string_view value = {};  // what to call the value in the help; empty: the flag takes none
+  std::string_view help = {};
   bool required = false;
-  std::vector<std::string> choices;  // empty: any value
+  std::vector<std::string> choices = {};  // empty: any value
 };
 
 class CommandLine {

@@ -41,10 +41,19 @@ void print_experts(const ModelSummary& summary) {
   row("experts", "{} x {} layers, {} per token", summary.experts_per_layer, summary.moe_layers,
       summary.experts_used);
   std::string sizes;
-  for (const auto& [size, layers] : summary.expert_sizes)
-    sizes += fmt::format("{}{} in {} layers", sizes.empty() ? "" : ", ", format_size(size), layers);
-  row("expert size", "{} (largest {} bytes)", sizes,
-      format_grouped(summary.expert_sizes.rbegin()->first.count));
+  std::uint64_t unknown = summary.moe_layers;
+  const auto add = [&](const std::string& size, std::uint64_t layers) {
+    sizes += fmt::format("{}{} in {} layer{}", sizes.empty() ? "" : ", ", size, layers,
+                         layers == 1 ? "" : "s");
+  };
+  for (const auto& [size, layers] : summary.expert_sizes) {
+    add(format_size(size), layers);
+    unknown -= layers;
+  }
+  if (unknown > 0) add("unknown", unknown);
+  row("expert size", "{}", sizes);
+  if (!summary.expert_sizes.empty())
+    row("largest", "{} bytes", format_grouped(summary.expert_sizes.rbegin()->first.count));
 }
 
 void print_summary(const io::GgufFile& file, const ModelSummary& summary) {

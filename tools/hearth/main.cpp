@@ -21,8 +21,8 @@ struct Subcommand {
 };
 
 constexpr Subcommand kSubcommands[] = {
+    {"run", "Generate text from a prompt", tools::run},
     {"inspect", "Describe a model file: shape, formats, experts, memory per token", inspect},
-    {"tokenize", "Show the tokens of a text", tokenize},
     {"synth", "Write a random model of a given shape, for measurements", synth},
 };
 
@@ -48,7 +48,7 @@ void print_help() {
               nearest.empty() ? std::string() : fmt::format("did you mean '{}'? ", nearest));
 }
 
-int run(const Arguments& arguments) {
+int dispatch(const Arguments& arguments) {
   if (arguments.empty()) {
     print_help();
     return kExitUsage;
@@ -73,7 +73,7 @@ int flush(int exit_code) {
 
 int guarded_run(const Arguments& arguments) {
   try {
-    return flush(run(arguments));
+    return flush(dispatch(arguments));
   } catch (const Interrupted&) {
     return kExitInterrupted;
   } catch (const Error& error) {

@@ -45,7 +45,8 @@ void count_format(const io::GgufTensor& tensor, ModelSummary& summary) {
 // the rows of the projection that makes keys or values. With latent attention (deepseek2) the one
 // compressed row is both.
 std::uint64_t cached_values(const io::GgufTensor& tensor) {
-  for (const std::string_view suffix : {".attn_k.weight", ".attn_v.weight", ".attn_kv_a_mqa.weight"})
+  for (const std::string_view suffix :
+       {".attn_k.weight", ".attn_v.weight", ".attn_kv_a_mqa.weight"})
     if (std::string_view(tensor.name).ends_with(suffix)) return tensor.shape[1];
   return 0;
 }
@@ -53,7 +54,8 @@ std::uint64_t cached_values(const io::GgufTensor& tensor) {
 void read_metadata(const io::GgufMetadata& metadata, ModelSummary& summary) {
   const auto text = [&](std::string_view key) { return metadata.string(key).value_or(""); };
   const auto number = [&](std::string_view key) {
-    return metadata.unsigned_integer(fmt::format("{}.{}", summary.architecture, key), 0).value_or(0);
+    return metadata.unsigned_integer(fmt::format("{}.{}", summary.architecture, key), 0)
+        .value_or(0);
   };
   summary.architecture = text("general.architecture");
   summary.name = text("general.name");
@@ -86,7 +88,7 @@ ModelSummary summarize(const io::GgufFile& file) {
   ModelSummary summary;
   read_metadata(file.metadata(), summary);
   std::uint64_t routed_parameters = 0;
-  std::map<std::uint64_t, Bytes> expert_size_of_layer;
+  std::map<std::uint64_t, std::optional<Bytes>> expert_size_of_layer;
   std::uint64_t kv_values = 0;
   for (const io::GgufTensor& tensor : file.tensors()) {
     count_format(tensor, summary);
@@ -101,15 +103,21 @@ ModelSummary summarize(const io::GgufFile& file) {
     const std::uint64_t experts = tensor.shape[tensor.dimensions - 1];
     summary.expert_bytes += size;
     summary.experts_per_layer = std::max(summary.experts_per_layer, experts);
-    expert_size_of_layer[*layer] += Bytes(size.count / experts);
+    auto& expert_size = expert_size_of_layer.try_emplace(*layer, Bytes(0)).first->second;
+    if (tensor.size && expert_size)
+      *expert_size += Bytes(size.count / experts);
+    else
+      expert_size.reset();
     routed_parameters += tensor.elements();
   }
   summary.moe_layers = expert_size_of_layer.size();
-  for (const auto& [layer, size] : expert_size_of_layer) ++summary.expert_sizes[size];
+  for (const auto& [layer, size] : expert_size_of_layer)
+    if (size) ++summary.expert_sizes[*size];
   summary.kv_bytes_per_token = Bytes(kv_values * sizeof(std::uint16_t));
   summary.active_parameters = summary.parameters - routed_parameters;
   if (summary.experts_per_layer > 0)
-    summary.active_parameters += routed_parameters / summary.experts_per_layer * summary.experts_used;
+    summary.active_parameters +=
+        routed_parameters / summary.experts_per_layer * summary.experts_used;
   return summary;
 }
 

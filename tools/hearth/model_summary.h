@@ -38,15 +38,16 @@ struct ModelSummary {
   std::uint64_t experts_per_layer = 0;
   std::uint64_t experts_used = 0;
   // Bytes of one expert (gate, up and down together) → number of layers with such experts.
+  // Layers with a format that is not supported are left out.
   std::map<Bytes, std::uint64_t> expert_sizes;
 
   // Of keys and values in f16 for one token, all layers, before any sliding window.
   Bytes kv_bytes_per_token;
-  std::uint64_t context = 0;     // trained for
-  std::uint64_t embedding = 0;   // width of the residual stream
+  std::uint64_t context = 0;              // trained for
+  std::uint64_t embedding = 0;            // width of the residual stream
   std::uint64_t heads = 0, kv_heads = 0;  // of the first layer
-  std::string tokenizer;         // "gpt2 (qwen2)"
-  std::uint64_t vocabulary = 0;  // tokens
+  std::string tokenizer;                  // "gpt2 (qwen2)"
+  std::uint64_t vocabulary = 0;           // tokens
   bool has_chat_template = false;
 };
 

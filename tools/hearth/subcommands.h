@@ -10,7 +10,7 @@ namespace hearth::tools {
 using Arguments = std::vector<std::string>;
 
 int inspect(const Arguments& arguments);
+int run(const Arguments& arguments);
 int synth(const Arguments& arguments);
-int tokenize(const Arguments& arguments);
 
 }  // namespace hearth::tools

@@ -5,39 +5,9 @@
 #include <cstdint>
 
 #include "kernels/cpu/lanes.h"
+#include "kernels/quant/half.h"
 
 namespace hearth::kernels::scalar {
-
-// Exact. A NaN becomes quiet and keeps its payload, as in hardware.
-inline float f16_to_f32(std::uint16_t half) {
-  const std::uint32_t sign = (half & 0x8000u) << 16;
-  const std::uint32_t magnitude = half & 0x7fffu;
-  if (magnitude > 0x7c00) return std::bit_cast<float>(sign | 0x7fc00000 | magnitude << 13);
-  if (magnitude == 0x7c00) return std::bit_cast<float>(sign | 0x7f800000);
-  // The exponent is too small by 127 - 15. Multiplying also puts the denormals right.
-  const float value = std::bit_cast<float>(magnitude << 13) * 0x1p112f;
-  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) | sign);
-}
-
-// To nearest, ties to even; from 65520 on infinity; a NaN becomes quiet and keeps the upper bits of
-// its payload, as in hardware.
-inline std::uint16_t f32_to_f16(float value) {
-  const std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
-  const std::uint32_t sign = bits >> 16 & 0x8000;
-  const std::uint32_t magnitude = bits & 0x7fffffff;
-  const auto signed_half = [sign](std::uint32_t half) {
-    return static_cast<std::uint16_t>(sign | half);
-  };
-  if (magnitude > 0x7f800000) return signed_half(0x7e00 | (magnitude >> 13 & 0x3ff));
-  if (magnitude >= 0x477ff000) return signed_half(0x7c00);
-  if (magnitude < 0x38800000) {
-    // The unit in the last place of 0.5 is the smallest denormal f16, so this addition rounds.
-    const float sum = std::bit_cast<float>(magnitude) + 0.5f;
-    return signed_half(std::bit_cast<std::uint32_t>(sum) - std::bit_cast<std::uint32_t>(0.5f));
-  }
-  const std::uint32_t to_even = 0xfff + (magnitude >> 13 & 1);
-  return signed_half(((magnitude + to_even) >> 13) - (112u << 10));
-}
 
 struct F32x16 {
   float lane[16];
@@ -61,7 +31,7 @@ struct F32x16 {
     return of([=](int i) { return static_cast<std::uint32_t>(i) < part.count ? from[i] : fill; });
   }
   static F32x16 load_f16(const std::uint16_t* from) {
-    return of([=](int i) { return f16_to_f32(from[i]); });
+    return of([=](int i) { return f32_of_f16(from[i]); });
   }
 
   void store(float* to, Whole) const { store(to, Part{16}); }
@@ -70,7 +40,7 @@ struct F32x16 {
   }
   void store_f16(std::uint16_t* to, Whole) const { store_f16(to, Part{16}); }
   void store_f16(std::uint16_t* to, Part part) const {
-    for (std::uint32_t i = 0; i < part.count; ++i) to[i] = f32_to_f16(lane[i]);
+    for (std::uint32_t i = 0; i < part.count; ++i) to[i] = f16_of_f32(lane[i]);
   }
 
   float first() const { return lane[0]; }

@@ -1,35 +1,27 @@
-// The vector operations of every set this machine runs, and inputs for them.
+// The kernels of every instruction set this machine runs, and inputs for them.
 #pragma once
 
 #include <bit>
 #include <vector>
 
 #include "base/random.h"
-#include "kernels/cpu/fill.h"
 #include "kernels/cpu_kernels.h"
 
 namespace hearth::kernels {
 
-inline CpuKernels scalar_vector_table() {
-  CpuKernels table{};
-  table.name = "scalar";
-  fill_vector_scalar(table);
-  return table;
-}
+inline const CpuKernels& scalar_table() { return cpu_kernels(InstructionSet::kScalar); }
 
 // The supported sets above scalar; empty where there is none.
-inline std::vector<CpuKernels> tuned_vector_tables() {
+inline std::vector<CpuKernels> tuned_tables() {
   std::vector<CpuKernels> tables;
-#ifndef HEARTH_SCALAR_ONLY
-  if (supported(InstructionSet::kAvx2)) {
-    fill_vector_avx2(tables.emplace_back());
-    tables.back().name = "avx2";
-  }
-  if (supported(InstructionSet::kAvx512)) {
-    fill_vector_avx512(tables.emplace_back());
-    tables.back().name = "avx512";
-  }
-#endif
+  for (const InstructionSet set : {InstructionSet::kAvx2, InstructionSet::kAvx512})
+    if (supported(set)) tables.push_back(cpu_kernels(set));
+  return tables;
+}
+
+inline std::vector<CpuKernels> all_tables() {
+  std::vector<CpuKernels> tables = tuned_tables();
+  tables.push_back(scalar_table());
   return tables;
 }
 

@@ -1,0 +1,148 @@
+// hearth run: a prompt in, text out, token by token; then a report.
+#include <fstream>
+#include <iterator>
+#include <optional>
+
+#include "base/error.h"
+#include "base/utf8.h"
+#include "runtime/logits_hash.h"
+#include "runtime/sampler/sampler.h"
+#include "runtime/session.h"
+#include "tools/hearth/command_line.h"
+#include "tools/hearth/engine_flags.h"
+#include "tools/hearth/interrupt.h"
+#include "tools/hearth/live_status.h"
+#include "tools/hearth/prompt_text.h"
+#include "tools/hearth/run_report.h"
+#include "tools/hearth/subcommands.h"
+
+namespace hearth::tools {
+namespace {
+
+struct RunOptions {
+  EngineFlags engine;
+  PromptFlags prompt;
+  std::int64_t predict = -1;
+  bool ignore_eos = false;
+  bool special = false;
+  bool no_report = false;
+  runtime::SamplerOptions sampler;
+  std::int64_t seed = -1;
+};
+
+void add_sampling_flags(CommandLine& line, RunOptions& o) {
+  line.group("Sampling");
+  line.add({.names = "-s,--seed", .value = "N", .help = "of the random draws (-1: a random one)"}, o.seed);
+  line.add({.names = "--temp", .value = "T", .help = "temperature; 0 is greedy"}, o.sampler.temperature);
+  line.add({.names = "--top-k", .value = "K", .help = "keep the K most likely (0: off)"}, o.sampler.top_k);
+  line.add({.names = "--top-p", .value = "P", .help = "keep the most likely up to this sum (1: off)"}, o.sampler.top_p);
+  line.add({.names = "--min-p", .value = "P", .help = "drop those below this share of the best (0: off)"}, o.sampler.min_p);
+  line.add({.names = "--repeat-penalty", .value = "X", .help = "of tokens seen lately (1: off)"}, o.sampler.repeat_penalty);
+  line.add({.names = "--repeat-last-n", .value = "N", .help = "how far back that looks (0: off, -1: the context)"}, o.sampler.repeat_last_n);
+  line.add({.names = "--presence-penalty", .value = "X", .help = "of tokens seen lately (0: off)"}, o.sampler.presence_penalty);
+  line.add({.names = "--frequency-penalty", .value = "X", .help = "per time they were seen (0: off)"}, o.sampler.frequency_penalty);
+}
+
+bool parse(const Arguments& arguments, RunOptions& o) {
+  CommandLine line("run", "Generate text from a prompt");
+  o.engine.add_to(line);
+  line.group("Generation");
+  o.prompt.add_to(line);
+  line.add({.names = "-n,--n-predict", .value = "N", .help = "tokens to generate (-1: until the end or the context is full)"}, o.predict);
+  line.add({.names = "--ignore-eos", .help = "go on after an end-of-text token"}, o.ignore_eos);
+  line.add({.names = "--special", .help = "print control tokens, too"}, o.special);
+  line.add({.names = "--no-report", .help = "no report at the end"}, o.no_report);
+  add_sampling_flags(line, o);
+  if (!line.parse(arguments)) return false;
+  if (o.predict < -1) throw_error(ErrorCode::kUsage, "--n-predict is {}; give -1 or more", o.predict);
+  o.sampler.seed = o.seed < 0 ? 0xffffffffu : static_cast<std::uint64_t>(o.seed);
+  return true;
+}
+
+// Text as it is generated; half a character waits for its other half.
+class TextStream {
+ public:
+  explicit TextStream(LiveStatus& terminal) : terminal_(terminal) {}
+  void add(std::string_view piece) {
+    pending_ += piece;
+    const std::size_t whole = complete_utf8_prefix(pending_);
+    terminal_.write_text(std::string_view(pending_).substr(0, whole));
+    pending_.erase(0, whole);
+  }
+  void finish() { terminal_.write_text(pending_ + "\n"); }
+
+ private:
+  LiveStatus& terminal_;
+  std::string pending_;
+};
+
+std::string status_text(const RunReport& report, const Moment& now) {
+  const double elapsed = seconds(now.now - report.prefilled.now);
+  const std::uint64_t hits = now.hits - report.prefilled.hits,
+                      routed = hits + now.misses - report.prefilled.misses;
+  return fmt::format("{} tokens · {:.1f} tok/s · experts {:.1f} % in memory · {:.1f} MB/token read",
+                     report.generated_tokens, report.generated_tokens / std::max(elapsed, 1e-9),
+                     routed > 0 ? 100.0 * static_cast<double>(hits) / static_cast<double>(routed) : 0.0,
+                     static_cast<double>((now.read - report.prefilled.read).count) / 1e6 /
+                         std::max(report.generated_tokens, 1u));
+}
+
+// Prompt, then one token at a time until the wanted number, an end of text, a full context or Ctrl-C.
+RunReport generate(runtime::Engine& engine, runtime::Session& session,
+                   const std::vector<TokenId>& prompt, const RunOptions& o,
+                   const InterruptGuard& interrupt) {
+  RunReport report;
+  runtime::Sampler sampler(o.sampler, engine.config().vocabulary, session.context());
+  runtime::LogitsHash hash;
+  LiveStatus terminal;
+  TextStream text(terminal);
+
+  report.prompt_tokens = static_cast<std::uint32_t>(prompt.size());
+  report.start = Moment::of(engine, session);
+  for (const TokenId token : prompt) sampler.accept(token);
+  std::span<const float> logits = session.evaluate(prompt);
+  report.prefilled = Moment::of(engine, session);
+
+  while (o.predict < 0 || report.generated_tokens < o.predict) {
+    hash.add(logits);
+    const TokenId token = sampler.sample(logits);
+    sampler.accept(token);
+    report.generated_tokens += 1;
+    if (!o.ignore_eos && engine.tokenizer().is_end_of_generation(token)) break;
+    text.add(engine.tokenizer().piece(token, o.special));
+    if (interrupt.interrupted() || session.position() == session.context()) break;
+    if (o.predict >= 0 && report.generated_tokens == o.predict) break;
+    logits = session.evaluate({&token, 1});
+    if (const Nanoseconds now = engine.clock().now(); terminal.due(now))
+      terminal.show(status_text(report, Moment::of(engine, session)), now);
+  }
+  report.end = Moment::of(engine, session);
+  report.logits_hash = hash.value();
+  text.finish();
+  if (session.position() == session.context())
+    fmt::print(stderr, "stopped: the context of {} tokens is full; raise --ctx-size\n", session.context());
+  return report;
+}
+
+}  // namespace
+
+int run(const Arguments& arguments) {
+  RunOptions options;
+  if (!parse(arguments, options)) return 0;
+  const std::string prompt = options.prompt.text();
+  const InterruptGuard interrupt;
+  const auto engine = options.engine.open();
+  const std::vector<TokenId> tokens = engine->tokenizer().encode(prompt, {});
+  if (tokens.empty())
+    throw_error(ErrorCode::kBadInput, "the prompt is empty; give text with --prompt or --file");
+
+  runtime::Session session(*engine);
+  ExpertHeat heat(engine->model().experts.space());
+  session.on_routed([&](const profiler::Routing& routing) { heat.add(routing); });
+  const RunReport report = generate(*engine, session, tokens, options, interrupt);
+  if (!options.no_report)
+    print_report(report, *engine, heat, runtime::measure_link_peaks(*engine));
+  return interrupt.interrupted() ? kExitInterrupted : 0;
+}
+
+}  // namespace hearth::tools

@@ -1,0 +1,231 @@
+// hearth synth: a random model of a given shape, for measurements of speed and memory.
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <deque>
+#include <future>
+#include <thread>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "io/gguf_writer.h"
+#include "tools/hearth/command_line.h"
+#include "tools/hearth/interrupt.h"
+#include "tools/hearth/quantity.h"
+#include "tools/hearth/random_blocks.h"
+#include "tools/hearth/subcommands.h"
+#include "tools/hearth/synth_model.h"
+#include "tools/hearth/synth_vocabulary.h"
+#include "tools/hearth/terminal.h"
+
+namespace hearth::tools {
+namespace {
+
+constexpr std::uint64_t kPieceBytes = 4 << 20;  // what one task generates
+
+struct SynthOptions {
+  std::string output, shape = "qwen3-30b-a3b", mix = "q4_k_m", vocabulary;
+  std::optional<std::uint32_t> layers, experts, experts_used, embedding, expert_ff, heads, kv_heads,
+      head_dim, vocabulary_size, context;
+  std::optional<std::string> dense_format, expert_format, down_format, output_format;
+  double router_skew = 0.42;
+  std::uint64_t seed = 0;
+  std::uint32_t threads = std::max(1u, std::thread::hardware_concurrency());
+};
+
+void add_shape_flags(SynthOptions& o, CommandLine& line) {
+  line.group("Shape");
+  line.add({.names = "--shape",
+            .value = "NAME",
+            .help = "Shape to start from",
+            .choices = synth_shape_names()},
+           o.shape);
+  const auto add = [&](std::string_view names, std::string_view help, auto& variable) {
+    line.add({.names = names, .value = "N", .help = help}, variable);
+  };
+  add("--layers", "Layers, each with attention and experts", o.layers);
+  add("--experts", "Experts per layer", o.experts);
+  add("--top-k", "Experts used per token", o.experts_used);
+  add("--embedding", "Width of the residual stream", o.embedding);
+  add("--expert-ff", "Width of the hidden layer of an expert", o.expert_ff);
+  add("--heads", "Attention heads", o.heads);
+  add("--kv-heads", "Heads of keys and values", o.kv_heads);
+  add("--head-dim", "Values per head", o.head_dim);
+  add("--context", "Training context, in tokens", o.context);
+  add("--vocab-size", "Tokens of a made-up vocabulary", o.vocabulary_size);
+  line.add({.names = "--vocab", .value = "FILE", .help = "Copy the tokenizer of this GGUF file"},
+           o.vocabulary);
+}
+
+void add_weight_flags(SynthOptions& o, CommandLine& line) {
+  line.group("Weights");
+  line.add({.names = "--mix",
+            .value = "NAME",
+            .help = "q4_k_m (Q4_K, and Q6_K where llama.cpp's has it) or one format for all"},
+           o.mix);
+  const auto add = [&](std::string_view names, std::string_view help, auto& variable) {
+    line.add({.names = names, .value = "FORMAT", .help = help}, variable);
+  };
+  add("--expert-format", "Of gate and up of the experts, and of down without --down-format",
+      o.expert_format);
+  add("--down-format", "Of down of the experts, in all layers", o.down_format);
+  add("--dense-format", "Of attention and token embedding", o.dense_format);
+  add("--output-format", "Of the output matrix", o.output_format);
+  line.add({.names = "--router-skew",
+            .value = "SIGMA",
+            .help = "Of a lognormal gain on the router's rows; 0: all experts equally likely"},
+           o.router_skew);
+  line.add({.names = "--seed", .value = "N", .help = "The same seed gives the same file"}, o.seed);
+}
+
+SynthShape chosen_shape(const SynthOptions& o, std::size_t vocabulary) {
+  SynthShape shape = synth_shape(o.shape);
+  const auto override_with = [](std::optional<std::uint32_t> value, std::uint32_t& field) {
+    if (value) field = *value;
+  };
+  override_with(o.layers, shape.layers);
+  override_with(o.experts, shape.experts);
+  override_with(o.experts_used, shape.experts_used);
+  override_with(o.embedding, shape.embedding);
+  override_with(o.expert_ff, shape.expert_ff);
+  override_with(o.heads, shape.heads);
+  override_with(o.kv_heads, shape.kv_heads);
+  override_with(o.head_dim, shape.head_dim);
+  override_with(o.context, shape.context);
+  shape.vocabulary = static_cast<std::uint32_t>(vocabulary);
+  return shape;
+}
+
+SynthFormats chosen_formats(const SynthOptions& o) {
+  SynthFormats formats = synth_mix(o.mix);
+  if (o.dense_format) formats.dense = parse_format(*o.dense_format);
+  if (o.output_format) formats.output = parse_format(*o.output_format);
+  if (!o.expert_format && !o.down_format) return formats;
+  if (o.expert_format) formats.expert = formats.down = parse_format(*o.expert_format);
+  if (o.down_format) formats.down = parse_format(*o.down_format);
+  formats.more_bits_in_half_the_layers = false;
+  return formats;
+}
+
+// Independent streams for every piece of every tensor, so that the number of threads does not
+// matter. splitmix64 itself mixes the three numbers.
+Random stream_of(std::uint64_t seed, std::uint64_t tensor, std::uint64_t piece) {
+  const std::uint64_t a = Random(seed).next();
+  const std::uint64_t b = Random(a ^ tensor).next();
+  return Random(Random(b ^ piece).next());
+}
+
+// Normal values; a row of the router is scaled by the gain of its expert.
+std::vector<std::byte> normal_values(const SynthTensor& tensor, double router_skew, Random random) {
+  const bool router = tensor.content == SynthContent::kRouter;
+  std::vector<std::byte> bytes(tensor.bytes().count);
+  double gain = 1;
+  for (std::uint64_t i = 0; i < tensor.values(); ++i) {
+    if (router && i % tensor.shape[0] == 0) gain = std::exp(router_skew * random.normal());
+    const double center = tensor.content == SynthContent::kNorm ? 1 : 0;
+    const float value = static_cast<float>(center + gain * tensor.deviation * random.normal());
+    std::memcpy(bytes.data() + i * sizeof value, &value, sizeof value);
+  }
+  return bytes;
+}
+
+// Generates pieces on several threads and appends them in order.
+class SynthWriter {
+ public:
+  SynthWriter(const SynthOptions& options, io::GgufWriter& writer, Bytes total)
+      : options_(options), writer_(writer), progress_(stderr, "writing", total) {}
+
+  void add(const SynthTensor& tensor) {
+    const std::uint64_t index = tensors_++;
+    if (tensor.content != SynthContent::kWeights) {
+      push([this, &tensor, random = stream_of(options_.seed, index, 0)] {
+        return normal_values(tensor, options_.router_skew, random);
+      });
+      return;
+    }
+    const RandomBlocks blocks(tensor.format, tensor.deviation);
+    const std::uint64_t row = tensor.row_bytes().count, total = tensor.bytes().count;
+    const std::uint64_t step = std::max<std::uint64_t>(1, kPieceBytes / row) * row;
+    for (std::uint64_t at = 0, piece = 0; at < total; at += step, ++piece)
+      push([blocks, size = std::min(step, total - at),
+            random = stream_of(options_.seed, index, piece)]() mutable {
+        std::vector<std::byte> bytes(size);
+        blocks.fill(random, bytes);
+        return bytes;
+      });
+  }
+
+  void finish() {
+    while (!pieces_.empty()) write_oldest();
+    writer_.finish();
+  }
+
+ private:
+  template <typename Task>
+  void push(Task task) {
+    guard_.throw_if_interrupted();
+    if (pieces_.size() > options_.threads) write_oldest();
+    pieces_.push_back(std::async(std::launch::async, std::move(task)));
+  }
+
+  void write_oldest() {
+    const std::vector<std::byte> bytes = pieces_.front().get();
+    pieces_.pop_front();
+    writer_.append(bytes);
+    progress_.advance(Bytes(bytes.size()));
+  }
+
+  const SynthOptions& options_;
+  io::GgufWriter& writer_;
+  Progress progress_;
+  InterruptGuard guard_;
+  std::uint64_t tensors_ = 0;
+  std::deque<std::future<std::vector<std::byte>>> pieces_;
+};
+
+void write_model(const SynthOptions& options) {
+  const io::GgufMetadata vocabulary = options.vocabulary.empty()
+                                          ? made_up_vocabulary(options.vocabulary_size.value_or(
+                                                synth_shape(options.shape).vocabulary))
+                                          : vocabulary_of_file(options.vocabulary);
+  const SynthShape shape =
+      chosen_shape(options, vocabulary.strings("tokenizer.ggml.tokens")->size());
+  const std::vector<SynthTensor> tensors = synth_tensors(shape, chosen_formats(options));
+
+  io::GgufWriter writer(options.output);
+  set_synth_metadata(shape, writer);
+  for (const io::GgufMetadata::Entry& entry : vocabulary.entries())
+    writer.set(entry.key, entry.value);
+  Bytes total;
+  for (const SynthTensor& tensor : tensors) {
+    writer.declare(tensor.name, tensor.shape, kernels::traits(tensor.format).gguf_type,
+                   tensor.bytes());
+    total += tensor.bytes();
+  }
+  SynthWriter pieces(options, writer, total);
+  for (const SynthTensor& tensor : tensors) pieces.add(tensor);
+  pieces.finish();
+}
+
+}  // namespace
+
+int synth(const Arguments& arguments) {
+  SynthOptions options;
+  CommandLine line("synth", "Write a qwen3moe model with random, well-scaled weights.");
+  line.add(
+      {.names = "-o,--output", .value = "FILE", .help = "GGUF file to write", .required = true},
+      options.output);
+  line.add({.names = "-t,--threads", .value = "N", .help = "Threads that generate"},
+           options.threads);
+  add_shape_flags(options, line);
+  add_weight_flags(options, line);
+  if (!line.parse(arguments)) return 0;
+  if (!options.vocabulary.empty() && options.vocabulary_size)
+    throw_error(ErrorCode::kUsage, "--vocab-size has no effect with --vocab; leave one out");
+  if (!(options.router_skew >= 0 && options.router_skew <= 4))
+    throw_error(ErrorCode::kUsage, "--router-skew is not between 0 and 4");
+  write_model(options);
+  return 0;
+}
+
+}  // namespace hearth::tools
