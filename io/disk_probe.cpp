@@ -49,16 +49,17 @@ DiskRate probe_disk(AsyncReader& reader, const DiskProbeOptions& options, const 
   Arena memory(Bytes(places.read_size() * options.queue_depth));
   std::vector<ReadRequest> requests(options.queue_depth);
   std::vector<ReadCompletion> finished(options.queue_depth);
+  std::uint64_t submitted = 0;
   for (std::uint32_t i = 0; i < options.queue_depth; ++i) {
     requests[i].file = options.file;
     requests[i].destination = memory.take(Bytes(places.read_size()), reader.alignment());
     requests[i].tag = i;
     places.choose(requests[i]);
+    submitted += requests[i].needed;
   }
 
   const Bytes before = reader.bytes_read();
   const Nanoseconds start = clock.now();
-  std::uint64_t submitted = options.queue_depth * places.read_size();
   reader.submit(requests);
   int error = 0;
   while (const std::size_t count = reader.reap(finished, AsyncReader::Wait::kOne)) {
@@ -69,7 +70,7 @@ DiskRate probe_disk(AsyncReader& reader, const DiskProbeOptions& options, const 
         continue;
       ReadRequest& request = requests[completion.tag];
       places.choose(request);
-      submitted += places.read_size();
+      submitted += request.needed;
       reader.submit({&request, 1});
     }
   }

@@ -69,7 +69,7 @@ GgufValue with_element(GgufType type, Use use) {
     case GgufType::kArray:
       break;
   }
-  CHECK(!"a value type that was checked");
+  CHECK(false);
   __builtin_unreachable();
 }
 

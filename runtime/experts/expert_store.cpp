@@ -27,7 +27,7 @@ ExpertLease& ExpertLease::operator=(ExpertLease&& other) noexcept {
 }
 
 void ExpertLease::reset() {
-  if (store_ != nullptr) std::exchange(store_, nullptr)->residency_->release(id_);
+  if (store_ != nullptr) std::exchange(store_, nullptr)->release(id_);
 }
 
 bool ExpertLease::ready() const { return store_->state(id_) == ExpertState::kReady; }
@@ -124,7 +124,7 @@ bool ExpertStore::fetch(ExpertId id, profiler::FillReason reason) {
                    .tag = space_.flat(id)};
     memory += io::window_capacity(slab.bytes, alignment_);
   }
-  filling_[space_.flat(id)] = {.reads = kExpertMatrices, .error = 0};
+  filling_[space_.flat(id)] = {.reads = kExpertMatrices};
   reader_.submit(requests);
   return true;
 }
@@ -138,6 +138,14 @@ void ExpertStore::collect(io::AsyncReader::Wait wait) {
     for (std::size_t i = 0; i < count; ++i) finish_read(completions[i]);
     count = reader_.reap(completions, io::AsyncReader::Wait::kNow);
   }
+}
+
+void ExpertStore::release(ExpertId id) {
+  residency_->release(id);
+  Filling& filling = filling_[space_.flat(id)];
+  if (!filling.failed || residency_->leases(id) > 0) return;
+  filling.failed = false;
+  residency_->fill_failed(id);
 }
 
 void ExpertStore::settle() {
@@ -157,9 +165,10 @@ void ExpertStore::finish_read(const io::ReadCompletion& completion) {
     return;
   }
   // A prefetch nobody waits for may fail: the demand, if it comes, reads again and reports.
-  const bool wanted = residency_->leases(id) > 0;
-  if (wanted)
+  if (residency_->leases(id) > 0) {
+    filling.failed = true;
     throw_read_error(file_, filling.error, fmt::format("expert {} of layer {}", id.index, id.layer));
+  }
   residency_->fill_failed(id);
 }
 

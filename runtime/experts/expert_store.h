@@ -101,11 +101,13 @@ class ExpertStore {
   struct Filling {
     std::uint8_t reads = 0;  // not yet reaped
     int error = 0;
+    bool failed = false;  // reported; absent again once the last lease is gone
   };
 
   std::byte* slot_memory(profiler::SlotId slot) const;
   ExpertWeights weights(ExpertId id) const;
   void finish_read(const io::ReadCompletion& completion);
+  void release(ExpertId id);
 
   const io::GgufFile& file_;
   const ExpertCatalog& catalog_;

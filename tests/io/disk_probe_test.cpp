@@ -60,7 +60,7 @@ TEST_P(DiskProbeTest, AFileSmallerThanOneReadIsReadWhole) {
   const auto reader = open_row(GetParam(), {file.path()}, calls);
   const DiskRate rate =
       probe_disk(*reader, {.file_size = Bytes(5'001), .queue_depth = 3, .max_bytes = 100 * kKiB});
-  EXPECT_GE(rate.bytes, 100 * kKiB - Bytes(3 * 5'001));
+  EXPECT_GE(rate.bytes, 100 * kKiB);
   EXPECT_EQ(rate.bytes.count % 5'001, 0u);
 }
 

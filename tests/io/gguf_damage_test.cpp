@@ -146,7 +146,7 @@ template <typename Attempt>
   std::_Exit(2);
 }
 
-// 1 MiB of data lies behind each of these claims. Believed, the smallest takes 2 GiB.
+// 1 MiB of data lies behind each of these claims. Believed, the smallest array takes 256 MiB.
 TEST(GgufDamageDeathTest, OversizedCountsAllocateNothing) {
   const std::uint64_t counts[] = {std::uint64_t{1} << 31, std::uint64_t{1} << 40,
                                   std::uint64_t{1} << 60, ~std::uint64_t{0}};

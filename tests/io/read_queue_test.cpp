@@ -151,6 +151,27 @@ TEST(ReadQueueTest, EveryRequestFinishesOnceWithItsOwnOutcome) {
   EXPECT_TRUE(rc::check("random walk", random_walk));
 }
 
+TEST(ReadQueueTest, MoreRequestsThanTheLimitAreABug) {
+  ReadQueue queue({.requests = 2, .pieces = 1, .piece_bytes = 512, .alignment = 1});
+  queue.push({});
+  queue.push({});  // finished, but not yet popped
+  EXPECT_DEATH(queue.push({}), "free_requests_");
+}
+
+TEST(ReadQueueTest, AMisalignedRequestIsABug) {
+  const GuardedBuffer buffer(8192);
+  const std::span<std::byte> bytes = buffer.bytes();
+  ReadQueue queue({.requests = 2, .pieces = 1, .piece_bytes = 512, .alignment = kAlignment});
+  const auto request = [](std::uint64_t offset, std::span<std::byte> destination) {
+    return ReadRequest{
+        .file = 0, .offset = offset, .destination = destination, .needed = 9, .tag = 0};
+  };
+  EXPECT_DEATH(queue.push(request(100, bytes.first(512))), "read.offset");
+  EXPECT_DEATH(queue.push(request(0, bytes.subspan(8, 512))), "destination.data");
+  EXPECT_DEATH(queue.push(request(0, bytes.first(100))), "destination.size");
+  EXPECT_DEATH(queue.push(request(0, {})), "needed");
+}
+
 TEST(ReadQueueTest, DroppedRequestsLeaveOnlyWhatIsUnderWay) {
   const GuardedBuffer buffer(1 << 16);
   ReadQueue queue({.requests = 4, .pieces = 2, .piece_bytes = 512, .alignment = 1});

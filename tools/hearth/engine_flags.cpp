@@ -62,11 +62,16 @@ runtime::EngineOptions EngineFlags::options() const {
   return options;
 }
 
+namespace {
+constexpr Bytes kWorthABar = Bytes(256 << 20);  // a fraction of a second from any disk
+}
+
 std::unique_ptr<runtime::Engine> EngineFlags::open(bool quiet) const {
   runtime::EngineOptions opts = options();
   std::optional<Progress> progress;
   Bytes shown;
   opts.progress = [&](Bytes done, Bytes all) {
+    if (all < kWorthABar) return;
     if (!progress) progress.emplace(stderr, "loading", all);
     progress->advance(done - shown);
     shown = done;

@@ -154,8 +154,8 @@ int inspect(const Arguments& arguments) {
             .help = "GGUF file, or the first part of a split one",
             .required = true},
            options.model);
-  line.add({.names = "--tensors", .value = "", .help = "List every tensor"}, options.tensors);
-  line.add({.names = "--json", .value = "", .help = "Print JSON, sizes in bytes"}, options.json);
+  line.add({.names = "--tensors", .help = "List every tensor"}, options.tensors);
+  line.add({.names = "--json", .help = "Print JSON, sizes in bytes"}, options.json);
   if (!line.parse(arguments)) return 0;
 
   const io::GgufFile file = open_model_file(options.model);

@@ -118,6 +118,7 @@ RunReport generate(runtime::Engine& engine, runtime::Session& session,
   }
   report.end = Moment::of(engine, session);
   report.logits_hash = hash.value();
+  report.peak_memory = runtime::peak_memory();
   text.finish();
   if (session.position() == session.context())
     fmt::print(stderr, "stopped: the context of {} tokens is full; raise --ctx-size\n", session.context());

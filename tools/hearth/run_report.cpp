@@ -111,7 +111,7 @@ void print_report(const RunReport& r, const runtime::Engine& engine, const Exper
     print_link("memory", static_cast<double>(weights.count) * r.generated_tokens,
                r.generated_tokens, decode, peaks.ram_bytes_per_second);
   }
-  fmt::print(stderr, "peak      {} resident, {} planned\n", format_size(runtime::peak_memory()),
+  fmt::print(stderr, "peak      {} resident, {} planned\n", format_size(r.peak_memory),
              format_size(engine.plan().total()));
   fmt::print(stderr, "logits    {:016x}\n", r.logits_hash);
 }

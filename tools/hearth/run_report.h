@@ -37,6 +37,7 @@ struct RunReport {
   std::uint32_t generated_tokens = 0;
   Moment start, prefilled, end;
   std::uint64_t logits_hash = 0;
+  Bytes peak_memory;  // of the process, before the links were measured
 };
 
 void print_report(const RunReport& report, const runtime::Engine& engine, const ExpertHeat& heat,

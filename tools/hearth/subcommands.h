@@ -15,5 +15,6 @@ int logits(const Arguments& arguments);
 int perplexity(const Arguments& arguments);
 int run(const Arguments& arguments);
 int synth(const Arguments& arguments);
+int tokenize(const Arguments& arguments);
 
 }  // namespace hearth::tools

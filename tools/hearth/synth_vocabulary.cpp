@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "runtime/tokenizer/byte_alphabet.h"
 #include "tools/hearth/model_summary.h"
 
 namespace hearth::tools {
@@ -13,23 +14,6 @@ constexpr std::uint32_t kBytes = 256;
 constexpr std::string_view kControlTokens[] = {"<|endoftext|>", "<|im_start|>", "<|im_end|>"};
 constexpr std::uint32_t kControlCount = std::size(kControlTokens);
 constexpr std::int64_t kNormalType = 1, kControlType = 3;  // tokenizer.ggml.token_type
-
-// The printable character that stands for a byte in a byte-level vocabulary (GPT-2): itself where
-// Latin-1 prints it, else the next unused one from U+0100 on. In UTF-8.
-std::vector<std::string> byte_symbols() {
-  std::vector<std::string> symbols;
-  unsigned unused = 0x100;
-  for (unsigned byte = 0; byte < kBytes; ++byte) {
-    const bool prints = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte != 0xad);
-    const unsigned character = prints ? byte : unused++;
-    if (character < 0x80)
-      symbols.push_back({static_cast<char>(character)});
-    else
-      symbols.push_back(
-          {static_cast<char>(0xc0 | character >> 6), static_cast<char>(0x80 | (character & 0x3f))});
-  }
-  return symbols;
-}
 
 template <typename T>
 io::GgufValue array(std::vector<T> values) {
@@ -55,7 +39,9 @@ io::GgufMetadata made_up_vocabulary(std::uint32_t size) {
     throw_error(ErrorCode::kUsage,
                 "--vocab-size {} is less than {}: 256 bytes and {} control tokens", size,
                 kBytes + kControlCount, kControlCount);
-  std::vector<std::string> tokens = byte_symbols(), merges;
+  std::vector<std::string> tokens, merges;
+  for (std::uint32_t byte = 0; byte < kBytes; ++byte)
+    tokens.push_back(runtime::bytes_to_alphabet(std::string(1, static_cast<char>(byte))));
   // Words of one more letter than those of the round before; the first may be the space symbol.
   std::vector<std::string> shorter = {tokens[' ']};
   for (char letter = 'a'; letter <= 'z'; ++letter) shorter.push_back({letter});

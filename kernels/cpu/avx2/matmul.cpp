@@ -1,7 +1,159 @@
+// Products with AVX2: a Wide is two 256-bit vectors.
+#include <immintrin.h>
+
 #include "kernels/cpu/fill.h"
+#include "kernels/cpu/matmul/tile.h"
+
+namespace hearth::kernels {
+namespace {
+
+struct Wide {
+  // Signed codes stay signed: plus_dot moves their sign to the activations.
+  static constexpr int kSignedOffset = 0;
+  HEARTH_INLINE Wide as_operand() const { return *this; }
+
+  __m256i low, high;
+
+  HEARTH_INLINE static Wide same(__m256i half) { return {half, half}; }
+  HEARTH_INLINE static Wide zero() { return same(_mm256_setzero_si256()); }
+  HEARTH_INLINE static Wide bytes(char value) { return same(_mm256_set1_epi8(value)); }
+  HEARTH_INLINE static Wide load(const void* at) {
+    const auto* halves = static_cast<const __m256i*>(at);
+    return {_mm256_loadu_si256(halves), _mm256_loadu_si256(halves + 1)};
+  }
+  HEARTH_INLINE static Wide same_quarters(__m128i x) {
+    return same(_mm256_broadcastsi128_si256(x));
+  }
+  HEARTH_INLINE static Wide quarters(__m128i a, __m128i b, __m128i c, __m128i d) {
+    return {_mm256_inserti128_si256(_mm256_castsi128_si256(a), b, 1),
+            _mm256_inserti128_si256(_mm256_castsi128_si256(c), d, 1)};
+  }
+  HEARTH_INLINE static Wide quarters(const std::uint8_t* a, const std::uint8_t* b,
+                                     const std::uint8_t* c, const std::uint8_t* d) {
+    const auto load_quarter = [](const std::uint8_t* at) {
+      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+    };
+    return quarters(load_quarter(a), load_quarter(b), load_quarter(c), load_quarter(d));
+  }
+  HEARTH_INLINE static Wide quarter_words(int a, int b, int c, int d) {
+    return quarters(_mm_set1_epi32(a), _mm_set1_epi32(b), _mm_set1_epi32(c), _mm_set1_epi32(d));
+  }
+  HEARTH_INLINE static Wide from_i8(__m128i x) {
+    return {_mm256_cvtepi8_epi32(x), _mm256_cvtepi8_epi32(_mm_unpackhi_epi64(x, x))};
+  }
+  HEARTH_INLINE static Wide from_i16(__m256i x) {
+    return {_mm256_cvtepi16_epi32(_mm256_castsi256_si128(x)),
+            _mm256_cvtepi16_epi32(_mm256_extracti128_si256(x, 1))};
+  }
+
+  // Bytes. Shifts move bits between the bytes of a word; the caller masks.
+  template <int kBits>
+  HEARTH_INLINE Wide shifted_right() const {
+    return {_mm256_srli_epi32(low, kBits), _mm256_srli_epi32(high, kBits)};
+  }
+  template <int a, int b, int c, int d>
+  HEARTH_INLINE Wide rotated_right() const {
+    return {rotated_right<a, b>(low), rotated_right<c, d>(high)};
+  }
+  HEARTH_INLINE Wide with_bits(Wide from, Wide mask) const;
+  HEARTH_INLINE Wide lookup(Wide index) const {
+    return {_mm256_shuffle_epi8(low, index.low), _mm256_shuffle_epi8(high, index.high)};
+  }
+  HEARTH_INLINE Wide has(Wide bit) const {
+    return {_mm256_cmpeq_epi8(_mm256_and_si256(low, bit.low), bit.low),
+            _mm256_cmpeq_epi8(_mm256_and_si256(high, bit.high), bit.high)};
+  }
+
+  // 32-bit lanes.
+  HEARTH_INLINE Wide times(int factor) const { return times(same(_mm256_set1_epi32(factor))); }
+  HEARTH_INLINE Wide times(Wide b) const {
+    return {_mm256_mullo_epi32(low, b.low), _mm256_mullo_epi32(high, b.high)};
+  }
+  template <bool kSigned>
+  HEARTH_INLINE Wide plus_dot(Wide codes, Wide activations) const {
+    return {plus_dot<kSigned>(low, codes.low, activations.low),
+            plus_dot<kSigned>(high, codes.high, activations.high)};
+  }
+  // Lanes 2 i and 2 i + 1 added.
+  HEARTH_INLINE __m256i sum_of_pairs() const {
+    const __m256i sums = _mm256_hadd_epi32(low, high);
+    return _mm256_permute4x64_epi64(sums, 0xd8);
+  }
+
+ private:
+  template <int a, int b>
+  HEARTH_INLINE static __m256i rotated_right(__m256i x) {
+    const auto shifts = [](int first, int second) {
+      return _mm256_setr_epi32(first, first, first, first, second, second, second, second);
+    };
+    return _mm256_or_si256(_mm256_srlv_epi32(x, shifts(a & 31, b & 31)),
+                           _mm256_sllv_epi32(x, shifts(-a & 31, -b & 31)));
+  }
+  // The 16-bit sums of two products stay in range: codes are at most 128 in magnitude where they
+  // are signed and at most 63 elsewhere, activations at most 127.
+  template <bool kSigned>
+  HEARTH_INLINE static __m256i plus_dot(__m256i sum, __m256i codes, __m256i activations) {
+    if constexpr (kSigned) {
+      activations = _mm256_sign_epi8(activations, codes);
+      codes = _mm256_abs_epi8(codes);
+    }
+    const __m256i pairs = _mm256_maddubs_epi16(codes, activations);
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  }
+};
+
+HEARTH_INLINE Wide operator&(Wide a, Wide b) {
+  return {_mm256_and_si256(a.low, b.low), _mm256_and_si256(a.high, b.high)};
+}
+HEARTH_INLINE Wide operator|(Wide a, Wide b) {
+  return {_mm256_or_si256(a.low, b.low), _mm256_or_si256(a.high, b.high)};
+}
+HEARTH_INLINE Wide operator-(Wide a, Wide b) {
+  return {_mm256_sub_epi32(a.low, b.low), _mm256_sub_epi32(a.high, b.high)};
+}
+HEARTH_INLINE Wide Wide::with_bits(Wide from, Wide mask) const { return *this | (from & mask); }
+
+// Quarters 0 and 2 (1 and 3) of both.
+HEARTH_INLINE Wide even_quarters(Wide a, Wide b) {
+  return {_mm256_permute2x128_si256(a.low, a.high, 0x20),
+          _mm256_permute2x128_si256(b.low, b.high, 0x20)};
+}
+HEARTH_INLINE Wide odd_quarters(Wide a, Wide b) {
+  return {_mm256_permute2x128_si256(a.low, a.high, 0x31),
+          _mm256_permute2x128_si256(b.low, b.high, 0x31)};
+}
+// Quarters 0, 0, 2, 2 (1, 1, 3, 3).
+HEARTH_INLINE Wide double_even_quarters(Wide a) {
+  return {_mm256_permute4x64_epi64(a.low, 0x44), _mm256_permute4x64_epi64(a.high, 0x44)};
+}
+HEARTH_INLINE Wide double_odd_quarters(Wide a) {
+  return {_mm256_permute4x64_epi64(a.low, 0xee), _mm256_permute4x64_epi64(a.high, 0xee)};
+}
+// Quarter k of a twice, then of b twice.
+template <int k>
+HEARTH_INLINE Wide double_quarter(Wide a, Wide b) {
+  constexpr int kSelect = k % 2 == 0 ? 0x44 : 0xee;
+  return {_mm256_permute4x64_epi64(k < 2 ? a.low : a.high, kSelect),
+          _mm256_permute4x64_epi64(k < 2 ? b.low : b.high, kSelect)};
+}
+
+// The sum of each quarter: a's 0, b's 0, a's 1, b's 1, ...
+HEARTH_INLINE __m256i sum_quarters(Wide a, Wide b) {
+  return Wide{_mm256_hadd_epi32(a.low, b.low), _mm256_hadd_epi32(a.high, b.high)}.sum_of_pairs();
+}
+// Likewise for four: quarter q holds the sums of quarter q of a, b, c, d.
+HEARTH_INLINE Wide sum_quarters(Wide a, Wide b, Wide c, Wide d) {
+  return {_mm256_hadd_epi32(_mm256_hadd_epi32(a.low, b.low), _mm256_hadd_epi32(c.low, d.low)),
+          _mm256_hadd_epi32(_mm256_hadd_epi32(a.high, b.high), _mm256_hadd_epi32(c.high, d.high))};
+}
+
+}  // namespace
+}  // namespace hearth::kernels
+
+#include "kernels/cpu/matmul/blocks.h"
 
 namespace hearth::kernels {
 
-void fill_matmul_avx2(CpuKernels&) {}  // every product is the scalar one
+void fill_matmul_avx2(CpuKernels& table) { fill_blocks<Wide>(table, "avx2"); }
 
 }  // namespace hearth::kernels

@@ -1,6 +1,8 @@
 // Small vocabularies made by hand, as the metadata of a file would hold them.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -23,6 +25,11 @@ struct TestToken {
   std::int64_t type = 1;
   double score = 0.0;
 };
+
+// <0x00> to <0xFF>, as SentencePiece vocabularies hold them.
+inline void append_byte_tokens(std::vector<TestToken>& tokens) {
+  for (int byte = 0; byte < 256; ++byte) tokens.push_back({fmt::format("<0x{:02X}>", byte), 6});
+}
 
 inline void set_tokens(io::GgufMetadata& metadata, const std::vector<TestToken>& tokens) {
   std::vector<std::string> texts;

@@ -1,0 +1,79 @@
+#include "tests/tools/support/run_command.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+namespace hearth::tools::testing {
+namespace {
+
+struct TemporaryFolder {
+  std::string path;
+  TemporaryFolder() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "hearth-tools-XXXXXX").string();
+    path = mkdtemp(pattern.data());
+  }
+  ~TemporaryFolder() { std::filesystem::remove_all(path); }
+};
+
+void redirect(const std::string& path, int flags, int descriptor) {
+  const int file = open(path.c_str(), flags | O_CREAT, 0600);
+  dup2(file, descriptor);
+  close(file);
+}
+
+[[noreturn]] void become_hearth(const CommandRun& run, const std::string& base) {
+  redirect(base + ".in", O_RDONLY, STDIN_FILENO);
+  redirect(base + ".out", O_WRONLY | O_TRUNC, STDOUT_FILENO);
+  redirect(base + ".err", O_WRONLY | O_TRUNC, STDERR_FILENO);
+  for (const auto& [name, value] : run.environment) setenv(name.c_str(), value.c_str(), 1);
+  std::vector<char*> argv = {const_cast<char*>(HEARTH_BINARY)};
+  for (const std::string& argument : run.arguments)
+    argv.push_back(const_cast<char*>(argument.c_str()));
+  argv.push_back(nullptr);
+  execv(HEARTH_BINARY, argv.data());
+  _exit(127);
+}
+
+}  // namespace
+
+CommandResult run_hearth(const CommandRun& run) {
+  const std::string base = temporary_path("run");
+  write_file(base + ".in", run.input);
+  const pid_t child = fork();
+  if (child == 0) become_hearth(run, base);
+  int status = 0;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  CommandResult result;
+  result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  result.output = read_file(base + ".out");
+  result.errors = read_file(base + ".err");
+  return result;
+}
+
+std::string temporary_path(const std::string& name) {
+  static const TemporaryFolder folder;
+  return folder.path + "/" + name;
+}
+
+std::string read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  EXPECT_TRUE(file) << path;
+  std::ostringstream content;
+  content << file.rdbuf();
+  return content.str();
+}
+
+void write_file(const std::string& path, const std::string& content) {
+  std::ofstream file(path, std::ios::binary);
+  file << content;
+  EXPECT_TRUE(file.flush()) << path;
+}
+
+}  // namespace hearth::tools::testing

@@ -1,0 +1,33 @@
+// Runs the hearth command and keeps what it said.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace hearth::tools::testing {
+
+struct CommandResult {
+  int exit_code = -1;  // 128 + signal, as a shell has it
+  std::string output;  // standard output
+  std::string errors;  // standard error
+};
+
+struct CommandRun {
+  std::vector<std::string> arguments;
+  std::string input;                                            // of standard input
+  std::vector<std::pair<std::string, std::string>> environment;  // added to the test's own
+};
+
+CommandResult run_hearth(const CommandRun& run);
+inline CommandResult run_hearth(std::vector<std::string> arguments) {
+  return run_hearth(CommandRun{std::move(arguments), {}, {}});
+}
+
+// A path in a folder of this process that is removed at its end.
+std::string temporary_path(const std::string& name);
+
+std::string read_file(const std::string& path);
+void write_file(const std::string& path, const std::string& content);
+
+}  // namespace hearth::tools::testing
