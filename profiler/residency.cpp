@@ -93,15 +93,21 @@ bool Residency::evict_for(std::uint8_t size_class, FillReason reason) {
   }
   CHECK(may_evict(*victim));
   CHECK_EQ(config_.size_class_of[flat(*victim)], size_class);
-  --resident_of_layer_[victim->layer];
   ++total_.evictions, ++layer_counters_[victim->layer].evictions;
   vacate(*victim);
   return true;
 }
 
+void Residency::evict_all() {
+  for (std::uint32_t i = 0; i < experts_.size(); ++i)
+    if (experts_[i].state == ExpertState::kReady && experts_[i].leases == 0)
+      vacate(config_.space.id(i));
+}
+
 void Residency::vacate(ExpertId id) {
   Expert& leaving = expert(id);
   CHECK_EQ(leaving.leases, 0u);
+  if (leaving.state == ExpertState::kReady) --resident_of_layer_[id.layer];
   classes_[config_.size_class_of[flat(id)]].free.push_back(leaving.slot);
   leaving.state = ExpertState::kAbsent;
   leaving.prefetched = false;

@@ -66,6 +66,8 @@ class Residency {
   std::optional<SlotId> begin_fill(ExpertId id, FillReason reason);
   void fill_done(ExpertId id);
   void fill_failed(ExpertId id);
+  // Gives up every ready expert that is not leased; what the policy learned of them stays.
+  void evict_all();
 
   void lease(ExpertId id);  // of a ready or filling expert; counted
   void release(ExpertId id);

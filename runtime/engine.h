@@ -54,6 +54,7 @@ class Engine {
   bool prefetching() const { return prefetcher_->enabled(); }
   Bytes bytes_read() const { return reader_->bytes_read(); }  // since start, dense weights included
   std::string io_description() const { return reader_->description(); }
+  bool io_is_direct() const { return reader_->direct(); }  // not through the page cache
 
   io::AsyncReader& reader() { return *reader_; }
   kernels::WorkerPool& pool() { return pool_; }

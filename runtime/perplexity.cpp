@@ -43,12 +43,13 @@ PerplexityEstimate perplexity(
     throw_error(ErrorCode::kUsage, "chunks of {} tokens do not fit; give 4 to {} with --ctx-size",
                 context, session.context());
   if (tokens.size() < std::size_t{2} * context)
-    throw_error(ErrorCode::kBadInput,
-                "the text has {} tokens, but perplexity over chunks of {} needs at least {}; give a "
-                "longer text or a smaller --ctx-size",
-                tokens.size(), context, 2 * context);
-  const std::size_t chunks = std::min<std::size_t>(tokens.size() / context,
-                                                   options.most_chunks.value_or(UINT32_MAX));
+    throw_error(
+        ErrorCode::kBadInput,
+        "the text has {} tokens, but perplexity over chunks of {} needs at least {}; give a "
+        "longer text or a smaller --ctx-size",
+        tokens.size(), context, 2 * context);
+  const std::size_t chunks =
+      std::min<std::size_t>(tokens.size() / context, options.most_chunks.value_or(UINT32_MAX));
   const std::uint32_t first_scored = context / 2;
   PerplexityEstimate estimate;
   std::vector<TokenId> chunk(context);

@@ -1,9 +1,9 @@
 // Perplexity of a text, by the method of llama.cpp's llama-perplexity, so that figures compare.
 //
 // The tokens are cut into chunks that do not overlap and fill the context; what is left over is not
-// used. Each chunk is evaluated from an empty timeline, and of its second half every token is scored
-// by what the model predicted for it from those before it in the chunk. In a model that begins texts
-// with a BOS token, BOS takes the place of the first token of every chunk.
+// used. Each chunk is evaluated from an empty timeline, and of its second half every token is
+// scored by what the model predicted for it from those before it in the chunk. In a model that
+// begins texts with a BOS token, BOS takes the place of the first token of every chunk.
 #pragma once
 
 #include <cstdint>
@@ -39,8 +39,8 @@ class PerplexityEstimate {
 // -log softmax(logits)[token], in double.
 double negative_log_likelihood(std::span<const float> logits, TokenId token);
 
-// `progress` sees the estimate after every chunk, numbered from 0; false ends the measurement there.
-// Throws Error(kBadInput) for a text of less than two chunks.
+// `progress` sees the estimate after every chunk, numbered from 0; false ends the measurement
+// there. Throws Error(kBadInput) for a text of less than two chunks.
 PerplexityEstimate perplexity(
     Session& session, std::span<const TokenId> tokens, const PerplexityOptions& options,
     FunctionRef<bool(std::uint32_t chunk, const PerplexityEstimate& so_far)> progress);

@@ -88,6 +88,7 @@ class ExpertStore {
   void collect(io::AsyncReader::Wait wait);
   bool reading() const { return reader_.outstanding() > 0; }
   void settle();  // waits until nothing is being read
+  void drop_all() { residency_->evict_all(); }  // as if memory had just been taken
 
   const ExpertCatalog& catalog() const { return catalog_; }
   const profiler::Residency& residency() const { return *residency_; }

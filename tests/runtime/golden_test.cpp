@@ -47,9 +47,7 @@ Golden read_golden(const std::string& name) {
 }
 
 Engine open(const Golden& golden) {
-  return Engine({.model_path = golden.model_path,
-                 .budget = {.expert_share = 1.0},
-                 .threads = 2});
+  return Engine({.model_path = golden.model_path, .budget = {.expert_share = 1.0}, .threads = 2});
 }
 
 // The ways to feed 40 tokens: at once; like the reference, a prompt and single tokens; singly.

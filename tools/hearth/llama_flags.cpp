@@ -133,6 +133,7 @@ constexpr LlamaFlag kFlags[] = {
     {"--perf", "the figures of a run are always printed, on standard error; leave it out"},
     {"--no-perf", kOnStandardError},
     // Evaluation
+    {"-pg --n-prompt-gen", ""},
     {"--ppl-stride", "chunks do not overlap, as by default; leave it out"},
     {"--kl-divergence", ""},
     {"--kl-divergence-base", ""},

@@ -22,6 +22,9 @@ struct Subcommand {
 
 constexpr Subcommand kSubcommands[] = {
     {"run", "Generate text from a prompt", tools::run},
+    {"bench", "Measure prefill and decode, with what each link did", bench},
+    {"perplexity", "Measure how well a model predicts a text", perplexity},
+    {"logits", "Write the logits and expert choices for a sequence of tokens", logits},
     {"inspect", "Describe a model file: shape, formats, experts, memory per token", inspect},
     {"tokenize", "Show the tokens of a text", tokenize},
     {"synth", "Write a random model of a given shape, for measurements", synth},

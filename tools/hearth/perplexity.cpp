@@ -7,8 +7,8 @@
 #include "tools/hearth/command_line.h"
 #include "tools/hearth/engine_flags.h"
 #include "tools/hearth/interrupt.h"
+#include "tools/hearth/prompt_text.h"
 #include "tools/hearth/subcommands.h"
-#include "tools/hearth/text_file.h"
 
 namespace hearth::tools {
 
@@ -26,7 +26,8 @@ int perplexity(const Arguments& arguments) {
   if (!line.parse(arguments)) return 0;
   if (chunks == 0u) throw_error(ErrorCode::kUsage, "--chunks must be at least 1");
 
-  const std::string text = read_text_file(file);
+  std::string text = read_text(file);
+  if (text.ends_with('\n')) text.pop_back();  // as llama.cpp reads files
   const auto engine = flags.open();
   const runtime::Tokenizer& tokenizer = engine->tokenizer();
   const std::vector<TokenId> tokens =
@@ -36,13 +37,13 @@ int perplexity(const Arguments& arguments) {
 
   runtime::Session session(*engine);
   InterruptGuard interrupt;
-  const auto estimate = runtime::perplexity(
-      session, tokens, options,
-      [&](std::uint32_t chunk, const runtime::PerplexityEstimate& so_far) {
-        fmt::print("[{}]{:.4f},", chunk + 1, so_far.value());
-        std::fflush(stdout);
-        return !interrupt.interrupted();
-      });
+  const auto estimate =
+      runtime::perplexity(session, tokens, options,
+                          [&](std::uint32_t chunk, const runtime::PerplexityEstimate& so_far) {
+                            fmt::print("[{}]{:.4f},", chunk + 1, so_far.value());
+                            std::fflush(stdout);
+                            return !interrupt.interrupted();
+                          });
   fmt::print("\n");
   interrupt.throw_if_interrupted();
   fmt::print("Final estimate: PPL = {:.4f} +/- {:.5f}\n", estimate.value(),

@@ -23,7 +23,9 @@ std::string read_all(std::FILE* stream, const std::string& name) {
   return text;
 }
 
-std::string read_file(const std::string& path) {
+}  // namespace
+
+std::string read_text(const std::string& path) {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
                                                              std::fclose);
   if (file == nullptr)
@@ -31,8 +33,6 @@ std::string read_file(const std::string& path) {
                 std::strerror(errno));
   return read_all(file.get(), path);
 }
-
-}  // namespace
 
 std::string unescape(std::string_view text) {
   std::string out;
@@ -72,7 +72,7 @@ std::string PromptFlags::text() const {
     throw_error(ErrorCode::kUsage, "--prompt and --file both give the prompt; give one of them");
   std::string text;
   if (file_)
-    text = read_file(*file_);
+    text = read_text(*file_);
   else if (prompt_ && *prompt_ != "-")
     text = escape_ ? unescape(*prompt_) : *prompt_;
   else if (prompt_ || isatty(STDIN_FILENO) == 0)

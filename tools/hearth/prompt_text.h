@@ -21,6 +21,9 @@ class PromptFlags {
   bool escape_ = true;
 };
 
+// The bytes of a file. Throws Error(kNotFound/kIo).
+std::string read_text(const std::string& path);
+
 // \n, \t, \r, \\, \', \" and \xNN, as llama.cpp understands them; anything else stays as it is.
 std::string unescape(std::string_view text);
 

@@ -9,7 +9,10 @@ namespace hearth::tools {
 
 using Arguments = std::vector<std::string>;
 
+int bench(const Arguments& arguments);
 int inspect(const Arguments& arguments);
+int logits(const Arguments& arguments);
+int perplexity(const Arguments& arguments);
 int run(const Arguments& arguments);
 int synth(const Arguments& arguments);
 int tokenize(const Arguments& arguments);

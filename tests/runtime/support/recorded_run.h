@@ -13,7 +13,8 @@
 
 namespace hearth::testing {
 
-using ExpertSets = std::map<LayerIndex, std::vector<std::set<std::uint16_t>>>;  // by layer and token
+using ExpertSets =
+    std::map<LayerIndex, std::vector<std::set<std::uint16_t>>>;  // by layer and token
 
 struct RecordedRun {
   std::vector<float> logits;  // [tokens][vocabulary]

@@ -1,0 +1,66 @@
+// All memory is taken at load: a token in the steady state asks the heap for nothing.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <memory>
+#include <numeric>
+
+#include "runtime/sampler/sampler.h"
+#include "runtime/session.h"
+#include "tests/runtime/support/heap_calls.h"
+
+namespace hearth::testing {
+namespace {
+
+using runtime::Engine;
+using runtime::Session;
+
+TEST(HeapCalls, CountsNewMallocCallocAndRealloc) {
+  const std::uint64_t before = heap_calls();
+  void* volatile memory = std::malloc(10);
+  memory = std::realloc(memory, 1 << 20);
+  std::free(memory);
+  memory = std::calloc(10, 10);
+  std::free(memory);
+  memory = ::operator new(10);
+  ::operator delete(memory);
+  EXPECT_GE(heap_calls() - before, 4u);
+}
+
+class SteadyState : public ::testing::TestWithParam<io::IoBackend> {};
+
+TEST_P(SteadyState, ATokenAllocatesNothing) {
+  Engine engine({.model_path = HEARTH_SOURCE_DIR "/models/tiny-moe-Q4_K_M.gguf",
+                 .budget = {.expert_share = 0.33},
+                 .context = 256,
+                 .threads = 2,
+                 .io = {.backend = GetParam()}});
+  Session session(engine);
+  std::uint64_t routed = 0;
+  session.on_routed([&](const profiler::Routing&) { ++routed; });
+
+  // A prompt, and single tokens through both arms of the first trial of the prefetcher.
+  std::vector<TokenId> prompt(64);
+  std::iota(prompt.begin(), prompt.end(), 300);
+  TokenId token = runtime::argmax(session.evaluate(prompt));
+  const auto decode = [&](int steps) {
+    for (int i = 0; i < steps; ++i) token = runtime::argmax(session.evaluate({&token, 1}));
+  };
+  decode(64);
+
+  const std::uint64_t calls = heap_calls(), misses = engine.experts().residency().counters().misses;
+  decode(32);
+  EXPECT_EQ(heap_calls() - calls, 0u);
+  EXPECT_GT(engine.experts().residency().counters().misses, misses)
+      << "no expert was read meanwhile";
+  EXPECT_EQ(routed, (1u + 64 + 32) * engine.config().layers);
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, SteadyState,
+                         ::testing::Values(io::IoBackend::kUring, io::IoBackend::kPread),
+                         [](const auto& parameter) {
+                           return parameter.param == io::IoBackend::kUring ? "uring" : "pread";
+                         });
+
+}  // namespace
+}  // namespace hearth::testing

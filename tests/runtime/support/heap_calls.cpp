@@ -1,0 +1,72 @@
+#include "tests/runtime/support/heap_calls.h"
+
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+
+namespace {
+std::atomic<std::uint64_t> calls{0};
+}
+
+namespace hearth::testing {
+std::uint64_t heap_calls() { return calls.load(); }
+}  // namespace hearth::testing
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define HEARTH_SANITIZED
+#endif
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define HEARTH_SANITIZED
+#endif
+
+#ifdef HEARTH_SANITIZED
+
+// A sanitizer has a heap of its own, and says when it is called.
+#include <sanitizer/allocator_interface.h>
+
+namespace {
+[[maybe_unused]] const int installed = __sanitizer_install_malloc_and_free_hooks(
+    [](const volatile void*, std::size_t) { ++calls; }, [](const volatile void*) {});
+}  // namespace
+
+#else
+
+// These take the place of the C library's functions of the same names in the whole process.
+extern "C" {
+
+void* __libc_malloc(std::size_t size);
+void* __libc_calloc(std::size_t count, std::size_t size);
+void* __libc_realloc(void* memory, std::size_t size);
+void* __libc_memalign(std::size_t alignment, std::size_t size);
+
+void* malloc(std::size_t size) {
+  ++calls;
+  return __libc_malloc(size);
+}
+
+void* calloc(std::size_t count, std::size_t size) {
+  ++calls;
+  return __libc_calloc(count, size);
+}
+
+void* realloc(void* memory, std::size_t size) {
+  ++calls;
+  return __libc_realloc(memory, size);
+}
+
+void* memalign(std::size_t alignment, std::size_t size) {
+  ++calls;
+  return __libc_memalign(alignment, size);
+}
+
+void* aligned_alloc(std::size_t alignment, std::size_t size) { return memalign(alignment, size); }
+
+int posix_memalign(void** memory, std::size_t alignment, std::size_t size) {
+  *memory = memalign(alignment, size);
+  return *memory != nullptr ? 0 : ENOMEM;
+}
+
+}  // extern "C"
+
+#endif

@@ -1,0 +1,69 @@
+// Runs one test of `hearth bench` a number of times and counts what it cost.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/engine.h"
+#include "runtime/session.h"
+#include "tools/hearth/bench_points.h"
+
+namespace hearth::tools {
+
+// In which state a repetition finds the expert memory.
+enum class CacheState {
+  kWarm,    // the same tokens have just been computed
+  kCold,    // empty
+  kAsItIs,  // whatever the test before left
+};
+std::string_view name_of(CacheState state);
+
+struct BenchSettings {
+  std::uint32_t repetitions = 5;
+  CacheState cache = CacheState::kWarm;
+  bool greedy = false;  // feed back the likeliest token; else the tokens are given
+};
+
+// What the expert memory and the disk did.
+struct ExpertTraffic {
+  Bytes read;                // from the disk, read windows included
+  Nanoseconds disk_wait{0};  // of it: nothing to do but wait for reads
+  std::uint64_t hits = 0, misses = 0;
+  std::uint64_t prefetches = 0, prefetches_used = 0;
+
+  static ExpertTraffic of(const runtime::Engine& engine);  // since the engine was opened
+  void add_difference(const ExpertTraffic& end, const ExpertTraffic& begin);
+};
+
+struct BenchResult {
+  BenchPoint point;
+  std::string test_time;           // when it began: ISO 8601, UTC
+  std::vector<Nanoseconds> times;  // one per repetition
+  ExpertTraffic traffic;           // of all repetitions together
+  std::uint64_t logits_hash = 0;   // of one repetition; all give the same
+};
+
+class BenchRunner {
+ public:
+  // `tokens` cover the longest test; `between_steps` may throw to stop.
+  BenchRunner(runtime::Engine& engine, std::span<const TokenId> tokens,
+              const BenchSettings& settings, std::function<void()> between_steps);
+
+  BenchResult run(const BenchPoint& point);
+
+ private:
+  std::uint64_t compute(const BenchPoint& point, BenchResult* result);
+  std::uint64_t timed_part(const BenchPoint& point, std::span<const float> logits);
+
+  runtime::Engine& engine_;
+  runtime::Session session_;
+  std::span<const TokenId> tokens_;
+  BenchSettings settings_;
+  std::function<void()> between_steps_;
+};
+
+}  // namespace hearth::tools

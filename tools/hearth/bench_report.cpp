@@ -1,0 +1,251 @@
+#include "tools/hearth/bench_report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <numeric>
+#include <vector>
+
+#include "tools/hearth/quantity.h"
+
+namespace hearth::tools {
+
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+struct Spread {
+  double mean = 0;
+  double deviation = 0;  // of the sample; 0 for a single one
+};
+
+Spread spread(const std::vector<double>& samples) {
+  const auto count = static_cast<double>(samples.size());
+  Spread result{.mean = std::accumulate(samples.begin(), samples.end(), 0.0) / count};
+  if (samples.size() < 2) return result;
+  double squares = 0;
+  for (const double sample : samples) squares += (sample - result.mean) * (sample - result.mean);
+  result.deviation = std::sqrt(squares / (count - 1));
+  return result;
+}
+
+std::string cpu_name() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  return "unknown";
+}
+
+Json measured(double value) { return value > 0 ? Json(value) : Json(nullptr); }
+
+Json ratio(double part, double whole) { return whole > 0 ? Json(part / whole) : Json(nullptr); }
+
+void add_times(Json& record, const BenchResult& result) {
+  std::vector<double> times, rates;
+  for (const Nanoseconds time : result.times) {
+    times.push_back(static_cast<double>(time.count()));
+    rates.push_back(result.point.tokens() / seconds(time));
+  }
+  const Spread time = spread(times), rate = spread(rates);
+  record["avg_ns"] = std::llround(time.mean);
+  record["stddev_ns"] = std::llround(time.deviation);
+  record["avg_ts"] = rate.mean;
+  record["stddev_ts"] = rate.deviation;
+  record["samples_ns"] = times;
+  record["samples_ts"] = rates;
+}
+
+void add_traffic(Json& record, const BenchSetup& setup, const BenchResult& result) {
+  const ExpertTraffic& traffic = result.traffic;
+  const auto repetitions = static_cast<double>(result.times.size());
+  const double read = static_cast<double>(traffic.read.count);
+  const double read_per_token = read / (repetitions * result.point.tokens());
+  const double elapsed =
+      seconds(std::accumulate(result.times.begin(), result.times.end(), Nanoseconds(0)));
+  const double disk_peak = setup.peaks.disk_bytes_per_second;
+  record["cache_state"] = name_of(setup.settings.cache);
+  record["expert_hit_rate"] =
+      ratio(static_cast<double>(traffic.hits), static_cast<double>(traffic.hits + traffic.misses));
+  record["bytes_read"] = traffic.read.count;
+  record["read_bytes_per_token"] = read_per_token;
+  record["stall_ns"] = traffic.disk_wait.count();
+  record["stall_share"] = ratio(seconds(traffic.disk_wait), elapsed);
+  record["prefetch_issued"] = traffic.prefetches;
+  record["prefetch_used"] = traffic.prefetches_used;
+  record["disk_peak_bytes_per_s"] = measured(disk_peak);
+  record["ram_peak_bytes_per_s"] = measured(setup.peaks.ram_bytes_per_second);
+  record["share_of_disk_peak"] = ratio(read / elapsed, disk_peak);
+
+  double bound = setup.in_memory_tok_s.value_or(0);
+  record["in_memory_tok_s"] = measured(bound);
+  record["disk_bound_tok_s"] = read > 0 ? measured(disk_peak / read_per_token) : Json(nullptr);
+  if (read > 0 && disk_peak > 0)
+    bound = bound > 0 ? std::min(bound, disk_peak / read_per_token) : disk_peak / read_per_token;
+  record["of_bound"] = ratio(record["avg_ts"].get<double>(), bound);
+}
+
+}  // namespace
+
+Json bench_record(const BenchSetup& setup, const BenchResult& result) {
+  const runtime::Engine& engine = setup.engine;
+  const runtime::MemoryPlan& plan = engine.plan();
+  Json record = {{"build_commit", "hearth " HEARTH_VERSION},
+                 {"cpu_info", cpu_name()},
+                 {"backends", "CPU"},
+                 {"kernels", engine.kernels().name},
+                 {"model_filename", setup.model_path},
+                 {"model_type", setup.model_type},
+                 {"model_size", engine.file().file_bytes().count},
+                 {"model_n_params", setup.parameters},
+                 {"n_batch", plan.batch},
+                 {"n_ubatch", plan.batch},
+                 {"n_threads", engine.threads()},
+                 {"type_k", "f16"},
+                 {"type_v", "f16"},
+                 {"use_mmap", false},
+                 {"use_direct_io", engine.io_is_direct()},
+                 {"io", engine.io_description()},
+                 {"expert_slots", plan.expert_slots},
+                 {"experts_total", plan.experts_total},
+                 {"policy", engine.policy()},
+                 {"prefetch", engine.prefetching()},
+                 {"n_prompt", result.point.prompt},
+                 {"n_gen", result.point.generate},
+                 {"n_depth", result.point.depth},
+                 {"test", result.point.name()},
+                 {"test_time", result.test_time},
+                 {"tokens", setup.token_source},
+                 {"decode", setup.settings.greedy ? "greedy" : "forced"}};
+  add_times(record, result);
+  add_traffic(record, setup, result);
+  record["memory_planned_bytes"] = plan.total().count;
+  record["memory_peak_bytes"] = runtime::peak_memory().count;
+  record["logits_hash"] = fmt::format("{:016x}", result.logits_hash);
+  return record;
+}
+
+std::optional<BenchFormat> parse_bench_format(std::string_view name) {
+  if (name == "md") return BenchFormat::kMarkdown;
+  if (name == "csv") return BenchFormat::kCsv;
+  if (name == "json") return BenchFormat::kJson;
+  if (name == "jsonl") return BenchFormat::kJsonLines;
+  return std::nullopt;
+}
+
+namespace {
+
+std::string percent(const Json& share) {
+  return share.is_null() ? "-" : fmt::format("{:.1f} %", 100 * share.get<double>());
+}
+
+std::string or_dash(const Json& number, std::string_view unit) {
+  return number.is_null() ? "-" : fmt::format("{:.1f}{}", number.get<double>(), unit);
+}
+
+struct Column {
+  std::string_view title;
+  int width;  // negative: left-aligned
+  std::string (*text)(const Json& record);
+};
+
+constexpr Column kColumns[] = {
+    {"model", -24, [](const Json& r) { return r["model_type"].get<std::string>(); }},
+    {"size", 10, [](const Json& r) { return format_size(Bytes(r["model_size"])); }},
+    {"params", 8, [](const Json& r) { return format_count(r["model_n_params"]); }},
+    {"backend", -12,
+     [](const Json& r) { return fmt::format("CPU {}", r["kernels"].get<std::string>()); }},
+    {"threads", 7, [](const Json& r) { return r["n_threads"].dump(); }},
+    {"experts", 7,
+     [](const Json& r) {
+       return fmt::format(
+           "{:.0f} %", 100.0 * r["expert_slots"].get<double>() / r["experts_total"].get<double>());
+     }},
+    {"cache", 8, [](const Json& r) { return r["cache_state"].get<std::string>(); }},
+    {"test", 14, [](const Json& r) { return r["test"].get<std::string>(); }},
+    {"t/s", 16,
+     [](const Json& r) {
+       return fmt::format("{:.2f} ± {:.2f}", r["avg_ts"].get<double>(),
+                          r["stddev_ts"].get<double>());
+     }},
+    {"hits", 7, [](const Json& r) { return percent(r["expert_hit_rate"]); }},
+    {"MB/token", 8,
+     [](const Json& r) {
+       return fmt::format("{:.2f}", r["read_bytes_per_token"].get<double>() / 1e6);
+     }},
+    {"stalled", 7, [](const Json& r) { return percent(r["stall_share"]); }},
+    {"disk bound", 10, [](const Json& r) { return or_dash(r["disk_bound_tok_s"], ""); }},
+    {"of bound", 8, [](const Json& r) { return percent(r["of_bound"]); }},
+    {"logits hash", 16, [](const Json& r) { return r["logits_hash"].get<std::string>(); }},
+};
+
+std::string cell(const Column& column, std::string_view text) {
+  // fmt counts "±" as one column, as a terminal does.
+  return column.width < 0 ? fmt::format(" {:<{}} |", text, -column.width)
+                          : fmt::format(" {:>{}} |", text, column.width);
+}
+
+void print_markdown_row(std::FILE* out, const Json& record, bool first) {
+  std::string titles = "|", rule = "|", values = "|";
+  for (const Column& column : kColumns) {
+    titles += cell(column, column.title);
+    const auto dashes = static_cast<std::size_t>(std::abs(column.width));
+    rule += fmt::format(column.width < 0 ? " {} |" : " {}: |",
+                        std::string(dashes - (column.width < 0 ? 0 : 1), '-'));
+    values += cell(column, column.text(record));
+  }
+  if (first) fmt::print(out, "{}\n{}\n", titles, rule);
+  fmt::print(out, "{}\n", values);
+}
+
+std::string csv_value(const Json& value) {
+  if (value.is_null()) return {};
+  const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+  std::string quoted = "\"";
+  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return quoted + "\"";
+}
+
+void print_csv_row(std::FILE* out, const Json& record, bool first) {
+  std::string titles, values;
+  for (const auto& [name, value] : record.items()) {
+    if (value.is_array()) continue;  // the samples
+    titles += fmt::format("{}{}", titles.empty() ? "" : ",", name);
+    values += fmt::format("{}{}", values.empty() ? "" : ",", csv_value(value));
+  }
+  if (first) fmt::print(out, "{}\n", titles);
+  fmt::print(out, "{}\n", values);
+}
+
+// Names from a file need not be UTF-8; what is not becomes U+FFFD.
+std::string dump(const Json& record, int indent) {
+  return record.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace
+
+void BenchReport::add(const Json& record) {
+  const bool first = rows_++ == 0;
+  switch (format_) {
+    case BenchFormat::kMarkdown:
+      print_markdown_row(out_, record, first);
+      break;
+    case BenchFormat::kCsv:
+      print_csv_row(out_, record, first);
+      break;
+    case BenchFormat::kJson:
+      fmt::print(out_, "{}{}", first ? "[\n" : ",\n", dump(record, 2));
+      break;
+    case BenchFormat::kJsonLines:
+      fmt::print(out_, "{}\n", dump(record, -1));
+      break;
+  }
+  std::fflush(out_);
+}
+
+void BenchReport::finish() {
+  if (format_ == BenchFormat::kJson) fmt::print(out_, "{}]\n", rows_ == 0 ? "[" : "\n");
+}
+
+}  // namespace hearth::tools
