@@ -147,13 +147,48 @@ HEARTH_INLINE Wide sum_quarters(Wide a, Wide b, Wide c, Wide d) {
           _mm256_hadd_epi32(_mm256_hadd_epi32(a.high, b.high), _mm256_hadd_epi32(c.high, d.high))};
 }
 
+struct Floats {
+  static constexpr std::uint32_t kTokenTile = 1;  // four rows fill half of the sixteen registers
+
+  __m256 low, high;
+
+  HEARTH_INLINE static Floats zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
+  HEARTH_INLINE static Floats load(const float* at) {
+    return {_mm256_loadu_ps(at), _mm256_loadu_ps(at + 8)};
+  }
+  HEARTH_INLINE static Floats load_f16(const void* at) {
+    const auto* words = static_cast<const __m128i*>(at);
+    return {_mm256_cvtph_ps(_mm_loadu_si128(words)), _mm256_cvtph_ps(_mm_loadu_si128(words + 1))};
+  }
+  HEARTH_INLINE static Floats load_bf16(const void* at) {
+    const auto half = [](const __m128i* words) {
+      const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(words));
+      return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
+    };
+    const auto* words = static_cast<const __m128i*>(at);
+    return {half(words), half(words + 1)};
+  }
+  HEARTH_INLINE void add_product(Floats a, Floats b) {
+    low = _mm256_fmadd_ps(a.low, b.low, low);
+    high = _mm256_fmadd_ps(a.high, b.high, high);
+  }
+  // Lanes i and i + 8 added.
+  HEARTH_INLINE __m256 halved() const { return _mm256_add_ps(low, high); }
+};
+
 }  // namespace
 }  // namespace hearth::kernels
 
 #include "kernels/cpu/matmul/blocks.h"
+#include "kernels/cpu/matmul/floats.h"
+#include "kernels/cpu/matmul/quantize.h"
 
 namespace hearth::kernels {
 
-void fill_matmul_avx2(CpuKernels& table) { fill_blocks<Wide>(table, "avx2"); }
+void fill_matmul_avx2(CpuKernels& table) {
+  fill_blocks<Wide>(table, "avx2");
+  fill_floats<Floats>(table, "avx2");
+  table.quantize = quantize;
+}
 
 }  // namespace hearth::kernels

@@ -103,13 +103,38 @@ HEARTH_INLINE Wide sum_quarters(Wide a, Wide b, Wide c, Wide d) {
                            _mm512_castps_si512(_mm512_shuffle_ps(ab, cd, 0xdd)))};
 }
 
+struct Floats {
+  static constexpr std::uint32_t kTokenTile = 4;
+
+  __m512 v;
+
+  HEARTH_INLINE static Floats zero() { return {_mm512_setzero_ps()}; }
+  HEARTH_INLINE static Floats load(const float* at) { return {_mm512_loadu_ps(at)}; }
+  HEARTH_INLINE static Floats load_f16(const void* at) {
+    return {_mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(at)))};
+  }
+  HEARTH_INLINE static Floats load_bf16(const void* at) {
+    const __m256i words = _mm256_loadu_si256(static_cast<const __m256i*>(at));
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(words), 16))};
+  }
+  HEARTH_INLINE void add_product(Floats a, Floats b) { v = _mm512_fmadd_ps(a.v, b.v, v); }
+  // Lanes i and i + 8 added.
+  HEARTH_INLINE __m256 halved() const {
+    return _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+  }
+};
+
 }  // namespace
 }  // namespace hearth::kernels
 
 #include "kernels/cpu/matmul/blocks.h"
+#include "kernels/cpu/matmul/floats.h"
 
 namespace hearth::kernels {
 
-void fill_matmul_avx512(CpuKernels& table) { fill_blocks<Wide>(table, "avx512"); }
+void fill_matmul_avx512(CpuKernels& table) {
+  fill_blocks<Wide>(table, "avx512");
+  fill_floats<Floats>(table, "avx512");
+}
 
 }  // namespace hearth::kernels

@@ -21,7 +21,6 @@ constexpr std::uint32_t kRowTile = 4;       // rows of weights in registers toge
 constexpr std::uint32_t kPanelRows = 16;    // rows of a panel, one for each lane
 constexpr std::uint32_t kPanelTokens = 64;  // tokens that share the unpacking of a panel
 constexpr std::uint32_t kFewTokens = 8;     // up to here rows() is the faster
-constexpr std::uint32_t kPrefetchBytes = 1536;
 
 // One row of the activations.
 struct TokenRow {
@@ -102,13 +101,6 @@ HEARTH_INLINE __m256 multiply(const Tile<Wide>& w, const TokenTile<Wide>& x, __m
   return acc;
 }
 
-// fold8 of kernels/arithmetic.h.
-HEARTH_INLINE float fold(__m256 acc) {
-  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(acc), _mm256_extractf128_ps(acc, 1));
-  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
-}
-
 // The rows of a matrix of a given format, tile by tile. The last tile of a row that ends before 256
 // values is completed with zeros in `rest`, so that nothing past the matrix is read.
 template <WeightFormat format>
@@ -138,7 +130,7 @@ struct RowReader {
 
 HEARTH_INLINE void prefetch(const std::uint8_t* at, std::uint32_t bytes) {
   for (std::uint32_t i = 0; i < bytes; i += 64)
-    _mm_prefetch(reinterpret_cast<const char*>(at + kPrefetchBytes + i), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(at + i), _MM_HINT_T0);
 }
 
 // kRows rows of weights from `row` on, with one token (kOne) or up to kFewTokens from `token` on.
@@ -156,7 +148,7 @@ void rows(const RowReader<format>& reader, std::uint32_t row, const Activations&
     for (std::uint32_t r = 0; r < kRows; ++r) {
       std::uint8_t rest[Operand<format>::kTileBytes];
       const std::uint8_t* at = reader.tile(row + r, i, rest);
-      prefetch(at, Operand<format>::kTileBytes);
+      prefetch(at + kRows * reader.row_bytes, Operand<format>::kTileBytes);
       unpack(Format<format>{}, at, tiles[r]);
     }
     for (std::uint32_t t = 0; t < tokens; ++t) {
