@@ -1,7 +1,5 @@
 #include "runtime/tokenizer/byte_level_bpe.h"
 
-#include <algorithm>
-
 #include "base/error.h"
 #include "runtime/tokenizer/byte_alphabet.h"
 
@@ -55,13 +53,6 @@ void ByteLevelBpe::read_byte_tokens() {
     byte_tokens_[i] = vocabulary().find(std::string_view(&byte, 1)).value_or(kNoToken);
   }
   replacement_ = {byte_tokens_[0xef], byte_tokens_[0xbf], byte_tokens_[0xbd]};
-  const auto lacks = [](const auto& tokens) {
-    return std::find(tokens.begin(), tokens.end(), kNoToken) != tokens.end();
-  };
-  if (lacks(byte_tokens_) && lacks(replacement_))
-    throw_error(ErrorCode::kBadFile,
-                "the vocabulary lacks tokens for some bytes, and for those of U+FFFD to replace "
-                "them; it is not one of byte-level BPE");
 }
 
 void ByteLevelBpe::read_merges(const io::GgufMetadata& metadata) {
@@ -92,18 +83,30 @@ void ByteLevelBpe::encode_text(std::string_view text, PairMerging& merging,
       text, [&](std::string_view pre_token) { encode_pre_token(pre_token, merging, tokens); });
 }
 
+// Vocabularies that spell only a part of all bytes are valid until a text needs the rest.
+void ByteLevelBpe::append_replacement(std::uint32_t at, char byte, PairMerging& merging) const {
+  for (const TokenId part : replacement_) {
+    if (part == kNoToken)
+      throw_error(ErrorCode::kBadInput,
+                  "the model's vocabulary has no token for byte {:02x} of the text, nor for U+FFFD "
+                  "to replace it; leave it out",
+                  static_cast<unsigned char>(byte));
+    merging.append(at, part);
+  }
+}
+
 void ByteLevelBpe::encode_pre_token(std::string_view text, PairMerging& merging,
                                     std::vector<TokenId>& tokens) const {
   if (whole_tokens_first_) {
     if (const auto token = vocabulary().find(text)) return tokens.push_back(*token);
   }
-  merging.clear();
+  merging.start(text.size());
   for (std::uint32_t i = 0; i < text.size(); ++i) {
     const TokenId token = byte_tokens_[static_cast<unsigned char>(text[i])];
     if (token != kNoToken) {
       merging.append(i, token);
     } else {
-      for (TokenId part : replacement_) merging.append(i, part);
+      append_replacement(i, text[i], merging);
     }
   }
   merging.run(

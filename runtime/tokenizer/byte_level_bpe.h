@@ -24,6 +24,7 @@ class ByteLevelBpe final : public VocabularyTokenizer {
                    std::vector<TokenId>& tokens) const override;
   void encode_pre_token(std::string_view text, PairMerging& merging,
                         std::vector<TokenId>& tokens) const;
+  void append_replacement(std::uint32_t at, char byte, PairMerging& merging) const;
   void read_byte_tokens();
   void read_merges(const io::GgufMetadata& metadata);
 
