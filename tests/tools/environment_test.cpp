@@ -142,10 +142,11 @@ TEST(Environment, EveryReaderGivesTheSameLogits) {
   CommandRun run = short_run();
   run.arguments.insert(run.arguments.end(), {"--io", "uring"});
   const CommandResult result = run_hearth(run);
-  if (result.exit_code == 0)
+  if (result.exit_code == 0) {
     EXPECT_EQ(hash_of_logits({"--io", "uring"}), expected);
-  else  // a system that refuses io_uring
+  } else {  // a system that refuses io_uring
     expect_error(result, kFailed, {"io_uring", "pread"});
+  }
 }
 
 // ---- Streams
