@@ -87,10 +87,9 @@ enum class InstructionSet { kScalar, kAvx2, kAvx512 };
 std::optional<InstructionSet> parse_instruction_set(std::string_view name);
 std::string_view name_of(InstructionSet set);
 
-// The best this CPU runs (AVX-512 needs F, BW, DQ, VL and VNNI; AVX2 needs FMA, F16C, BMI2), read from
-// cpuid, or the one in the environment variable HEARTH_CPU (scalar, avx2, avx512): an Error where
-// its value is unknown or cannot run here.
-// A build with HEARTH_SCALAR_ONLY has only the first.
+// The best this CPU runs, read from cpuid (AVX-512 needs F, BW, DQ, VL and VNNI; AVX2 needs FMA, F16C
+// and BMI2), or the one in the environment variable HEARTH_CPU (scalar, avx2, avx512): an Error
+// where its value is unknown or cannot run here. A build with HEARTH_SCALAR_ONLY has only scalar.
 InstructionSet best_instruction_set();
 bool supported(InstructionSet set);
 const CpuKernels& cpu_kernels(InstructionSet set);  // CHECKs that it is supported

@@ -44,9 +44,10 @@ Engine::Engine(const EngineOptions& options)
       pool_(thread_count(options.threads)) {
   check_vocabulary(file_, model_->config, tokenizer_->size());
   reader_ = io::AsyncReader::open(file_.paths(), options.io);
+  const std::uint32_t context = context_length(options.context, model_->config);
   plan_ = plan_memory(*model_, {.budget = options.budget,
-                                .context = context_length(options.context, model_->config),
-                                .batch = std::max(options.batch, 1u),
+                                .context = context,
+                                .batch = std::clamp(options.batch, 1u, std::min(context, kMaxBatch)),
                                 .threads = pool_.threads(),
                                 .alignment = reader_->alignment(),
                                 .process = resident_memory(),
@@ -59,7 +60,10 @@ Engine::Engine(const EngineOptions& options)
   });
   experts_ = std::make_unique<ExpertStore>(
       file_, model_->experts, *reader_,
-      ExpertStore::Options{.policy = policy_, .slots_of_class = plan_.slots_of_class}, clock_);
+      ExpertStore::Options{.policy = policy_,
+                           .slots_of_class = plan_.slots_of_class,
+                           .max_reads = options.io.max_queued},
+      clock_);
   const bool all_fit = plan_.expert_slots == plan_.experts_total;
   prefetcher_ = std::make_unique<Prefetcher>(
       *experts_, Prefetcher::Options{.enabled = options.prefetch && !all_fit,

@@ -27,7 +27,7 @@ struct EngineOptions {
   std::string model_path;
   MemoryBudget budget;
   std::uint32_t context = 0;  // 0: the training context, at most kDefaultContext
-  std::uint32_t batch = 512;
+  std::uint32_t batch = 512;  // at most the context and kMaxBatch
   std::uint32_t threads = 0;  // 0: one per core
   std::string policy = "auto";  // or one of profiler::policy_names()
   bool prefetch = true;
@@ -36,6 +36,8 @@ struct EngineOptions {
   std::function<void(Bytes, Bytes)> progress;
 };
 inline constexpr std::uint32_t kDefaultContext = 4096;
+// Keeps (row, rank) pairs within 32 bits; far more than the largest batch that still gains speed.
+inline constexpr std::uint32_t kMaxBatch = 1 << 16;
 
 class Engine {
  public:

@@ -16,8 +16,18 @@ namespace {
 constexpr Bytes kReserve = Bytes(6 << 20);
 constexpr std::uint32_t kSmallestBatch = 32;
 
+// How much the process itself may differ from one run to the next: mappings, page by page.
+constexpr Bytes kRunToRun = Bytes(512 << 10);
+
 std::string mib(Bytes bytes) {
   return fmt::format("{:.1f} MiB", static_cast<double>(bytes.count) / (1 << 20));
+}
+
+// A least budget, rounded up so that it works as it is printed.
+std::string at_least(Bytes bytes) {
+  const Bytes unit = bytes < Bytes(100 << 20) ? kKiB : kMiB;
+  return fmt::format("{} {}", round_up(bytes.count, unit.count) / unit.count,
+                     unit == kKiB ? "KiB" : "MiB");
 }
 
 Bytes wanted_expert_bytes(const PlanInput& input, Bytes all_experts, Bytes everything_else) {
@@ -43,6 +53,50 @@ ScratchShape scratch_shape_for(const Model& model, std::uint32_t batch, std::uin
       std::clamp<std::uint64_t>(kLogitBytes / (shape.vocabulary * sizeof(float)), 1, std::min(batch, 32u)));
   return shape;
 }
+
+namespace {
+
+// "dense weights 1.0 MiB, KV cache of 4096 tokens ..."
+std::string parts_text(const MemoryPlan& plan) {
+  return fmt::format("dense weights {}, KV cache of {} tokens {}, scratch {}, process {}",
+                     mib(plan.dense), plan.context, mib(plan.kv), mib(plan.scratch),
+                     mib(plan.process));
+}
+
+// There are too few bytes for `experts_used` experts of each size, which need `needed`.
+[[noreturn]] void refuse(const Model& model, const PlanInput& input, const MemoryPlan& plan,
+                         Bytes needed, Bytes wanted) {
+  const std::uint32_t used = model.config.experts_used;
+  if (input.budget.expert_ram || input.budget.expert_share)
+    throw_error(ErrorCode::kBudget,
+                "{} for experts is too little: the least that works is {} ({} experts of each size "
+                "at once); raise --expert-ram",
+                mib(wanted), at_least(needed), used);
+  const Bytes least = plan.process + plan.dense + plan.kv + plan.scratch + needed + kRunToRun;
+  const std::string parts = fmt::format("{}, {} experts of each size at once {}", parts_text(plan),
+                                        used, mib(needed));
+  if (input.budget.ram)
+    throw_error(ErrorCode::kBudget,
+                "--ram {} is too small for this model: the least that works is {} ({}); raise --ram "
+                "or lower --ctx-size",
+                mib(*input.budget.ram), at_least(least), parts);
+  throw_error(ErrorCode::kBudget,
+              "{} of memory are free, but this model needs at least {} ({}); lower --ctx-size or "
+              "free memory",
+              mib(input.available), at_least(least - input.process), parts);
+}
+
+// Taking more than there is would end in swapping, or in the process being killed.
+void check_available(const PlanInput& input, const MemoryPlan& plan) {
+  const Bytes wanted = plan.total() - input.process;
+  if (wanted <= input.available || input.available == Bytes(0)) return;
+  throw_error(ErrorCode::kBudget,
+              "{} of memory are free, but {} are wanted ({}, experts {}); lower --ctx-size, or "
+              "bound the experts with --ram",
+              mib(input.available), mib(wanted), parts_text(plan), mib(plan.experts));
+}
+
+}  // namespace
 
 MemoryPlan plan_memory(const Model& model, const PlanInput& input) {
   const SizeClasses classes = size_classes(model.experts, input.alignment);
@@ -70,25 +124,15 @@ MemoryPlan plan_memory(const Model& model, const PlanInput& input) {
     const profiler::SlotPlan slots =
         profiler::plan_slots(slot_classes, wanted, model.config.experts_used);
     // Scratch above an eighth of the expert memory is better spent on experts.
-    const bool smaller_batch_helps =
-        plan.batch > kSmallestBatch && input.budget.ram && plan.scratch * 8 > wanted;
+    const bool smaller_batch_helps = plan.batch > kSmallestBatch && !input.budget.expert_ram &&
+                                     !input.budget.expert_share &&
+                                     (slots.slots.empty() || plan.scratch * 8 > wanted);
     if (smaller_batch_helps) continue;
-    if (slots.slots.empty() && input.budget.ram)
-      throw_error(ErrorCode::kBudget,
-                  "--ram {} is too small for this model: the least that works is {} (dense weights {}, "
-                  "KV cache of {} tokens {}, scratch {}, process {}, {} experts at once {}); raise --ram "
-                  "or lower --ctx-size",
-                  mib(*input.budget.ram), mib(rest + slots.needed), mib(plan.dense), plan.context,
-                  mib(plan.kv), mib(plan.scratch), mib(plan.process), model.config.experts_used,
-                  mib(slots.needed));
-    if (slots.slots.empty())
-      throw_error(ErrorCode::kBudget,
-                  "{} for experts is too little: the least that works is {} ({} experts of each size "
-                  "at once); raise --expert-ram",
-                  mib(wanted), mib(slots.needed), model.config.experts_used);
+    if (slots.slots.empty()) refuse(model, input, plan, slots.needed, wanted);
     plan.experts = slots.total;
     plan.slots_of_class = slots.slots;
     plan.expert_slots = std::accumulate(slots.slots.begin(), slots.slots.end(), 0u);
+    check_available(input, plan);
     return plan;
   }
 }

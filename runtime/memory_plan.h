@@ -42,10 +42,11 @@ struct PlanInput {
   std::uint32_t threads = 1;
   std::uint64_t alignment = 1;  // of reads
   Bytes process;                // resident now
-  Bytes available;              // memory the system could still give
+  Bytes available;              // memory the system could still give; 0: unknown
 };
 
-// Throws Error(kBudget) stating the least budget that works.
+// Throws Error(kBudget) stating the least budget that works, or that the system has less memory free
+// than this would take.
 MemoryPlan plan_memory(const Model& model, const PlanInput& input);
 
 // Scratch for `batch` tokens, as the plan counts it.

@@ -1,6 +1,6 @@
 #include "runtime/metadata_reader.h"
 
-#include <cmath>
+#include <limits>
 
 #include "base/error.h"
 
@@ -54,7 +54,8 @@ float MetadataReader::required_positive(std::string_view key) const {
 float MetadataReader::positive_or(std::string_view key, float fallback) const {
   const auto value = file_.metadata().real(full_key(key));
   if (!value) return fallback;
-  if (!std::isfinite(*value) || *value <= 0)
+  // As an f32, which is what it becomes.
+  if (!(*value >= std::numeric_limits<float>::min() && *value <= std::numeric_limits<float>::max()))
     throw_error(ErrorCode::kBadFile, "{}: metadata key {} is {}, not a positive number; the file is damaged",
                 file_.name(), full_key(key), *value);
   return static_cast<float>(*value);

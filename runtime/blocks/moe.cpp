@@ -38,7 +38,12 @@ void MoeBlock::run(Step& step) const {
   lease_present(step);
   start_missing(step);  // the longest lane starts first
   prefetch_next(step);  // behind the demands, so it never delays one
-  compute_as_they_arrive(step);
+  try {
+    compute_as_they_arrive(step);
+  } catch (...) {
+    step.scratch.expert_work.clear();  // no lease outlives its step, also one that fails
+    throw;
+  }
   combine(step, routing);
   add_block_out(step);
   step.times.experts += step.clock.now() - start;

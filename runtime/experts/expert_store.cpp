@@ -1,6 +1,8 @@
 #include "runtime/experts/expert_store.h"
 
 #include <algorithm>
+#include <optional>
+#include <span>
 #include <utility>
 
 #include "base/check.h"
@@ -46,6 +48,11 @@ SizeClasses size_classes(const ExpertCatalog& catalog, std::uint64_t alignment) 
   auto& sizes = classes.slot_bytes;
   std::sort(sizes.begin(), sizes.end());
   sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
+  if (sizes.size() >= Residency::kNoClass)
+    throw_error(ErrorCode::kUnsupported,
+                "the layers have experts of {} different sizes, more than the {} supported; use a "
+                "file quantized more evenly",
+                sizes.size(), Residency::kNoClass - 1);
   classes.experts.assign(sizes.size(), 0);
   for (std::uint32_t l = 0; l < catalog.layers(); ++l) {
     const LayerExperts& layer = catalog.layer(static_cast<LayerIndex>(l));
@@ -58,7 +65,6 @@ SizeClasses size_classes(const ExpertCatalog& catalog, std::uint64_t alignment) 
     classes.class_of_layer.push_back(index);
     classes.experts[index] += layer.count;
   }
-  CHECK_LT(sizes.size(), std::size_t{Residency::kNoClass});
   return classes;
 }
 
@@ -87,6 +93,7 @@ ExpertStore::ExpertStore(const io::GgufFile& file, const ExpertCatalog& catalog,
       clock_(clock),
       space_(catalog.space()),
       alignment_(reader.alignment()),
+      max_reads_(options.max_reads),
       classes_(size_classes(catalog, alignment_)) {
   CHECK_EQ(options.slots_of_class.size(), classes_.slot_bytes.size());
   Bytes total;
@@ -108,6 +115,7 @@ std::byte* ExpertStore::slot_memory(profiler::SlotId slot) const {
 }
 
 bool ExpertStore::fetch(ExpertId id, profiler::FillReason reason) {
+  if (reader_.outstanding() + kExpertMatrices > max_reads_) return false;
   const auto slot = residency_->begin_fill(id, reason);
   if (!slot) return false;
   const LayerExperts& layer = catalog_.layer(id.layer);
@@ -121,7 +129,7 @@ bool ExpertStore::fetch(ExpertId id, profiler::FillReason reason) {
                    .offset = window.offset,
                    .destination = {memory, window.length},
                    .needed = window.needed,
-                   .tag = space_.flat(id)};
+                   .tag = space_.flat(id) * kExpertMatrices + m};
     memory += io::window_capacity(slab.bytes, alignment_);
   }
   filling_[space_.flat(id)] = {.reads = kExpertMatrices};
@@ -134,10 +142,16 @@ void ExpertStore::collect(io::AsyncReader::Wait wait) {
   const Nanoseconds start = clock_.now();
   std::size_t count = reader_.reap(completions, wait);
   if (wait == io::AsyncReader::Wait::kOne) time_waited_ += clock_.now() - start;
+  std::optional<ExpertId> failed;  // the first; the others are taken note of all the same
   while (count > 0) {
-    for (std::size_t i = 0; i < count; ++i) finish_read(completions[i]);
+    for (const io::ReadCompletion& completion : std::span(completions).first(count))
+      if (!finish_read(completion) && !failed) failed = expert_of(completion);
     count = reader_.reap(completions, io::AsyncReader::Wait::kNow);
   }
+  if (!failed) return;
+  const Filling& filling = filling_[space_.flat(*failed)];
+  throw_read_error(file_.paths()[filling.failed_part], filling.error,
+                   fmt::format("expert {} of layer {}", failed->index, failed->layer));
 }
 
 void ExpertStore::release(ExpertId id) {
@@ -152,24 +166,31 @@ void ExpertStore::settle() {
   while (reading()) collect(io::AsyncReader::Wait::kOne);
 }
 
-void ExpertStore::finish_read(const io::ReadCompletion& completion) {
-  Filling& filling = filling_[completion.tag];
-  const ExpertId id = space_.id(static_cast<std::uint32_t>(completion.tag));
+ExpertId ExpertStore::expert_of(const io::ReadCompletion& completion) const {
+  return space_.id(static_cast<std::uint32_t>(completion.tag / kExpertMatrices));
+}
+
+// False when it makes the fill of an expert fail that somebody waits for.
+bool ExpertStore::finish_read(const io::ReadCompletion& completion) {
+  const ExpertId id = expert_of(completion);
+  const LayerExperts& layer = catalog_.layer(id.layer);
+  Filling& filling = filling_[space_.flat(id)];
   CHECK_GT(filling.reads, 0);
   filling.reads -= 1;
-  if (completion.error != 0) filling.error = completion.error;
-  if (filling.reads > 0) return;
+  if (completion.error != 0) {
+    filling.error = completion.error;
+    filling.failed_part = layer.slabs[completion.tag % kExpertMatrices].file;
+  }
+  if (filling.reads > 0) return true;
   if (filling.error == 0) {
-    bytes_read_ += Bytes(catalog_.layer(id.layer).bytes());
+    bytes_read_ += Bytes(layer.bytes());
     residency_->fill_done(id);
-    return;
+    return true;
   }
   // A prefetch nobody waits for may fail: the demand, if it comes, reads again and reports.
-  if (residency_->leases(id) > 0) {
-    filling.failed = true;
-    throw_read_error(file_, filling.error, fmt::format("expert {} of layer {}", id.index, id.layer));
-  }
-  residency_->fill_failed(id);
+  filling.failed = residency_->leases(id) > 0;
+  if (!filling.failed) residency_->fill_failed(id);
+  return !filling.failed;
 }
 
 ExpertWeights ExpertStore::weights(ExpertId id) const {

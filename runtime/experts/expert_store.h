@@ -60,6 +60,7 @@ struct SizeClasses {
   std::vector<std::uint32_t> experts;       // per class
   std::vector<std::uint8_t> class_of_layer; // Residency::kNoClass where a layer has no experts
 };
+// Throws Error(kUnsupported) when there are more than profiler::Residency can number.
 SizeClasses size_classes(const ExpertCatalog& catalog, std::uint64_t alignment);
 
 class ExpertStore {
@@ -67,6 +68,7 @@ class ExpertStore {
   struct Options {
     std::string_view policy;
     std::vector<std::uint32_t> slots_of_class;
+    std::uint32_t max_reads = io::ReaderOptions{}.max_queued;  // outstanding at once
   };
 
   // `file`, `catalog`, `reader` and `clock` outlive the store. The memory of all slots is taken here.
@@ -78,7 +80,8 @@ class ExpertStore {
   void observe(const profiler::Routing& routing) { residency_->observe(routing); }
 
   profiler::ExpertState state(ExpertId id) const { return residency_->state(id); }
-  // Starts reading an absent expert; false when no slot is to be had now.
+  // Starts reading an absent expert; false when no slot, or no place in the reader's queue, is to be
+  // had now.
   bool fetch(ExpertId id, profiler::FillReason reason);
   // Of an expert that is ready or on its way.
   ExpertLease lease(ExpertId id) { return ExpertLease(this, id); }
@@ -101,12 +104,14 @@ class ExpertStore {
   struct Filling {
     std::uint8_t reads = 0;  // not yet reaped
     int error = 0;
-    bool failed = false;  // reported; absent again once the last lease is gone
+    std::uint32_t failed_part = 0;  // of the file, where there is an error
+    bool failed = false;            // reported; absent again once the last lease is gone
   };
 
   std::byte* slot_memory(profiler::SlotId slot) const;
   ExpertWeights weights(ExpertId id) const;
-  void finish_read(const io::ReadCompletion& completion);
+  ExpertId expert_of(const io::ReadCompletion& completion) const;
+  bool finish_read(const io::ReadCompletion& completion);
   void release(ExpertId id);
 
   const io::GgufFile& file_;
@@ -115,6 +120,7 @@ class ExpertStore {
   const Clock& clock_;
   ExpertSpace space_;
   std::uint64_t alignment_;
+  std::uint32_t max_reads_;
   SizeClasses classes_;
   io::Arena arena_;
   std::vector<std::byte*> class_memory_;  // first slot of each class

@@ -100,7 +100,7 @@ void ByteLevelBpe::encode_pre_token(std::string_view text, PairMerging& merging,
   if (whole_tokens_first_) {
     if (const auto token = vocabulary().find(text)) return tokens.push_back(*token);
   }
-  merging.clear();
+  merging.start(text.size());
   for (std::uint32_t i = 0; i < text.size(); ++i) {
     const TokenId token = byte_tokens_[static_cast<unsigned char>(text[i])];
     if (token != kNoToken) {

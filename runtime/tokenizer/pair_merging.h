@@ -30,7 +30,11 @@ class PairMerging {
  public:
   using FindMerge = FunctionRef<std::optional<Merge>(const Pair&)>;
 
-  void clear() { symbols_.clear(); }
+  // Starts over, with room for `count` symbols.
+  void start(std::size_t count) {
+    symbols_.clear();
+    symbols_.reserve(count + 1);  // and the end of the text
+  }
   // Appends a symbol that starts at byte `begin`; any value may stand for "no token of its own".
   void append(std::uint32_t begin, TokenId token);
   // Merges until `find_merge` knows no pair, then calls `emit` with each token and where its bytes

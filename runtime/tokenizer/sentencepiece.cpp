@@ -92,7 +92,7 @@ void SentencePiece::encode_text(std::string_view text, PairMerging& merging,
     prefixed.reserve(text.size() + 1);
     text = prefixed.append(1, ' ').append(text);
   }
-  merging.clear();
+  merging.start(text.size());
   for (std::size_t i = 0; i < text.size();) {
     const std::size_t length = std::max<std::size_t>(valid_utf8_length(text.substr(i)), 1);
     merging.append(static_cast<std::uint32_t>(i),

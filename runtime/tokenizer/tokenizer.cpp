@@ -6,7 +6,9 @@
 
 namespace hearth::runtime {
 
-std::unique_ptr<Tokenizer> Tokenizer::from_metadata(const io::GgufMetadata& metadata) {
+namespace {
+
+std::unique_ptr<Tokenizer> construct(const io::GgufMetadata& metadata) {
   const auto model = metadata.string("tokenizer.ggml.model");
   if (!model)
     throw_error(ErrorCode::kBadFile,
@@ -17,6 +19,18 @@ std::unique_ptr<Tokenizer> Tokenizer::from_metadata(const io::GgufMetadata& meta
               "tokenizer.ggml.model is \"{}\"; supported are gpt2 (byte-level BPE) and llama "
               "(SentencePiece)",
               printable(*model));
+}
+
+}  // namespace
+
+std::unique_ptr<Tokenizer> Tokenizer::from_metadata(const io::GgufMetadata& metadata) {
+  try {
+    return construct(metadata);
+  } catch (const Error& error) {  // typed access names the file, the checks of the arrays do not
+    const std::string_view line = error.what();
+    if (line.starts_with(metadata.file())) throw;
+    throw Error(error.code(), fmt::format("{}: {}", metadata.file(), line));
+  }
 }
 
 std::string Tokenizer::decode(const std::vector<TokenId>& tokens, bool special) const {

@@ -25,7 +25,7 @@ kernels::WeightFormat checked_format(const io::GgufFile& file, const io::GgufTen
   if (!format)
     throw_error(ErrorCode::kUnsupported,
                 "{}: tensor {} has weight format {}, which is not supported; use a file quantized "
-                "to one of the formats that `hearth --version` lists",
+                "otherwise",
                 file.name(), printable(tensor.name), tensor.type_id);
   return *format;
 }
@@ -94,10 +94,12 @@ void WeightTable::load(io::AsyncReader& reader, io::Arena& arena,
     std::array<io::ReadCompletion, kInFlight> completions;
     while (reader.outstanding() > leave) {
       const std::size_t count = reader.reap(completions, io::AsyncReader::Wait::kOne);
-      for (std::size_t i = 0; i < count; ++i)
-        if (completions[i].error != 0)
-          throw_read_error(file_, completions[i].error,
-                           fmt::format("tensor {}", entries_[completions[i].tag].tensor->name));
+      for (std::size_t i = 0; i < count; ++i) {
+        if (completions[i].error == 0) continue;
+        const io::GgufTensor& tensor = *entries_[completions[i].tag].tensor;
+        throw_read_error(file_.paths()[tensor.file], completions[i].error,
+                         fmt::format("tensor {}", tensor.name));
+      }
       done += Bytes(count * piece);
       progress(std::min(done, weight_bytes()));
     }

@@ -95,7 +95,7 @@ void expect_same_bits(const std::vector<float>& a, const std::vector<float>& b,
 TEST_P(Matmul, EveryInstructionSetGivesTheBitsOfScalar) {
   Random random(3);
   const auto& tables = matmul_tables();
-  for (const std::uint32_t columns : {32u, 64u, 96u, 256u, 288u, 480u, 768u, 2048u}) {
+  for (const std::uint32_t columns : {1u, 23u, 32u, 64u, 96u, 256u, 288u, 480u, 768u, 2048u}) {
     if (!legal(columns)) continue;
     for (const std::uint32_t tokens : {1u, 2u, 3u, 5u, 8u, 9u, 33u, 70u})
       for (const Blocks blocks : {Blocks::kRandom, Blocks::kExtreme, Blocks::kSpecial}) {

@@ -17,6 +17,7 @@ using Merges = std::map<std::pair<TokenId, TokenId>, Merge>;
 
 Tokens merge(const Tokens& start, const Merges& merges) {
   PairMerging merging;
+  merging.start(start.size());
   for (std::size_t i = 0; i < start.size(); ++i)
     merging.append(static_cast<std::uint32_t>(i), start[i]);
   Tokens result;

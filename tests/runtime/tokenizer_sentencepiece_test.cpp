@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "runtime/tokenizer/tokenizer.h"
 #include "tests/runtime/support/vocabularies.h"

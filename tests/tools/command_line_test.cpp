@@ -23,7 +23,8 @@ struct Options {
 };
 
 void declare(CommandLine& line, Options& o) {
-  line.add({.names = "-m,--model,MODEL", .value = "FILE", .help = "model", .required = true}, o.model);
+  line.add({.names = "-m,--model,MODEL", .value = "FILE", .help = "model", .required = true},
+           o.model);
   line.add({.names = "-p,--prompt", .value = "TEXT", .help = "prompt"}, o.prompt);
   line.add({.names = "--cache-type-k", .value = "TYPE", .help = "keys", .choices = {"f16", "q8_0"}},
            o.key_format);

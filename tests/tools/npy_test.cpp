@@ -41,8 +41,7 @@ ErrorCode error_of(const std::string& content) {
 TEST(Npy, RowsComeBackAsTheyWere) {
   const std::string path = temporary_path("rows.npy");
   NpyWriter writer(path, 3);
-  for (int row = 0; row < 5; ++row)
-    writer.append(std::vector<float>{row * 1.0f, -0.0f, 1e-45f});
+  for (int row = 0; row < 5; ++row) writer.append(std::vector<float>{row * 1.0f, -0.0f, 1e-45f});
   EXPECT_FALSE(std::filesystem::exists(path));  // only a whole file has the name
   writer.finish();
 
@@ -69,7 +68,9 @@ TEST(Npy, TheHeaderIsNumpys) {
 
 TEST(Npy, AnAbandonedFileLeavesNothing) {
   const std::string path = temporary_path("abandoned.npy");
-  { NpyWriter(path, 2).append(std::vector<float>{1, 2}); }
+  {
+    NpyWriter(path, 2).append(std::vector<float>{1, 2});
+  }
   EXPECT_FALSE(std::filesystem::exists(path));
   EXPECT_FALSE(std::filesystem::exists(path + ".tmp"));
 }

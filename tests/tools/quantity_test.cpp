@@ -34,8 +34,8 @@ TEST(Quantity, SizesInEverySpelling) {
 }
 
 TEST(Quantity, WhatIsNoSizeIsAUsageError) {
-  for (const char* text : {"", "G", "-1", "+1", "1e9", "0x10", "1.5.2", "6Gi B", "6GiBs", "6P", "25%",
-                           "nan", "inf", "9999999TiB", " 6G", "6G "})
+  for (const char* text : {"", "G", "-1", "+1", "1e9", "0x10", "1.5.2", "6Gi B", "6GiBs", "6P",
+                           "25%", "nan", "inf", "9999999TiB", " 6G", "6G "})
     EXPECT_EQ(error_of([&] { parse_size(text); }), ErrorCode::kUsage) << "'" << text << "'";
 }
 

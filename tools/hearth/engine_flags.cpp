@@ -45,8 +45,10 @@ runtime::EngineOptions EngineFlags::options() const {
     throw_error(ErrorCode::kUsage, "--ram and --expert-ram both bound the experts; give one of them");
   if (threads == 0 || threads < -1 || threads > 1024)
     throw_error(ErrorCode::kUsage, "--threads is {}; give 1 to 1024, or -1 for one per core", threads);
-  if (batch == 0 || ubatch == 0)
-    throw_error(ErrorCode::kUsage, "--batch-size and --ubatch-size must be at least 1");
+  for (const std::uint32_t size : {batch, ubatch})
+    if (size == 0 || size > runtime::kMaxBatch)
+      throw_error(ErrorCode::kUsage, "--batch-size or --ubatch-size is {}; give 1 to {}", size,
+                  runtime::kMaxBatch);
   runtime::EngineOptions options;
   options.model_path = model;
   options.budget.ram = ram;

@@ -2,7 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
+
+#include "base/error.h"
 
 namespace hearth::tools {
 namespace {
@@ -45,8 +49,10 @@ void LiveStatus::clear() {
 void LiveStatus::write_text(std::string_view text) {
   if (text.empty()) return;
   clear();
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
+  const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
+  if (!written || std::fflush(stdout) != 0)
+    throw_error(ErrorCode::kIo, "standard output cannot be written: {}; is the disk full?",
+                std::strerror(errno));
 }
 
 }  // namespace hearth::tools

@@ -40,6 +40,7 @@ constexpr LlamaFlag kFlags[] = {
     {"--ignore-eos", ""},
     {"-sp --special", ""},
     {"--no-escape", ""},
+    {"--stdin", "standard input is read where there is no --prompt and no --file; leave it out"},
     // Chat
     {"-cnv --conversation", ""},
     {"-no-cnv --no-conversation", ""},

@@ -1,4 +1,7 @@
 // The `hearth` command: a table of subcommands, and what an error looks like.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cstdio>
 #include <new>
 
@@ -13,6 +16,7 @@ namespace {
 constexpr int kExitOk = 0;
 constexpr int kExitError = 1;
 constexpr int kExitUsage = 2;
+constexpr std::size_t kMaxMessageBytes = 2000;  // one line, whatever a path or a file holds
 
 struct Subcommand {
   std::string_view name;
@@ -75,18 +79,27 @@ int flush(int exit_code) {
   return exit_code == kExitOk ? kExitError : exit_code;
 }
 
+// Standard streams that the caller closed stay unusable: were their numbers free, the next file to
+// be opened would get the output.
+void occupy_standard_descriptors() {
+  int descriptor = 0;
+  while (descriptor >= 0 && descriptor <= STDERR_FILENO)
+    descriptor = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (descriptor >= 0) close(descriptor);
+}
+
 int guarded_run(const Arguments& arguments) {
   try {
     return flush(dispatch(arguments));
   } catch (const Interrupted&) {
     return kExitInterrupted;
   } catch (const Error& error) {
-    fmt::print(stderr, "hearth: error: {}\n", error.what());
+    fmt::print(stderr, "hearth: error: {}\n", printable(error.what(), kMaxMessageBytes));
     return error.code() == ErrorCode::kUsage ? kExitUsage : kExitError;
   } catch (const std::bad_alloc&) {
     std::fputs("hearth: error: out of memory; lower --ram or --ctx-size\n", stderr);
   } catch (const std::exception& error) {
-    fmt::print(stderr, "hearth: error: {}\n", printable(error.what(), 400));
+    fmt::print(stderr, "hearth: error: {}\n", printable(error.what(), kMaxMessageBytes));
   }
   return kExitError;
 }
@@ -95,5 +108,6 @@ int guarded_run(const Arguments& arguments) {
 }  // namespace hearth::tools
 
 int main(int argc, char** argv) {
+  hearth::tools::occupy_standard_descriptors();
   return hearth::tools::guarded_run({argv + (argc > 0 ? 1 : 0), argv + argc});
 }

@@ -5,16 +5,10 @@
 
 #include "base/error.h"
 #include "kernels/weight_format.h"
+#include "runtime/engine.h"
 
 namespace hearth::tools {
 namespace {
-
-std::optional<io::BlockShape> block_shape_of(std::uint32_t gguf_type) {
-  const auto format = kernels::format_of_gguf_type(gguf_type);
-  if (!format) return std::nullopt;
-  const kernels::WeightFormatTraits& traits = kernels::traits(*format);
-  return io::BlockShape{traits.values_per_block, traits.bytes_per_block};
-}
 
 // "blk.12.ffn_up_exps.weight" → 12; empty for tensors outside the layers.
 std::optional<std::uint64_t> layer_of(std::string_view name) {
@@ -76,7 +70,7 @@ void read_metadata(const io::GgufMetadata& metadata, ModelSummary& summary) {
 }  // namespace
 
 io::GgufFile open_model_file(const std::string& path) {
-  return io::GgufFile::open(path, block_shape_of);
+  return io::GgufFile::open(path, runtime::block_shape_of);
 }
 
 std::string format_name(std::uint32_t gguf_type) {

@@ -29,7 +29,7 @@ std::string read_text(const std::string& path) {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
                                                              std::fclose);
   if (file == nullptr)
-    throw_error(ErrorCode::kNotFound, "{}: cannot be opened: {}; check the path", path,
+    throw_error(ErrorCode::kNotFound, "{}: cannot be opened: {}; check the path", printable(path, 400),
                 std::strerror(errno));
   return read_all(file.get(), path);
 }

@@ -14,6 +14,7 @@ namespace hearth::tools {
 namespace {
 
 using kernels::Codec;
+using kernels::f16_of_f32;
 using kernels::WeightFormat;
 
 template <WeightFormat format>
@@ -155,18 +156,6 @@ void fill_uniform(Random& random, double deviation, std::span<std::byte> values,
 }
 
 }  // namespace
-
-std::uint16_t f16_of_f32(float x) {
-  CHECK_LE(std::fabs(x), 65504.0f);
-  const std::uint32_t sign = std::bit_cast<std::uint32_t>(x) >> 16 & 0x8000;
-  const float magnitude = std::fabs(x);
-  if (magnitude < 0x1p-14f)  // denormal: a multiple of 2^-24
-    return static_cast<std::uint16_t>(
-        sign | static_cast<std::uint32_t>(std::nearbyint(magnitude * 0x1p24f)));
-  std::uint32_t bits = std::bit_cast<std::uint32_t>(magnitude);
-  bits += 0xfff + ((bits >> 13) & 1);
-  return static_cast<std::uint16_t>(sign | ((bits >> 13) - (112u << 10)));
-}
 
 RandomBlocks::RandomBlocks(WeightFormat format, double deviation)
     : format_(format), deviation_(deviation) {

@@ -27,7 +27,4 @@ class RandomBlocks {
   std::uint16_t scale_ = 0, minimum_ = 0;  // f16 bits
 };
 
-// Nearest, ties to even; |x| at most 65504.
-std::uint16_t f16_of_f32(float x);
-
 }  // namespace hearth::tools

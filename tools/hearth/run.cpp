@@ -87,6 +87,21 @@ std::string status_text(const RunReport& report, const Moment& now) {
                          std::max(report.generated_tokens, 1u));
 }
 
+// Every token stands for at most the bytes of the longest one, so that a text far beyond the context
+// is refused before it is encoded, which takes forty times its size.
+void check_length(const std::string& prompt, const runtime::Engine& engine) {
+  const runtime::Tokenizer& tokenizer = engine.tokenizer();
+  std::size_t longest = 4;  // of a character, which may become the unknown token
+  for (std::size_t id = 0; id < tokenizer.size(); ++id)
+    longest = std::max(longest, tokenizer.piece(static_cast<TokenId>(id), true).size());
+  const std::size_t least = prompt.size() / longest;
+  if (least > engine.plan().context)
+    throw_error(ErrorCode::kBadInput,
+                "the prompt has at least {} tokens, but the context is {}; raise --ctx-size or shorten "
+                "the prompt",
+                least, engine.plan().context);
+}
+
 // Prompt, then one token at a time until the wanted number, an end of text, a full context or Ctrl-C.
 RunReport generate(runtime::Engine& engine, runtime::Session& session,
                    const std::vector<TokenId>& prompt, const RunOptions& o,
@@ -133,6 +148,7 @@ int run(const Arguments& arguments) {
   const std::string prompt = options.prompt.text();
   const InterruptGuard interrupt;
   const auto engine = options.engine.open();
+  check_length(prompt, *engine);
   const std::vector<TokenId> tokens = engine->tokenizer().encode(prompt, {});
   if (tokens.empty())
     throw_error(ErrorCode::kBadInput, "the prompt is empty; give text with --prompt or --file");

@@ -224,6 +224,8 @@ int synth(const Arguments& arguments) {
     throw_error(ErrorCode::kUsage, "--vocab-size has no effect with --vocab; leave one out");
   if (!(options.router_skew >= 0 && options.router_skew <= 4))
     throw_error(ErrorCode::kUsage, "--router-skew is not between 0 and 4");
+  if (options.threads == 0 || options.threads > 256)
+    throw_error(ErrorCode::kUsage, "--threads is not between 1 and 256");
   write_model(options);
   return 0;
 }

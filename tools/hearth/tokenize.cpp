@@ -5,7 +5,7 @@
 #include "runtime/tokenizer/tokenizer.h"
 #include "tools/hearth/command_line.h"
 #include "tools/hearth/model_summary.h"
-#include "tools/hearth/prompt_flags.h"
+#include "tools/hearth/prompt_text.h"
 #include "tools/hearth/subcommands.h"
 
 namespace hearth::tools {
@@ -47,10 +47,11 @@ int tokenize(const Arguments& arguments) {
            options.no_parse_special);
   line.add({.names = "--show-count", .help = "Print the number of tokens at the end"},
            options.show_count);
+  line.group("Text");
   options.prompt.add_to(line);
   if (!line.parse(arguments)) return 0;
 
-  const std::string text = options.prompt.read();
+  const std::string text = options.prompt.text();
   const io::GgufFile file = open_model_file(options.model);
   const auto tokenizer = runtime::Tokenizer::from_metadata(file.metadata());
   const std::vector<TokenId> tokens = tokenizer->encode(

@@ -12,6 +12,8 @@ struct Wide {
   static constexpr int kSignedOffset = 0;
   HEARTH_INLINE Wide as_operand() const { return *this; }
 
+  static constexpr std::uint32_t kPanelFromTokens = 9;
+
   __m256i low, high;
 
   HEARTH_INLINE static Wide same(__m256i half) { return {half, half}; }
@@ -44,6 +46,21 @@ struct Wide {
   HEARTH_INLINE static Wide from_i16(__m256i x) {
     return {_mm256_cvtepi16_epi32(_mm256_castsi256_si128(x)),
             _mm256_cvtepi16_epi32(_mm256_extracti128_si256(x, 1))};
+  }
+
+  HEARTH_INLINE static Wide broadcast(const void* word) {
+    int bits;
+    __builtin_memcpy(&bits, word, sizeof(bits));
+    return same(_mm256_set1_epi32(bits));
+  }
+  HEARTH_INLINE void store(void* at) const {
+    auto* halves = static_cast<__m256i*>(at);
+    _mm256_storeu_si256(halves, low);
+    _mm256_storeu_si256(halves + 1, high);
+  }
+  HEARTH_INLINE void store_as_floats(float* at) const {
+    _mm256_storeu_ps(at, _mm256_cvtepi32_ps(low));
+    _mm256_storeu_ps(at + 8, _mm256_cvtepi32_ps(high));
   }
 
   // Bytes. Shifts move bits between the bytes of a word; the caller masks.
@@ -147,13 +164,95 @@ HEARTH_INLINE Wide sum_quarters(Wide a, Wide b, Wide c, Wide d) {
           _mm256_hadd_epi32(_mm256_hadd_epi32(a.high, b.high), _mm256_hadd_epi32(c.high, d.high))};
 }
 
+// Word i of 8 rows given in pairs of quarters {0, 4}, {1, 5}, {2, 6}, {3, 7}.
+HEARTH_INLINE void transpose_eight(const __m256i (&x)[4], __m256i (&out)[4]) {
+  const __m256i low01 = _mm256_unpacklo_epi32(x[0], x[1]);
+  const __m256i low23 = _mm256_unpacklo_epi32(x[2], x[3]);
+  const __m256i high01 = _mm256_unpackhi_epi32(x[0], x[1]);
+  const __m256i high23 = _mm256_unpackhi_epi32(x[2], x[3]);
+  out[0] = _mm256_unpacklo_epi64(low01, low23);
+  out[1] = _mm256_unpackhi_epi64(low01, low23);
+  out[2] = _mm256_unpacklo_epi64(high01, high23);
+  out[3] = _mm256_unpackhi_epi64(high01, high23);
+}
+
+// Word i of 16 rows at `first` + r × kStride, for i = 0..3: lane r of out[i] is of row r.
+template <std::size_t kStride>
+HEARTH_INLINE void transpose(const std::uint8_t* first, Wide (&out)[4]) {
+  __m256i low[4], high[4], low_words[4], high_words[4];
+  for (std::size_t i = 0; i < 4; ++i) {
+    const std::uint8_t* at = first + i * kStride;
+    const Wide x = Wide::quarters(at, at + 4 * kStride, at + 8 * kStride, at + 12 * kStride);
+    low[i] = x.low;
+    high[i] = x.high;
+  }
+  transpose_eight(low, low_words);
+  transpose_eight(high, high_words);
+  for (int i = 0; i < 4; ++i) out[i] = {low_words[i], high_words[i]};
+}
+
+struct Floats {
+  static constexpr std::uint32_t kTokenTile = 1;  // four rows fill half of the sixteen registers
+
+  __m256 low, high;
+
+  HEARTH_INLINE static Floats zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
+  HEARTH_INLINE static Floats load(const float* at) {
+    return {_mm256_loadu_ps(at), _mm256_loadu_ps(at + 8)};
+  }
+  HEARTH_INLINE static Floats load_f16(const void* at) {
+    const auto* words = static_cast<const __m128i*>(at);
+    return {_mm256_cvtph_ps(_mm_loadu_si128(words)), _mm256_cvtph_ps(_mm_loadu_si128(words + 1))};
+  }
+  HEARTH_INLINE static Floats load_bf16(const void* at) {
+    const auto half = [](const __m128i* words) {
+      const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(words));
+      return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
+    };
+    const auto* words = static_cast<const __m128i*>(at);
+    return {half(words), half(words + 1)};
+  }
+  HEARTH_INLINE static Floats from(Wide integers) {
+    return {_mm256_cvtepi32_ps(integers.low), _mm256_cvtepi32_ps(integers.high)};
+  }
+  HEARTH_INLINE static Floats from_bits(Wide bits) {
+    return {_mm256_castsi256_ps(bits.low), _mm256_castsi256_ps(bits.high)};
+  }
+  HEARTH_INLINE static Floats broadcast(float value) {
+    return {_mm256_set1_ps(value), _mm256_set1_ps(value)};
+  }
+  HEARTH_INLINE void store(float* at) const {
+    _mm256_storeu_ps(at, low);
+    _mm256_storeu_ps(at + 8, high);
+  }
+  HEARTH_INLINE void add_product(Floats a, Floats b) {
+    low = _mm256_fmadd_ps(a.low, b.low, low);
+    high = _mm256_fmadd_ps(a.high, b.high, high);
+  }
+  // Lanes i and i + 8 added.
+  HEARTH_INLINE __m256 halved() const { return _mm256_add_ps(low, high); }
+};
+
+HEARTH_INLINE Floats operator+(Floats a, Floats b) {
+  return {_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)};
+}
+HEARTH_INLINE Floats operator*(Floats a, Floats b) {
+  return {_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)};
+}
+
 }  // namespace
 }  // namespace hearth::kernels
 
 #include "kernels/cpu/matmul/blocks.h"
+#include "kernels/cpu/matmul/floats.h"
+#include "kernels/cpu/matmul/quantize.h"
 
 namespace hearth::kernels {
 
-void fill_matmul_avx2(CpuKernels& table) { fill_blocks<Wide>(table, "avx2"); }
+void fill_matmul_avx2(CpuKernels& table) {
+  fill_blocks<Wide, Floats>(table, "avx2");
+  fill_floats<Floats>(table, "avx2");
+  table.quantize = quantize;
+}
 
 }  // namespace hearth::kernels

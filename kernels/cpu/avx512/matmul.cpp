@@ -16,6 +16,8 @@ struct Wide {
   static constexpr int kSignedOffset = 128;
   HEARTH_INLINE Wide as_operand() const { return {_mm512_xor_si512(v, _mm512_set1_epi8(-128))}; }
 
+  static constexpr std::uint32_t kPanelFromTokens = 9;
+
   __m512i v;
 
   HEARTH_INLINE static Wide zero() { return {_mm512_setzero_si512()}; }
@@ -39,6 +41,16 @@ struct Wide {
   }
   HEARTH_INLINE static Wide from_i8(__m128i x) { return {_mm512_cvtepi8_epi32(x)}; }
   HEARTH_INLINE static Wide from_i16(__m256i x) { return {_mm512_cvtepi16_epi32(x)}; }
+
+  HEARTH_INLINE static Wide broadcast(const void* word) {
+    int bits;
+    __builtin_memcpy(&bits, word, sizeof(bits));
+    return {_mm512_set1_epi32(bits)};
+  }
+  HEARTH_INLINE void store(void* at) const { _mm512_storeu_si512(at, v); }
+  HEARTH_INLINE void store_as_floats(float* at) const {
+    _mm512_storeu_ps(at, _mm512_cvtepi32_ps(v));
+  }
 
   // Bytes. Shifts move bits between the bytes of a word; the caller masks.
   template <int kBits>
@@ -103,13 +115,63 @@ HEARTH_INLINE Wide sum_quarters(Wide a, Wide b, Wide c, Wide d) {
                            _mm512_castps_si512(_mm512_shuffle_ps(ab, cd, 0xdd)))};
 }
 
+// Word i of 16 rows at `first` + r × kStride, for i = 0..3: lane r of out[i] is of row r.
+template <std::size_t kStride>
+HEARTH_INLINE void transpose(const std::uint8_t* first, Wide (&out)[4]) {
+  __m512i x[4];  // quarter q of x[i]: row 4 q + i
+  for (std::size_t i = 0; i < 4; ++i) {
+    const std::uint8_t* at = first + i * kStride;
+    x[i] = Wide::quarters(at, at + 4 * kStride, at + 8 * kStride, at + 12 * kStride).v;
+  }
+  const __m512i low01 = _mm512_unpacklo_epi32(x[0], x[1]);
+  const __m512i low23 = _mm512_unpacklo_epi32(x[2], x[3]);
+  const __m512i high01 = _mm512_unpackhi_epi32(x[0], x[1]);
+  const __m512i high23 = _mm512_unpackhi_epi32(x[2], x[3]);
+  out[0].v = _mm512_unpacklo_epi64(low01, low23);
+  out[1].v = _mm512_unpackhi_epi64(low01, low23);
+  out[2].v = _mm512_unpacklo_epi64(high01, high23);
+  out[3].v = _mm512_unpackhi_epi64(high01, high23);
+}
+
+struct Floats {
+  static constexpr std::uint32_t kTokenTile = 4;
+
+  __m512 v;
+
+  HEARTH_INLINE static Floats zero() { return {_mm512_setzero_ps()}; }
+  HEARTH_INLINE static Floats load(const float* at) { return {_mm512_loadu_ps(at)}; }
+  HEARTH_INLINE static Floats load_f16(const void* at) {
+    return {_mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(at)))};
+  }
+  HEARTH_INLINE static Floats load_bf16(const void* at) {
+    const __m256i words = _mm256_loadu_si256(static_cast<const __m256i*>(at));
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(words), 16))};
+  }
+  HEARTH_INLINE static Floats from(Wide integers) { return {_mm512_cvtepi32_ps(integers.v)}; }
+  HEARTH_INLINE static Floats from_bits(Wide bits) { return {_mm512_castsi512_ps(bits.v)}; }
+  HEARTH_INLINE static Floats broadcast(float value) { return {_mm512_set1_ps(value)}; }
+  HEARTH_INLINE void store(float* at) const { _mm512_storeu_ps(at, v); }
+  HEARTH_INLINE void add_product(Floats a, Floats b) { v = _mm512_fmadd_ps(a.v, b.v, v); }
+  // Lanes i and i + 8 added.
+  HEARTH_INLINE __m256 halved() const {
+    return _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+  }
+};
+
+HEARTH_INLINE Floats operator+(Floats a, Floats b) { return {_mm512_add_ps(a.v, b.v)}; }
+HEARTH_INLINE Floats operator*(Floats a, Floats b) { return {_mm512_mul_ps(a.v, b.v)}; }
+
 }  // namespace
 }  // namespace hearth::kernels
 
 #include "kernels/cpu/matmul/blocks.h"
+#include "kernels/cpu/matmul/floats.h"
 
 namespace hearth::kernels {
 
-void fill_matmul_avx512(CpuKernels& table) { fill_blocks<Wide>(table, "avx512"); }
+void fill_matmul_avx512(CpuKernels& table) {
+  fill_blocks<Wide, Floats>(table, "avx512");
+  fill_floats<Floats>(table, "avx512");
+}
 
 }  // namespace hearth::kernels

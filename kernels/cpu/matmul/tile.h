@@ -22,6 +22,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/arithmetic.h"
 #include "kernels/quant/codecs.h"
@@ -62,4 +63,14 @@ struct Tile {
   __m256 m;
 };
 
+namespace {
+
+// fold8 of kernels/arithmetic.h.
+HEARTH_INLINE float fold(__m256 acc) {
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(acc), _mm256_extractf128_ps(acc, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
+}  // namespace
 }  // namespace hearth::kernels

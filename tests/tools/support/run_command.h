@@ -15,7 +15,7 @@ struct CommandResult {
 
 struct CommandRun {
   std::vector<std::string> arguments;
-  std::string input;                                            // of standard input
+  std::string input;                                             // of standard input
   std::vector<std::pair<std::string, std::string>> environment;  // added to the test's own
 };
 

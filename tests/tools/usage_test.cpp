@@ -1,0 +1,67 @@
+// What the command answers: exit codes, one line of error, help and versions.
+#include <gtest/gtest.h>
+
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "tests/tools/support/run_command.h"
+
+namespace hearth::tools {
+namespace {
+
+using testing::CommandResult;
+using testing::run_hearth;
+
+void expect_error(const std::vector<std::string>& arguments, int exit_code, std::string_view part) {
+  const CommandResult result = run_hearth(arguments);
+  EXPECT_EQ(result.exit_code, exit_code) << result.errors;
+  EXPECT_EQ(result.output, "");
+  EXPECT_TRUE(result.errors.starts_with("hearth: error: ")) << result.errors;
+  EXPECT_EQ(std::count(result.errors.begin(), result.errors.end(), '\n'), 1) << result.errors;
+  EXPECT_NE(result.errors.find(part), std::string::npos) << result.errors;
+}
+
+TEST(Usage, HelpAndVersionAreOutputAndSuccess) {
+  for (const char* flag : {"--help", "-h", "help"}) {
+    const CommandResult result = run_hearth({flag});
+    EXPECT_EQ(result.exit_code, 0);
+    EXPECT_NE(result.output.find("inspect"), std::string::npos);
+    EXPECT_EQ(result.errors, "");
+  }
+  EXPECT_TRUE(run_hearth({"--version"}).output.starts_with("hearth "));
+  const CommandResult help = run_hearth({"inspect", "--help"});
+  EXPECT_EQ(help.exit_code, 0);
+  EXPECT_NE(help.output.find("--tensors"), std::string::npos);
+}
+
+TEST(Usage, NoSubcommandIsAUsageError) {
+  const CommandResult result = run_hearth(std::vector<std::string>{});
+  EXPECT_EQ(result.exit_code, 2);
+}
+
+TEST(Usage, MisspellingsAreNamedWithTheNearest) {
+  expect_error({"insepct"}, 2, "did you mean 'inspect'?");
+  expect_error({"inspect", "--tensrs", "x"}, 2, "did you mean --tensors?");
+  expect_error({"-m", "x"}, 2, "a subcommand comes before -m");
+}
+
+TEST(Usage, FlagsOfLlamaCppWithoutEffectSayWhy) {
+  expect_error({"inspect", "-ngl", "99", "x"}, 2, "llama.cpp flag -ngl is not supported because");
+  expect_error({"inspect", "--mlock", "x"}, 2, "llama.cpp flag --mlock is not supported because");
+}
+
+TEST(Usage, AMissingFileIsARuntimeError) {
+  expect_error({"inspect", "/nonexistent/model.gguf"}, 1, "/nonexistent/model.gguf");
+}
+
+TEST(Usage, AFullDiskUnderStandardOutputIsAnError) {
+  const std::string command = std::string(HEARTH_BINARY) + " --help > /dev/full 2> /dev/null";
+  const int status = std::system(command.c_str());
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 1);
+}
+
+}  // namespace
+}  // namespace hearth::tools
