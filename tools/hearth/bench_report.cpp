@@ -44,7 +44,9 @@ Json ratio(double part, double whole) { return whole > 0 ? Json(part / whole) : 
 
 void add_times(Json& record, const BenchResult& result) {
   std::vector<double> times, rates;
+  std::vector<std::int64_t> nanoseconds;
   for (const Nanoseconds time : result.times) {
+    nanoseconds.push_back(time.count());
     times.push_back(static_cast<double>(time.count()));
     rates.push_back(result.point.tokens() / seconds(time));
   }
@@ -53,7 +55,7 @@ void add_times(Json& record, const BenchResult& result) {
   record["stddev_ns"] = std::llround(time.deviation);
   record["avg_ts"] = rate.mean;
   record["stddev_ts"] = rate.deviation;
-  record["samples_ns"] = times;
+  record["samples_ns"] = nanoseconds;
   record["samples_ts"] = rates;
 }
 
@@ -190,9 +192,9 @@ void print_markdown_row(std::FILE* out, const Json& record, bool first) {
   std::string titles = "|", rule = "|", values = "|";
   for (const Column& column : kColumns) {
     titles += cell(column, column.title);
-    const auto dashes = static_cast<std::size_t>(std::abs(column.width));
-    rule += fmt::format(column.width < 0 ? " {} |" : " {}: |",
-                        std::string(dashes - (column.width < 0 ? 0 : 1), '-'));
+    std::string dashes(static_cast<std::size_t>(std::abs(column.width)), '-');
+    if (column.width > 0) dashes.back() = ':';
+    rule += cell(column, dashes);
     values += cell(column, column.text(record));
   }
   if (first) fmt::print(out, "{}\n{}\n", titles, rule);
