@@ -190,9 +190,9 @@ void print_markdown_row(std::FILE* out, const Json& record, bool first) {
   std::string titles = "|", rule = "|", values = "|";
   for (const Column& column : kColumns) {
     titles += cell(column, column.title);
-    const auto dashes = static_cast<std::size_t>(std::abs(column.width));
-    rule += fmt::format(column.width < 0 ? " {} |" : " {}: |",
-                        std::string(dashes - (column.width < 0 ? 0 : 1), '-'));
+    std::string dashes(static_cast<std::size_t>(std::abs(column.width)), '-');
+    if (column.width > 0) dashes.back() = ':';
+    rule += cell(column, dashes);
     values += cell(column, column.text(record));
   }
   if (first) fmt::print(out, "{}\n{}\n", titles, rule);
