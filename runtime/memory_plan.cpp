@@ -156,6 +156,12 @@ Bytes kib_line(const char* path, std::string_view key) {
 
 }  // namespace
 
+bool reset_peak_memory() {
+  std::ofstream file("/proc/self/clear_refs");
+  file << "5";  // proc_pid_clear_refs(5)
+  return static_cast<bool>(file.flush());
+}
+
 Bytes peak_memory() { return kib_line("/proc/self/status", "VmHWM:"); }
 Bytes available_memory() { return kib_line("/proc/meminfo", "MemAvailable:"); }
 

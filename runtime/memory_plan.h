@@ -54,6 +54,7 @@ ScratchShape scratch_shape_for(const Model& model, std::uint32_t batch, std::uin
 
 Bytes resident_memory();   // of this process, from /proc/self/statm
 Bytes peak_memory();       // its highest value so far (VmHWM)
+bool reset_peak_memory();   // the highest value from now on; false where /proc does not allow it
 Bytes available_memory();  // MemAvailable
 
 }  // namespace hearth::runtime

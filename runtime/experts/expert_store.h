@@ -102,6 +102,7 @@ class ExpertStore {
  private:
   friend class ExpertLease;
   struct Filling {
+    profiler::FillReason reason = profiler::FillReason::kDemand;
     std::uint8_t reads = 0;  // not yet reaped
     int error = 0;
     std::uint32_t failed_part = 0;  // of the file, where there is an error
@@ -109,6 +110,8 @@ class ExpertStore {
   };
 
   std::byte* slot_memory(profiler::SlotId slot) const;
+  bool reader_has_room() const;
+  void read_into(profiler::SlotId slot, ExpertId id, profiler::FillReason reason);
   ExpertWeights weights(ExpertId id) const;
   ExpertId expert_of(const io::ReadCompletion& completion) const;
   bool finish_read(const io::ReadCompletion& completion);

@@ -52,6 +52,28 @@ TEST(Residency, AFailedFillGivesItsSlotBack) {
   EXPECT_EQ(tier.counters().evictions, 0u);
 }
 
+TEST(Residency, EvictsAllButWhatIsLeasedOrFilling) {
+  for (const std::string_view policy : policy_names()) {
+    SCOPED_TRACE(policy);
+    Residency tier = make_residency(policy, make_config({2, 4}, {3, 2}));
+    fill(tier, {0, 0}, FillReason::kDemand);
+    fill(tier, {0, 1}, FillReason::kDemand);
+    fill(tier, {1, 3}, FillReason::kPrefetch);
+    ASSERT_TRUE(tier.begin_fill({0, 2}, FillReason::kDemand));
+    tier.lease({0, 1});
+    tier.evict_all();
+    EXPECT_EQ(tier.state({0, 0}), ExpertState::kAbsent);
+    EXPECT_EQ(tier.state({0, 1}), ExpertState::kReady);
+    EXPECT_EQ(tier.state({0, 2}), ExpertState::kFilling);
+    EXPECT_EQ(tier.state({1, 3}), ExpertState::kAbsent);
+    EXPECT_EQ(tier.resident(0), 1u);
+    EXPECT_EQ(tier.resident(1), 0u);
+    EXPECT_EQ(tier.free_slots(0), 1u);
+    EXPECT_EQ(tier.free_slots(1), 2u);
+    EXPECT_EQ(tier.counters().evictions, 0u);  // none for another
+  }
+}
+
 TEST(Residency, ALeasedExpertIsNeverAVictim) {
   Residency tier = make_residency("lru", make_config({1, 4}, {2}));
   fill(tier, {0, 0}, FillReason::kDemand);

@@ -25,7 +25,7 @@ std::vector<TokenId> random_tokens(std::size_t count) {
   return tokens;
 }
 
-bool go_on(std::uint32_t, const PerplexityEstimate&) { return true; }
+constexpr auto go_on = [](std::uint32_t, const PerplexityEstimate&) { return true; };
 
 TEST(PerplexityEstimate, IsTheExponentialOfTheMean) {
   PerplexityEstimate estimate;

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <optional>
 
 #include "runtime/perplexity.h"
@@ -57,8 +58,9 @@ class Reference : public ::testing::TestWithParam<const char*> {
   Json expected_;
 };
 
-// A greedy text follows the reference until the first near-tie, where rounding may decide.
-TEST_P(Reference, GreedyTextsAgreeUpToTheFirstNearTie) {
+// With the reference's tokens fed, every step of its greedy texts must agree but for near-ties,
+// where rounding may decide. Until the first of them this is what free generation would give.
+TEST_P(Reference, GreedyTextsAgreeButForNearTies) {
   constexpr double kNearTie = 0.1;
   Engine engine = open(path_);
   Session session(engine);
@@ -68,34 +70,12 @@ TEST_P(Reference, GreedyTextsAgreeUpToTheFirstNearTie) {
     const std::vector<double> margins = text["margins"];
     EXPECT_EQ(engine.tokenizer().encode(text["prompt"].get<std::string>(), {}), prompt);
     session.reset();
-    TokenId token = runtime::argmax(session.evaluate(prompt));
-    for (std::size_t i = 0; i < ids.size() && margins[i] >= kNearTie; ++i) {
-      ASSERT_EQ(token, ids[i]) << "at step " << i;
-      token = runtime::argmax(session.evaluate({&token, 1}));
-    }
-  }
-}
-
-// The same texts with the reference's tokens fed: then every step counts, also after a near-tie.
-TEST_P(Reference, TheLikeliestTokenAgreesWhereItIsClear) {
-  Engine engine = open(path_);
-  Session session(engine);
-  double widest_miss = 0;
-  int steps = 0, misses = 0;
-  for (const Json& text : expected_["greedy"]) {
-    const std::vector<TokenId> ids = text["ids"];
-    const std::vector<double> margins = text["margins"];
-    session.reset();
-    std::span<const float> logits =
-        session.evaluate(text["prompt_ids"].get<std::vector<TokenId>>());
+    std::span<const float> logits = session.evaluate(prompt);
     for (std::size_t i = 0; i < ids.size(); ++i) {
-      ++steps;
-      if (runtime::argmax(logits) != ids[i])
-        ++misses, widest_miss = std::max(widest_miss, margins[i]);
+      if (margins[i] >= kNearTie) EXPECT_EQ(runtime::argmax(logits), ids[i]) << "at step " << i;
       logits = session.evaluate({&ids[i], 1});
     }
   }
-  std::printf("%d of %d steps differ, the widest margin %.4f\n", misses, steps, widest_miss);
 }
 
 double log_sum_exp(std::span<const float> logits) {
@@ -113,6 +93,11 @@ double divergence(std::span<const float> reference, std::span<const float> logit
   return total;
 }
 
+// Rounding activations to 8 bits moves logits by 0.015 to 0.04 of their standard deviation (root
+// mean square; tests/golden/README.md), which is 2.57 here. The mean absolute value of a normal
+// error is sqrt(2 / pi) of that; sums over logits err less.
+constexpr double kTypicalError = 0.04 * 2.57 * 0.798;
+
 TEST_P(Reference, LogitsAgree) {
   Engine engine = open(path_);
   const std::vector<TokenId> prompt = reference()["prompt_ids_64"];
@@ -123,19 +108,26 @@ TEST_P(Reference, LogitsAgree) {
   for (std::size_t i = 0; i < prompt.size(); ++i) {
     const auto row = std::span(run.logits).subspan(i * vocabulary, vocabulary);
     const Json& expected = expected_["logits"][i];
-    double mean = 0;
-    for (const float logit : row) mean += logit / static_cast<double>(vocabulary);
+    const std::vector<std::size_t> top_ids = expected["top_ids"];
+    const std::vector<double> top_logits = expected["top_logits"];
+    const double mean =
+        std::accumulate(row.begin(), row.end(), 0.0) / static_cast<double>(vocabulary);
     sum_off += std::abs(log_sum_exp(row) - expected["lse"].get<double>());
     mean_off += std::abs(mean - expected["mean"].get<double>());
-    for (std::size_t k = 0; k < 8; ++k)
-      top_off += std::abs(row[expected["top_ids"][k].get<std::size_t>()] -
-                          expected["top_logits"][k].get<double>()) /
-                 8;
+    for (std::size_t k = 0; k < top_ids.size(); ++k)
+      top_off += std::abs(row[top_ids[k]] - top_logits[k]) / static_cast<double>(top_ids.size());
   }
-  const double n = static_cast<double>(prompt.size());
-  std::printf("lse %.4f mean %.4f top %.4f\n", sum_off / n, mean_off / n, top_off / n);
+  const auto count = static_cast<double>(prompt.size());
+  EXPECT_LE(sum_off / count, kTypicalError);
+  EXPECT_LE(mean_off / count, kTypicalError);
+  EXPECT_LE(top_off / count, kTypicalError);
 }
 
+// llama.cpp's own logits for the Q8_0 and the Q4_K_M file diverge by 0.0140 nats on average, 0.110
+// at worst, and 0.067 standard deviations: what rounding the weights to 4 bits costs. Rounding the
+// activations in other blocks must cost at most half of that on average. At worst a near-tie in a
+// router sends a token to another expert, which costs as much as other weights do; twice that is
+// allowed.
 TEST(ReferenceLogits, DistributionsAgree) {
   Engine engine = open(kModels + "tiny-moe-Q4_K_M.gguf");
   const std::vector<TokenId> prompt = reference()["prompt_ids_64"];
@@ -144,15 +136,41 @@ TEST(ReferenceLogits, DistributionsAgree) {
   const std::vector<float> expected = read_array(kModels + "logits_Q4_K_M.npy");
   ASSERT_EQ(run.logits.size(), expected.size());
   const std::size_t vocabulary = engine.config().vocabulary;
-  double total = 0, worst = 0;
+  double sum = 0, worst = 0;
   for (std::size_t i = 0; i < prompt.size(); ++i) {
-    const double kl = divergence(std::span(expected).subspan(i * vocabulary, vocabulary),
-                                 std::span(run.logits).subspan(i * vocabulary, vocabulary));
-    total += kl;
-    worst = std::max(worst, kl);
+    const double nats = divergence(std::span(expected).subspan(i * vocabulary, vocabulary),
+                                   std::span(run.logits).subspan(i * vocabulary, vocabulary));
+    sum += nats;
+    worst = std::max(worst, nats);
   }
-  const Difference off = difference(run.logits, expected);
-  std::printf("KL mean %.6f worst %.6f rms %.4f max %.4f\n", total / 64, worst, off.rms, off.max);
+  EXPECT_LE(sum / static_cast<double>(prompt.size()), 0.0140 / 2);
+  EXPECT_LE(worst, 0.110 * 2);
+  EXPECT_LE(difference(run.logits, expected).rms,
+            0.067 / std::sqrt(2.0));  // nats go with its square
+}
+
+// The first chunks of the texts whose whole perplexity `./dev check perplexity` compares with
+// llama.cpp's: 43.12, 12.69 and 1.460 against 43.15, 12.69 and 1.460, 0.07 % apart at most. These
+// figures were taken from the same runs; another rounding may move them by as much as it moved
+// those, three times over.
+TEST(ReferencePerplexity, OfTheBeginningOfEachText) {
+  struct Row {
+    const char* text;
+    double perplexity;
+  };
+  constexpr Row kRows[] = {{"prose", 37.2073}, {"code", 16.6709}, {"json", 1.3140}};
+  Engine engine = open(kModels + "tiny-moe-Q4_K_M.gguf");
+  Session session(engine);
+  for (const Row& row : kRows) {
+    SCOPED_TRACE(row.text);
+    const std::vector<TokenId> tokens = engine.tokenizer().encode(
+        read_text(kModels + "eval/" + row.text + ".txt"), {.parse_special = false});
+    const auto estimate =
+        perplexity(session, tokens, {.context = 512, .most_chunks = 4},
+                   [](std::uint32_t, const runtime::PerplexityEstimate&) { return true; });
+    EXPECT_EQ(estimate.tokens(), 4u * 255);
+    EXPECT_NEAR(estimate.value(), row.perplexity, 0.002 * row.perplexity);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, Reference, ::testing::Values("Q4_K_M", "Q8_0"),

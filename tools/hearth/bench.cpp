@@ -132,13 +132,16 @@ BenchSetup describe(runtime::Engine& engine, const BenchOptions& o) {
     fmt::print(stderr,
                "note      reads go through the page cache, so that what is read twice comes from "
                "memory; the disk figures are the cache's\n");
+  const runtime::LinkPeaks peaks = runtime::measure_link_peaks(engine);
+  if (!runtime::reset_peak_memory())
+    fmt::print(stderr, "note      the peak of memory includes what measuring the links took\n");
   return {.engine = engine,
           .model_path = o.engine.model,
           .model_type = model_type(summary),
           .parameters = summary.parameters,
           .settings = o.settings,
           .token_source = o.corpus ? "corpus" : "random",
-          .peaks = runtime::measure_link_peaks(engine),
+          .peaks = peaks,
           .in_memory_tok_s = o.in_memory_tok_s};
 }
 

@@ -44,7 +44,9 @@ Json ratio(double part, double whole) { return whole > 0 ? Json(part / whole) : 
 
 void add_times(Json& record, const BenchResult& result) {
   std::vector<double> times, rates;
+  std::vector<std::int64_t> nanoseconds;
   for (const Nanoseconds time : result.times) {
+    nanoseconds.push_back(time.count());
     times.push_back(static_cast<double>(time.count()));
     rates.push_back(result.point.tokens() / seconds(time));
   }
@@ -53,7 +55,7 @@ void add_times(Json& record, const BenchResult& result) {
   record["stddev_ns"] = std::llround(time.deviation);
   record["avg_ts"] = rate.mean;
   record["stddev_ts"] = rate.deviation;
-  record["samples_ns"] = times;
+  record["samples_ns"] = nanoseconds;
   record["samples_ts"] = rates;
 }
 

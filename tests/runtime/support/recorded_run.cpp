@@ -33,6 +33,18 @@ RecordedRun record_run(runtime::Engine& engine, std::span<const TokenId> tokens,
   return run;
 }
 
+std::size_t different_choices(const ExpertSets& a, const ExpertSets& b) {
+  CHECK_EQ(a.size(), b.size());
+  std::size_t count = 0;
+  for (const auto& [layer, sets] : a) {
+    const auto& others = b.at(layer);
+    CHECK_EQ(sets.size(), others.size());
+    for (std::size_t token = 0; token < sets.size(); ++token)
+      count += sets[token] != others[token] ? 1 : 0;
+  }
+  return count;
+}
+
 Difference difference(std::span<const float> logits, std::span<const float> reference) {
   CHECK_EQ(logits.size(), reference.size());
   const auto count = static_cast<double>(reference.size());

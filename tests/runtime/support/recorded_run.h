@@ -25,6 +25,9 @@ struct RecordedRun {
 RecordedRun record_run(runtime::Engine& engine, std::span<const TokenId> tokens,
                        std::span<const std::size_t> pieces);
 
+// In how many places (layer and token) the choices differ.
+std::size_t different_choices(const ExpertSets& a, const ExpertSets& b);
+
 // Differences between two arrays of logits, in standard deviations of the reference.
 struct Difference {
   double rms = 0;
