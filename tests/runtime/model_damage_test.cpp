@@ -82,7 +82,7 @@ TEST(ModelDamage, RandomBitFlips) {
   std::vector<std::byte> bytes = model_bytes();
   const std::size_t header = header_bytes();
   ASSERT_TRUE(accepted(bytes));
-  const Bytes peak = runtime::peak_memory();
+  [[maybe_unused]] const Bytes peak = runtime::peak_memory();
   Random random(20261120);
   int survivors = 0;
   for (int i = 0; i < 100000; ++i) {
