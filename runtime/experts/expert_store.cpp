@@ -77,8 +77,8 @@ std::unique_ptr<Residency> make_residency(const ExpertCatalog& catalog, const Si
   for (std::uint32_t l = 0; l < catalog.layers(); ++l)
     for (std::uint32_t e = 0; e < catalog.layer(static_cast<LayerIndex>(l)).count; ++e)
       config.size_class_of[l * config.space.experts_per_layer + e] = classes.class_of_layer[l];
-  auto policy = profiler::make_policy(
-      options.policy, {config.space, config.size_class_of, config.slots_of_class});
+  auto policy = profiler::make_policy(options.policy,
+                                      {config.space, config.size_class_of, config.slots_of_class});
   CHECK(policy != nullptr);  // names are validated where options are read
   return std::make_unique<Residency>(std::move(config), std::move(policy));
 }

@@ -111,9 +111,9 @@ TEST(ModelDamage, AbsurdNumbersAreRefusedOrPlanned) {
   for (const auto& entry : file.metadata().entries()) {
     if (!std::holds_alternative<std::uint64_t>(entry.value)) continue;
     // key, type, then the value: found by the key, which occurs once.
-    const auto at = std::search(original.begin(), original.end(),
-                                reinterpret_cast<const std::byte*>(entry.key.data()),
-                                reinterpret_cast<const std::byte*>(entry.key.data() + entry.key.size()));
+    const auto at = std::search(
+        original.begin(), original.end(), reinterpret_cast<const std::byte*>(entry.key.data()),
+        reinterpret_cast<const std::byte*>(entry.key.data() + entry.key.size()));
     ASSERT_NE(at, original.end());
     const auto value = static_cast<std::size_t>(at - original.begin()) + entry.key.size() + 4;
     for (int shift = 0; shift <= 32; ++shift) {

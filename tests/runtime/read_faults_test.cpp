@@ -30,7 +30,8 @@ std::uint64_t hash_of_run(Session& session) {
   const auto add = [&](std::uint32_t, std::span<const float> logits) { hash.add(logits); };
   session.reset();
   session.evaluate(std::span(kTokens).first(kPrompt), 0, add);
-  for (std::size_t i = kPrompt; i < std::size(kTokens); ++i) session.evaluate({&kTokens[i], 1}, 0, add);
+  for (std::size_t i = kPrompt; i < std::size(kTokens); ++i)
+    session.evaluate({&kTokens[i], 1}, 0, add);
   return hash.value();
 }
 
@@ -50,7 +51,8 @@ Engine open(const std::shared_ptr<ReadWeather>& weather, std::uint32_t slots = k
 
 std::uint64_t right_hash() {
   static const std::uint64_t hash = [] {
-    Engine engine({.model_path = kModel, .budget = {.expert_share = 1.0}, .context = 64, .threads = 1});
+    Engine engine(
+        {.model_path = kModel, .budget = {.expert_share = 1.0}, .context = 64, .threads = 1});
     Session session(engine);
     return hash_of_run(session);
   }();
@@ -107,7 +109,8 @@ TEST(ReadFault, AtEveryReadOfARunIsAnErrorThatPasses) {
       return number == n ? EIO : 0;
     };
     try {
-      ASSERT_EQ(hash_of_run(session), right_hash());  // it was a prefetch, or there were fewer reads
+      ASSERT_EQ(hash_of_run(session),
+                right_hash());  // it was a prefetch, or there were fewer reads
     } catch (const Error& error) {
       surfaced += 1;
       const std::string line = error.what();
@@ -175,7 +178,8 @@ TEST(ReadFault, WhileTheModelIsLoadedNamesTheTensor) {
         EXPECT_EQ(error.code(), ErrorCode::kIo) << line;
         EXPECT_EQ(line.rfind(kModel + ": ", 0), 0u) << line;
         EXPECT_NE(line.find("tensor "), line.npos) << line;
-        EXPECT_NE(line.find(code == EIO ? "Input/output error" : "became shorter"), line.npos) << line;
+        EXPECT_NE(line.find(code == EIO ? "Input/output error" : "became shorter"), line.npos)
+            << line;
       }
     }
   }

@@ -32,8 +32,8 @@ CommandResult run_model(const Arguments& more, const std::string& input = "") {
 TEST(BadPrompt, Empty) {
   const std::string file = temporary_path("empty.txt");
   write_file(file, "");
-  for (const Arguments& source : {Arguments{"-p", ""}, {"--prompt="}, {"-f", file},
-                                  {"-f", "/dev/null"}, {"-p", "-"}, {}})
+  for (const Arguments& source :
+       {Arguments{"-p", ""}, {"--prompt="}, {"-f", file}, {"-f", "/dev/null"}, {"-p", "-"}, {}})
     expect_error(run_tiny(source), kFailed, {"the prompt is empty", "--prompt or --file"});
 }
 
@@ -64,8 +64,8 @@ TEST(BadPrompt, ARunOfOneCharacterStaysWithinTheBudget) {
 
 TEST(BadPrompt, BytesThatAreNoText) {
   // Valid, but for every byte of it: half characters, overlong forms, surrogates, NUL bytes.
-  const std::string bytes("\xff\xfe\x80 \xc3 \xe2\x82 \xc0\xaf \xed\xa0\x80 \0\0 \xf4\x90\x80\x80 a",
-                          26);
+  const std::string bytes(
+      "\xff\xfe\x80 \xc3 \xe2\x82 \xc0\xaf \xed\xa0\x80 \0\0 \xf4\x90\x80\x80 a", 26);
   const std::string file = temporary_path("bytes.txt");
   write_file(file, bytes);
   const CommandResult from_file = run_model({"-f", file});
@@ -185,7 +185,9 @@ const BadFlags kBadFlags[] = {
      {"--expert-ram", "'101%'"}},
     {"UnknownPolicy", {"run", "-m", kTiny, "-p", "a", "--policy", "fifo"}, {"fifo", "lru"}},
     {"UnknownReader", {"run", "-m", kTiny, "-p", "a", "--io", "dma"}, {"dma", "uring"}},
-    {"LlamaGpuLayers", {"run", "-m", kTiny, "-p", "a", "-ngl", "99"}, {"llama.cpp flag -ngl", "CPU"}},
+    {"LlamaGpuLayers",
+     {"run", "-m", kTiny, "-p", "a", "-ngl", "99"},
+     {"llama.cpp flag -ngl", "CPU"}},
     {"LlamaOverride",
      {"run", "-m", kTiny, "-p", "a", "-ot", "exps=CPU"},
      {"llama.cpp flag -ot", "--ram"}},

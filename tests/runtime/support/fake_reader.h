@@ -51,10 +51,10 @@ class FakeReader final : public io::AsyncReader {
     for (const io::ReadRequest& request : requests) {
       check(request);
       std::memset(request.destination.data(), 0xff, request.destination.size());
-      const int error =
-          weather_->fault ? weather_->fault(weather_->reads, request) : 0;
+      const int error = weather_->fault ? weather_->fault(weather_->reads, request) : 0;
       weather_->reads += 1;
-      pending_.push_back({request, error, now_ + weather_->random.below(weather_->longest_delay + 1)});
+      pending_.push_back(
+          {request, error, now_ + weather_->random.below(weather_->longest_delay + 1)});
     }
     CHECK_LE(pending_.size(), io::ReaderOptions{}.max_queued);
   }
@@ -69,8 +69,9 @@ class FakeReader final : public io::AsyncReader {
       const auto due = std::partition(pending_.begin(), pending_.end(),
                                       [&](const Pending& each) { return each.due <= now_; });
       if (due == pending_.begin()) break;
-      const auto chosen = pending_.begin() + static_cast<std::ptrdiff_t>(weather_->random.below(
-                                                 static_cast<std::uint64_t>(due - pending_.begin())));
+      const auto chosen =
+          pending_.begin() + static_cast<std::ptrdiff_t>(weather_->random.below(
+                                 static_cast<std::uint64_t>(due - pending_.begin())));
       out[count++] = finish(*chosen);
       pending_.erase(chosen);
     }

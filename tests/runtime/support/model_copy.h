@@ -49,7 +49,8 @@ class ModelCopy {
     return *found;
   }
   void remove_tensor(std::string_view name) {
-    CHECK_EQ(std::erase_if(tensors_, [&](const TensorCopy& each) { return each.name == name; }), 1u);
+    CHECK_EQ(std::erase_if(tensors_, [&](const TensorCopy& each) { return each.name == name; }),
+             1u);
   }
 
   void set(const std::string& key, io::GgufValue value) {

@@ -23,7 +23,7 @@ struct CommandRun {
   std::vector<std::string> arguments;
   std::string input;                                             // of standard input
   std::vector<std::pair<std::string, std::string>> environment;  // added to the test's own
-  std::function<void()> prepare = {};        // in the new process, after its streams are set up
+  std::function<void()> prepare = {};         // in the new process, after its streams are set up
   std::function<void(pid_t)> meanwhile = {};  // here, while it runs
 };
 
