@@ -11,9 +11,11 @@
 #include <condition_variable>
 #include <cstring>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "base/check.h"
+#include "base/error.h"
 #include "io/reader_backends.h"
 
 namespace hearth::io {
@@ -56,7 +58,13 @@ PreadReader::PreadReader(const ReaderParts& parts, int uring_refusal)
   alignment_ = parts.limits.alignment;
   direct_ = all_direct(files_);
   const std::uint32_t threads = std::min(parts.limits.pieces, kMaxThreads);
-  for (std::uint32_t i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
+  try {
+    for (std::uint32_t i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
+  } catch (const std::system_error& error) {  // fewer of them read as well, but none does not
+    if (threads_.empty())
+      throw_error(ErrorCode::kIo, "cannot start a thread to read with: {}; raise the limit of threads",
+                  error.what());
+  }
 }
 
 PreadReader::~PreadReader() {

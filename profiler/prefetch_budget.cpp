@@ -21,6 +21,7 @@ constexpr double kGainToStayOn = 0.0;
 // A trial runs half of its 128 steps in the worse way. Repeated every 1024 steps it costs at most
 // 1/18 of what prefetch gains; and after 8192 steps off, under 1 % of what it loses.
 constexpr std::uint32_t kOnSteps = 1024;
+constexpr std::uint32_t kStepsBeforeFirstTrial = 256;  // a short text gains from the start
 constexpr std::uint32_t kFirstOffSteps = 512;
 constexpr std::uint32_t kMostOffSteps = 8192;
 
@@ -28,31 +29,25 @@ constexpr std::uint32_t kMostOffSteps = 8192;
 constexpr std::uint32_t kUselessBelowOneIn = 8;
 constexpr std::uint32_t kFewestIssuedToJudge = 64;
 
-// The part of the idle link that is spent starts at a half, for the demands that follow must not
-// queue behind guesses, and moves by an eighth per window.
+// How much of a token's need of one layer is guessed, in eighths. All of it to begin with: a right
+// guess costs the disk nothing it would not have to do anyway, and late is still earlier than on
+// demand. Only wrong guesses cost, so only they shrink it, by an eighth per window.
 constexpr std::uint32_t kWholeShare = 8;
-constexpr std::uint32_t kFirstShare = 4;
-
-// Sums of the last steps, by exponential decay: about 32 steps, two windows.
-constexpr double kDecay = 1.0 - 1.0 / 32;
 
 }  // namespace
 
 PrefetchBudget::PrefetchBudget(const Config& config)
-    : config_(config), off_steps_(kFirstOffSteps / 2), share_(kFirstShare) {
+    : config_(config),
+      steps_in_mode_(kOnSteps - kStepsBeforeFirstTrial),
+      off_steps_(kFirstOffSteps / 2),
+      share_(kWholeShare) {
   static_assert(kWindowHasPrefetch.size() == kTrialWindows);
-  CHECK_GT(config_.moe_layers, 0u);
   CHECK_GT(config_.experts_per_token, 0u);
 }
 
 void PrefetchBudget::observe(const PrefetchObservation& step) {
-  read_bytes_ = read_bytes_ * kDecay + static_cast<double>(step.demanded.count);
-  read_seconds_ = read_seconds_ * kDecay + seconds(step.disk_wait);
-  idle_seconds_ = idle_seconds_ * kDecay + seconds(step.step_time - step.disk_wait);
-  steps_ = steps_ * kDecay + 1;
   issued_ += step.issued, window_issued_ += step.issued;
   used_ += step.used, window_used_ += step.used;
-  window_late_ += step.late;
 
   if (mode_ == Mode::kTrial) {
     Arm& arm = enabled() ? with_ : without_;
@@ -66,7 +61,7 @@ void PrefetchBudget::end_window() {
   const bool useless =
       window_issued_ >= kFewestIssuedToJudge && window_used_ * kUselessBelowOneIn < window_issued_;
   adapt_share();
-  window_issued_ = window_used_ = window_late_ = 0;
+  window_issued_ = window_used_ = 0;
   if (useless)
     turn_off();
   else if (mode_ == Mode::kTrial && steps_in_mode_ == kWindowSteps * kTrialWindows)
@@ -99,28 +94,18 @@ void PrefetchBudget::turn_off() {
   steps_in_mode_ = 0;
 }
 
-// Late arrivals say that more was asked for than the link could bring in time, unused ones that
-// the guesses beyond the best are not worth their bytes: both want fewer of them.
 void PrefetchBudget::adapt_share() {
   if (window_issued_ == 0) return;
-  const bool too_late = window_late_ * 4 > window_used_;
-  const bool too_many = window_used_ * 2 < window_issued_;
-  const bool in_time = window_late_ * 16 <= window_used_;
-  if (too_late || too_many)
+  if (window_used_ * 2 < window_issued_)
     share_ = std::max(share_ - 1, 1u);
-  else if (in_time)
+  else if (window_used_ * 4 > window_issued_ * 3)
     share_ = std::min(share_ + 1, kWholeShare);
 }
 
-// The link is idle while the step computes and does not wait: all demanded reads are waited for.
 Bytes PrefetchBudget::next_layer() const {
-  if (!enabled() || read_seconds_ <= 0) return {};
-  const double bytes_per_second = read_bytes_ / read_seconds_;
-  const double idle_bytes = idle_seconds_ * bytes_per_second / (steps_ * config_.moe_layers);
-  const Bytes affordable(static_cast<std::uint64_t>(idle_bytes * share_ / kWholeShare));
-  // One expert even where the link seems too busy: its cost is what the trial measures.
-  return std::clamp(affordable, config_.largest_expert,
-                    config_.largest_expert * config_.experts_per_token);
+  if (!enabled()) return {};
+  const std::uint32_t experts = config_.experts_per_token * share_ / kWholeShare;
+  return config_.largest_expert * std::max(experts, 1u);
 }
 
 double PrefetchBudget::precision() const {

@@ -2,8 +2,8 @@
 //
 // Pure and deterministic: it sees one observation per decoding step and no clock of its own.
 //
-//   trial --gain--> on  --1024 steps--> trial        on --useless--> off
-//     \--no gain--> off --512, 1024, ... 8192 steps--> trial
+//   on --256, then 1024 steps--> trial --gain--> on        on --useless--> off
+//                                    \--no gain--> off --512, 1024, ... 8192 steps--> trial
 //
 // A trial alternates windows of 16 steps without and with prefetch and compares the medians of
 // their step times: whether a prefetch pays is not derived from hit rates but measured in time,
@@ -21,18 +21,13 @@ namespace hearth::profiler {
 // What happened in one decoding step, all layers together.
 struct PrefetchObservation {
   Nanoseconds step_time{0};
-  Nanoseconds disk_wait{0};  // of it: nothing to do but wait for reads
-  Bytes demanded{};          // read because a routed expert was absent
-  Bytes prefetched{};        // reads begun on a guess
   std::uint32_t issued = 0;  // experts prefetched
   std::uint32_t used = 0;    // of the experts prefetched now or before: routed in this step
-  std::uint32_t late = 0;    // of the used: were still on their way when they were needed
 };
 
 class PrefetchBudget {
  public:
   struct Config {
-    std::uint32_t moe_layers = 0;
     Bytes largest_expert;
     std::uint32_t experts_per_token = 0;  // top-k: more than one layer's need is never guessed
   };
@@ -71,16 +66,15 @@ class PrefetchBudget {
   void adapt_share();
 
   const Config config_;
-  Mode mode_ = Mode::kTrial;
-  bool was_on_ = false;  // before the trial
-  std::uint32_t steps_in_mode_ = 0;
+  Mode mode_ = Mode::kOn;
+  bool was_on_ = true;  // before the trial
+  std::uint32_t steps_in_mode_;
   std::uint32_t off_steps_;
   Arm without_, with_;
   std::optional<double> gain_;
-  std::uint64_t issued_ = 0, used_ = 0;                                  // ever
-  std::uint32_t window_issued_ = 0, window_used_ = 0, window_late_ = 0;  // since the last window
-  double read_bytes_ = 0, read_seconds_ = 0, idle_seconds_ = 0, steps_ = 0;  // decayed sums
-  std::uint32_t share_;  // of the idle link, in eighths
+  std::uint64_t issued_ = 0, used_ = 0;                // ever
+  std::uint32_t window_issued_ = 0, window_used_ = 0;  // since the last window
+  std::uint32_t share_;                                // of a token's need of a layer, in eighths
 };
 
 }  // namespace hearth::profiler

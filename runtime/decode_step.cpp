@@ -60,7 +60,6 @@ void output_logits(const Model& model, const Step& step, std::uint32_t first_row
 
 void decode_step(const Model& model, Step& step, std::uint32_t first_logits_row, LogitsSink sink) {
   const Nanoseconds start = step.clock.now();
-  const Nanoseconds waited = step.experts.time_waited();
   step.experts.begin_step();
   step.prefetcher.begin_step(step.rows());
   embed(model, step);
@@ -70,7 +69,7 @@ void decode_step(const Model& model, Step& step, std::uint32_t first_logits_row,
   output_logits(model, step, first_logits_row, sink);
   const Nanoseconds total = step.clock.now() - start;
   step.times.total += total;
-  step.prefetcher.end_step(total, step.experts.time_waited() - waited);
+  step.prefetcher.end_step(total);
 }
 
 }  // namespace hearth::runtime

@@ -43,7 +43,7 @@ Engine::Engine(const EngineOptions& options)
       tokenizer_(Tokenizer::from_metadata(file_.metadata())),
       pool_(thread_count(options.threads)) {
   check_vocabulary(file_, model_->config, tokenizer_->size());
-  reader_ = io::AsyncReader::open(file_.paths(), options.io);
+  reader_ = options.open_reader(file_.paths(), options.io);
   const std::uint32_t context = context_length(options.context, model_->config);
   plan_ = plan_memory(*model_, {.budget = options.budget,
                                 .context = context,

@@ -32,6 +32,9 @@ struct EngineOptions {
   std::string policy = "auto";  // or one of profiler::policy_names()
   bool prefetch = true;
   io::ReaderOptions io;
+  std::function<std::unique_ptr<io::AsyncReader>(const std::vector<std::string>& paths,
+                                                 const io::ReaderOptions&)>
+      open_reader = io::AsyncReader::open;
   // Called while dense weights are read, with bytes done and bytes in all.
   std::function<void(Bytes, Bytes)> progress;
 };

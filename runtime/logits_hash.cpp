@@ -9,8 +9,10 @@ struct LogitsHash::State {
   ~State() { XXH3_freeState(xxh); }
 };
 
-LogitsHash::LogitsHash() : state_(std::make_unique<State>()) { XXH3_64bits_reset(state_->xxh); }
+LogitsHash::LogitsHash() : state_(std::make_unique<State>()) { reset(); }
 LogitsHash::~LogitsHash() = default;
+
+void LogitsHash::reset() { XXH3_64bits_reset(state_->xxh); }
 
 void LogitsHash::add(std::span<const float> logits) {
   XXH3_64bits_update(state_->xxh, logits.data(), logits.size_bytes());

@@ -14,6 +14,7 @@ class LogitsHash {
   LogitsHash(const LogitsHash&) = delete;
   LogitsHash& operator=(const LogitsHash&) = delete;
 
+  void reset();
   void add(std::span<const float> logits);
   std::uint64_t value() const;
 

@@ -94,10 +94,8 @@ void MoeBlock::group_by_expert(Step& step, const profiler::Routing& routing) con
 // Leases the experts that are resident or on their way, before a fetch could evict one.
 void MoeBlock::lease_present(Step& step) const {
   for (ExpertWork& work : step.scratch.expert_work) {
-    const profiler::ExpertState state = step.experts.state(work.id);
-    if (state == profiler::ExpertState::kAbsent) continue;
-    if (state == profiler::ExpertState::kFilling) step.prefetcher.note_late();
-    work.lease = step.experts.lease(work.id);
+    if (step.experts.state(work.id) != profiler::ExpertState::kAbsent)
+      work.lease = step.experts.lease(work.id);
   }
 }
 

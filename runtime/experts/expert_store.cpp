@@ -77,8 +77,8 @@ std::unique_ptr<Residency> make_residency(const ExpertCatalog& catalog, const Si
   for (std::uint32_t l = 0; l < catalog.layers(); ++l)
     for (std::uint32_t e = 0; e < catalog.layer(static_cast<LayerIndex>(l)).count; ++e)
       config.size_class_of[l * config.space.experts_per_layer + e] = classes.class_of_layer[l];
-  auto policy = profiler::make_policy(
-      options.policy, {config.space, config.size_class_of, config.slots_of_class});
+  auto policy = profiler::make_policy(options.policy,
+                                      {config.space, config.size_class_of, config.slots_of_class});
   CHECK(policy != nullptr);  // names are validated where options are read
   return std::make_unique<Residency>(std::move(config), std::move(policy));
 }
@@ -115,11 +115,20 @@ std::byte* ExpertStore::slot_memory(profiler::SlotId slot) const {
 }
 
 bool ExpertStore::fetch(ExpertId id, profiler::FillReason reason) {
-  if (reader_.outstanding() + kExpertMatrices > max_reads_) return false;
+  if (!reader_has_room()) return false;
   const auto slot = residency_->begin_fill(id, reason);
   if (!slot) return false;
+  read_into(*slot, id, reason);
+  return true;
+}
+
+bool ExpertStore::reader_has_room() const {
+  return reader_.outstanding() + kExpertMatrices <= max_reads_;
+}
+
+void ExpertStore::read_into(profiler::SlotId slot, ExpertId id, profiler::FillReason reason) {
   const LayerExperts& layer = catalog_.layer(id.layer);
-  std::byte* memory = slot_memory(*slot);
+  std::byte* memory = slot_memory(slot);
   std::array<io::ReadRequest, kExpertMatrices> requests;
   for (std::size_t m = 0; m < kExpertMatrices; ++m) {
     const ExpertSlab& slab = layer.slabs[m];
@@ -132,9 +141,8 @@ bool ExpertStore::fetch(ExpertId id, profiler::FillReason reason) {
                    .tag = space_.flat(id) * kExpertMatrices + m};
     memory += io::window_capacity(slab.bytes, alignment_);
   }
-  filling_[space_.flat(id)] = {.reads = kExpertMatrices};
+  filling_[space_.flat(id)] = {.reason = reason, .reads = kExpertMatrices};
   reader_.submit(requests);
-  return true;
 }
 
 void ExpertStore::collect(io::AsyncReader::Wait wait) {
@@ -187,10 +195,17 @@ bool ExpertStore::finish_read(const io::ReadCompletion& completion) {
     residency_->fill_done(id);
     return true;
   }
-  // A prefetch nobody waits for may fail: the demand, if it comes, reads again and reports.
-  filling.failed = residency_->leases(id) > 0;
-  if (!filling.failed) residency_->fill_failed(id);
-  return !filling.failed;
+  if (residency_->leases(id) == 0) {
+    residency_->fill_failed(id);
+    return true;
+  }
+  // A prefetch may fail unseen; what has become wanted meanwhile is read again, as a demand.
+  if (filling.reason != profiler::FillReason::kDemand && reader_has_room()) {
+    read_into(*residency_->slot(id), id, profiler::FillReason::kDemand);
+    return true;
+  }
+  filling.failed = true;
+  return false;
 }
 
 ExpertWeights ExpertStore::weights(ExpertId id) const {

@@ -43,8 +43,8 @@ class ExpertLease {
 
   ExpertId id() const { return id_; }
   bool held() const { return store_ != nullptr; }
-  bool ready() const;              // the weights have arrived
-  ExpertWeights weights() const;   // CHECKs ready()
+  bool ready() const;             // the weights have arrived
+  ExpertWeights weights() const;  // CHECKs ready()
   void reset();
 
  private:
@@ -56,9 +56,9 @@ class ExpertLease {
 
 // The size classes of a catalog: experts whose records need the same slot bytes share one.
 struct SizeClasses {
-  std::vector<std::uint64_t> slot_bytes;    // per class, ascending
-  std::vector<std::uint32_t> experts;       // per class
-  std::vector<std::uint8_t> class_of_layer; // Residency::kNoClass where a layer has no experts
+  std::vector<std::uint64_t> slot_bytes;     // per class, ascending
+  std::vector<std::uint32_t> experts;        // per class
+  std::vector<std::uint8_t> class_of_layer;  // Residency::kNoClass where a layer has no experts
 };
 // Throws Error(kUnsupported) when there are more than profiler::Residency can number.
 SizeClasses size_classes(const ExpertCatalog& catalog, std::uint64_t alignment);
@@ -71,7 +71,8 @@ class ExpertStore {
     std::uint32_t max_reads = io::ReaderOptions{}.max_queued;  // outstanding at once
   };
 
-  // `file`, `catalog`, `reader` and `clock` outlive the store. The memory of all slots is taken here.
+  // `file`, `catalog`, `reader` and `clock` outlive the store. The memory of all slots is taken
+  // here.
   ExpertStore(const io::GgufFile& file, const ExpertCatalog& catalog, io::AsyncReader& reader,
               const Options& options, const Clock& clock);
   ~ExpertStore();  // waits for reads under way
@@ -80,8 +81,8 @@ class ExpertStore {
   void observe(const profiler::Routing& routing) { residency_->observe(routing); }
 
   profiler::ExpertState state(ExpertId id) const { return residency_->state(id); }
-  // Starts reading an absent expert; false when no slot, or no place in the reader's queue, is to be
-  // had now.
+  // Starts reading an absent expert; false when no slot, or no place in the reader's queue, is to
+  // be had now.
   bool fetch(ExpertId id, profiler::FillReason reason);
   // Of an expert that is ready or on its way.
   ExpertLease lease(ExpertId id) { return ExpertLease(this, id); }
@@ -90,7 +91,7 @@ class ExpertStore {
   // Throws Error(kIo) when a read for an expert on demand failed for good.
   void collect(io::AsyncReader::Wait wait);
   bool reading() const { return reader_.outstanding() > 0; }
-  void settle();  // waits until nothing is being read
+  void settle();                                // waits until nothing is being read
   void drop_all() { residency_->evict_all(); }  // as if memory had just been taken
 
   const ExpertCatalog& catalog() const { return catalog_; }
@@ -102,6 +103,7 @@ class ExpertStore {
  private:
   friend class ExpertLease;
   struct Filling {
+    profiler::FillReason reason = profiler::FillReason::kDemand;
     std::uint8_t reads = 0;  // not yet reaped
     int error = 0;
     std::uint32_t failed_part = 0;  // of the file, where there is an error
@@ -109,6 +111,8 @@ class ExpertStore {
   };
 
   std::byte* slot_memory(profiler::SlotId slot) const;
+  bool reader_has_room() const;
+  void read_into(profiler::SlotId slot, ExpertId id, profiler::FillReason reason);
   ExpertWeights weights(ExpertId id) const;
   ExpertId expert_of(const io::ReadCompletion& completion) const;
   bool finish_read(const io::ReadCompletion& completion);

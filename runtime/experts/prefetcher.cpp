@@ -14,9 +14,8 @@ profiler::PrefetchBudget::Config budget_config(const ExpertCatalog& catalog,
   profiler::PrefetchBudget::Config config{.experts_per_token = experts_used};
   for (std::uint32_t l = 0; l < catalog.layers(); ++l) {
     const LayerExperts& layer = catalog.layer(static_cast<LayerIndex>(l));
-    if (layer.count == 0) continue;
-    config.moe_layers += 1;
-    config.largest_expert = std::max(config.largest_expert, Bytes(layer.bytes()));
+    if (layer.count > 0)
+      config.largest_expert = std::max(config.largest_expert, Bytes(layer.bytes()));
   }
   return config;
 }
@@ -33,13 +32,11 @@ Prefetcher::Prefetcher(ExpertStore& store, const Options& options)
 
 Prefetcher::Mark Prefetcher::mark() const {
   const profiler::ResidencyCounters& counters = store_.residency().counters();
-  return {counters.prefetches, counters.prefetches_used, store_.expert_bytes_read()};
+  return {counters.prefetches, counters.prefetches_used};
 }
 
 void Prefetcher::begin_step(std::uint32_t rows) {
   rows_ = rows;
-  late_ = 0;
-  prefetched_ = Bytes(0);
   start_ = mark();
 }
 
@@ -75,22 +72,16 @@ void Prefetcher::fetch_predicted(LayerIndex layer) {
     const ExpertId id{layer, expert};
     if (store_.state(id) != profiler::ExpertState::kAbsent) continue;
     if (!store_.fetch(id, profiler::FillReason::kPrefetch)) return;
-    prefetched_ += each;
     left -= each.count;
   }
 }
 
-void Prefetcher::end_step(Nanoseconds step_time, Nanoseconds disk_wait) {
+void Prefetcher::end_step(Nanoseconds step_time) {
   if (!options_.enabled || rows_ != 1) return;
   const Mark now = mark();
-  const Bytes read = now.read - start_.read;
   budget_.observe({.step_time = step_time,
-                   .disk_wait = disk_wait,
-                   .demanded = read > prefetched_ ? read - prefetched_ : Bytes(0),
-                   .prefetched = prefetched_,
                    .issued = static_cast<std::uint32_t>(now.issued - start_.issued),
-                   .used = static_cast<std::uint32_t>(now.used - start_.used),
-                   .late = late_});
+                   .used = static_cast<std::uint32_t>(now.used - start_.used)});
 }
 
 }  // namespace hearth::runtime

@@ -31,9 +31,8 @@ class Prefetcher {
   void begin_prediction(std::uint32_t experts);
   void predict_row(std::span<const float> router_scores, std::uint32_t experts_used);
   void fetch_predicted(LayerIndex layer);
-  void note_late() { late_ += 1; }  // a demand found its expert still on the way
 
-  void end_step(Nanoseconds step_time, Nanoseconds disk_wait);
+  void end_step(Nanoseconds step_time);
 
   bool enabled() const { return options_.enabled; }
   const profiler::PrefetchBudget& budget() const { return budget_; }
@@ -42,7 +41,6 @@ class Prefetcher {
   // What the counters of the store said when the step began.
   struct Mark {
     std::uint64_t issued = 0, used = 0;
-    Bytes read;
   };
   Mark mark() const;
 
@@ -53,8 +51,6 @@ class Prefetcher {
   std::vector<std::uint16_t> chosen_;  // of one row
   std::vector<std::uint16_t> ranked_;  // distinct predicted experts
   std::uint32_t rows_ = 0;
-  std::uint32_t late_ = 0;
-  Bytes prefetched_;
   Mark start_;
 };
 

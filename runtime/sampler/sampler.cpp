@@ -63,7 +63,7 @@ std::size_t remembered(const SamplerOptions& options, std::size_t context) {
                          options.frequency_penalty != 0.0f;
   if (!penalizes) return 0;
   if (options.repeat_last_n < 0) return context;
-  return static_cast<std::size_t>(options.repeat_last_n);
+  return std::min(static_cast<std::size_t>(options.repeat_last_n), context);
 }
 
 }  // namespace

@@ -11,8 +11,8 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "io/reader_backends.h"
-#include "support/allocation_count.h"
-#include "support/reader_testing.h"
+#include "tests/io/support/allocation_count.h"
+#include "tests/io/support/reader_testing.h"
 
 namespace hearth::io {
 namespace {

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
-#include "support/reader_testing.h"
+#include "tests/io/support/reader_testing.h"
 
 namespace hearth::io {
 namespace {

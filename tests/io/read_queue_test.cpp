@@ -6,7 +6,7 @@
 #include <cerrno>
 #include <map>
 
-#include "support/reader_testing.h"
+#include "tests/io/support/reader_testing.h"
 
 namespace hearth::io {
 namespace {

@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 #include "io/reader_backends.h"
-#include "support/reader_testing.h"
+#include "tests/io/support/reader_testing.h"
 
 namespace hearth::io {
 namespace {

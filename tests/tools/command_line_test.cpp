@@ -158,11 +158,13 @@ TEST(CommandLine, HelpShowsDefaultsChoicesAndOtherSpellings) {
   Options options;
   CommandLine line("test", "A test.");
   declare(line, options);
+  std::uint32_t batch = 512;
+  line.add({.names = "--ubatch-size", .value = "N", .help = "tokens"}, batch);
   ::testing::internal::CaptureStdout();
   EXPECT_FALSE(line.parse({"--help"}));
   const std::string help = ::testing::internal::GetCapturedStdout();
   for (const char* part : {"Usage: hearth test", "(default hello)", ": f16, q8_0", "[-ctk]",
-                           "[--n-predict]", "--no-jinja", "(required)"})
+                           "[--n-predict]", "[-ub]", "--jinja,--no-jinja ", "(required)"})
     EXPECT_NE(help.find(part), std::string::npos) << part << "\n" << help;
 }
 

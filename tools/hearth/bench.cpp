@@ -158,7 +158,8 @@ int bench(const Arguments& arguments) {
   const auto engine = o.engine.open();
   const std::vector<TokenId> tokens =
       o.corpus ? corpus_tokens(*o.corpus, engine->tokenizer(), positions)
-               : random_tokens(o.seed, engine->config().vocabulary, positions);
+               : random_tokens(o.seed, engine->config().vocabulary,
+                               std::size_t{positions} * (o.settings.repetitions + 1));
   const BenchSetup setup = describe(*engine, o);
   BenchRunner runner(*engine, tokens, o.settings, [&] { interrupt.throw_if_interrupted(); });
   BenchReport report(stdout, *parse_bench_format(o.format));

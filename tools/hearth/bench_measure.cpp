@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "base/check.h"
-#include "runtime/logits_hash.h"
 #include "runtime/sampler/sampler.h"
 
 namespace hearth::tools {
@@ -52,51 +51,56 @@ BenchRunner::BenchRunner(runtime::Engine& engine, std::span<const TokenId> token
 
 BenchResult BenchRunner::run(const BenchPoint& point) {
   CHECK_LE(point.positions(), tokens_.size());
+  hash_.reset();
   BenchResult result{.point = point,
                      .test_time = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time({})))};
-  if (settings_.cache == CacheState::kWarm) compute(point, nullptr);
-  for (std::uint32_t i = 0; i < settings_.repetitions; ++i) {
-    const std::uint64_t hash = compute(point, &result);
-    // Where experts lie must not change the answer, and only that differs between repetitions.
-    if (i > 0) CHECK_EQ(hash, result.logits_hash);
-    result.logits_hash = hash;
-  }
+  if (settings_.cache == CacheState::kWarm) compute(point, tokens_of(0, point), nullptr);
+  for (std::uint32_t i = 1; i <= settings_.repetitions; ++i)
+    compute(point, tokens_of(i, point), &result);
+  result.logits_hash = hash_.value();
   return result;
 }
 
-std::uint64_t BenchRunner::compute(const BenchPoint& point, BenchResult* result) {
+// Repetitions take different tokens, spread evenly over all there are, with the warm-up's before
+// them: computing the same tokens again would find just their experts in memory.
+std::span<const TokenId> BenchRunner::tokens_of(std::uint32_t repetition,
+                                                const BenchPoint& point) const {
+  const std::size_t spare = tokens_.size() - point.positions();
+  return tokens_.subspan(spare * repetition / settings_.repetitions, point.positions());
+}
+
+void BenchRunner::compute(const BenchPoint& point, std::span<const TokenId> tokens,
+                          BenchResult* result) {
   session_.reset();
   std::span<const float> logits;
-  if (point.depth > 0) logits = session_.evaluate(tokens_.first(point.depth));
+  if (point.depth > 0) logits = session_.evaluate(tokens.first(point.depth));
   engine_.experts().settle();  // what an earlier part prefetched is not this one's traffic
   if (settings_.cache == CacheState::kCold) engine_.experts().drop_all();
 
   const ExpertTraffic before = ExpertTraffic::of(engine_);
   const Nanoseconds start = engine_.clock().now();
-  const std::uint64_t hash = timed_part(point, logits);
+  timed_part(point, tokens, logits);
   const Nanoseconds end = engine_.clock().now();
-  if (result == nullptr) return hash;
+  if (result == nullptr) return;
   result->times.push_back(end - start);
   result->traffic.add_difference(ExpertTraffic::of(engine_), before);
-  return hash;
 }
 
-// Prompt and generation; returns the hash of the logits after the prompt and after every token.
-std::uint64_t BenchRunner::timed_part(const BenchPoint& point, std::span<const float> logits) {
-  runtime::LogitsHash hash;
+// Prompt and generation; the logits after the prompt and after every token enter the hash.
+void BenchRunner::timed_part(const BenchPoint& point, std::span<const TokenId> tokens,
+                             std::span<const float> logits) {
   if (point.prompt > 0) {
-    logits = session_.evaluate(tokens_.subspan(point.depth, point.prompt));
-    hash.add(logits);
+    logits = session_.evaluate(tokens.subspan(point.depth, point.prompt));
+    hash_.add(logits);
     between_steps_();
   }
   for (std::uint32_t i = 0; i < point.generate; ++i) {
     const bool given = !settings_.greedy || logits.empty();
-    const TokenId token = given ? tokens_[session_.position()] : runtime::argmax(logits);
+    const TokenId token = given ? tokens[session_.position()] : runtime::argmax(logits);
     logits = session_.evaluate({&token, 1});
-    hash.add(logits);
+    hash_.add(logits);
     between_steps_();
   }
-  return hash.value();
 }
 
 }  // namespace hearth::tools

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "runtime/engine.h"
+#include "runtime/logits_hash.h"
 #include "runtime/session.h"
 #include "tools/hearth/bench_points.h"
 
@@ -16,7 +17,7 @@ namespace hearth::tools {
 
 // In which state a repetition finds the expert memory.
 enum class CacheState {
-  kWarm,    // the same tokens have just been computed
+  kWarm,    // as many other tokens have just been computed
   kCold,    // empty
   kAsItIs,  // whatever the test before left
 };
@@ -44,7 +45,7 @@ struct BenchResult {
   std::string test_time;           // when it began: ISO 8601, UTC
   std::vector<Nanoseconds> times;  // one per repetition
   ExpertTraffic traffic;           // of all repetitions together
-  std::uint64_t logits_hash = 0;   // of one repetition; all give the same
+  std::uint64_t logits_hash = 0;   // of the warm-up and all repetitions
 };
 
 class BenchRunner {
@@ -56,14 +57,17 @@ class BenchRunner {
   BenchResult run(const BenchPoint& point);
 
  private:
-  std::uint64_t compute(const BenchPoint& point, BenchResult* result);
-  std::uint64_t timed_part(const BenchPoint& point, std::span<const float> logits);
+  std::span<const TokenId> tokens_of(std::uint32_t repetition, const BenchPoint& point) const;
+  void compute(const BenchPoint& point, std::span<const TokenId> tokens, BenchResult* result);
+  void timed_part(const BenchPoint& point, std::span<const TokenId> tokens,
+                  std::span<const float> logits);
 
   runtime::Engine& engine_;
   runtime::Session session_;
   std::span<const TokenId> tokens_;
   BenchSettings settings_;
   std::function<void()> between_steps_;
+  runtime::LogitsHash hash_;
 };
 
 }  // namespace hearth::tools

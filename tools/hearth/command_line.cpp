@@ -39,14 +39,26 @@ std::string other_spellings(std::string_view names) {
   const LlamaFlag* row = find_llama_flag(first_long_name(names));
   std::string text;
   if (row == nullptr) return text;
+  const std::string own = fmt::format(",{},", names);
   std::string_view spellings = row->spellings;
   while (spellings != row->name()) {
     const std::string_view spelling = spellings.substr(0, spellings.find(' '));
-    if (names.find(spelling) == names.npos) text += fmt::format(" [{}]", spelling);
+    if (own.find(fmt::format(",{},", spelling)) == own.npos) text += fmt::format(" [{}]", spelling);
     spellings.remove_prefix(spelling.size() + 1);
   }
   return text;
 }
+
+// Without CLI11's mark of the names that clear a flag.
+class HelpFormatter final : public CLI::Formatter {
+ public:
+  std::string make_option_name(const CLI::Option* option, bool is_positional) const override {
+    static constexpr std::string_view kMark = "{false}";
+    std::string name = Formatter::make_option_name(option, is_positional);
+    for (std::size_t at; (at = name.find(kMark)) != name.npos;) name.erase(at, kMark.size());
+    return name;
+  }
+};
 
 std::string one_line(std::string text) {
   std::replace(text.begin(), text.end(), '\n', ' ');
@@ -85,10 +97,11 @@ CommandLine::CommandLine(std::string_view subcommand, std::string_view summary)
   CLI::App& app = state_->app;
   app.name(fmt::format("hearth {}", subcommand));
   app.description(std::string(summary));
-  app.set_help_flag("-h,--help", "Print this help and exit");
+  app.set_help_flag("-h,--help", "print this help and exit");
   app.footer(
       "Every long flag has a twin in the environment, which the flag overrides:\n"
       "--ctx-size is HEARTH_ARG_CTX_SIZE. In brackets: other spellings.");
+  app.formatter(std::make_shared<HelpFormatter>());
   app.get_formatter()->column_width(36);
 }
 

@@ -87,7 +87,7 @@ T parse_value(const std::string& text) {
   } else if constexpr (std::is_same_v<T, SizeOrShare>) {
     return parse_size_or_share(text);
   } else if constexpr (std::is_floating_point_v<T>) {
-    return static_cast<T>(parse_real(text));
+    return static_cast<T>(parse_real(text, std::numeric_limits<T>::max()));
   } else if constexpr (std::is_unsigned_v<T>) {
     return static_cast<T>(parse_unsigned(text, std::numeric_limits<T>::max()));
   } else {

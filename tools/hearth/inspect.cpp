@@ -151,11 +151,11 @@ int inspect(const Arguments& arguments) {
   CommandLine line("inspect", "Describe a model file from its header; no weights are read.");
   line.add({.names = "-m,--model,MODEL",
             .value = "FILE",
-            .help = "GGUF file, or the first part of a split one",
+            .help = "GGUF file, or the first of a split set",
             .required = true},
            options.model);
-  line.add({.names = "--tensors", .help = "List every tensor"}, options.tensors);
-  line.add({.names = "--json", .help = "Print JSON, sizes in bytes"}, options.json);
+  line.add({.names = "--tensors", .help = "list every tensor"}, options.tensors);
+  line.add({.names = "--json", .help = "print JSON, sizes in bytes"}, options.json);
   if (!line.parse(arguments)) return 0;
 
   const io::GgufFile file = open_model_file(options.model);

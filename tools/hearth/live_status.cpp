@@ -15,10 +15,16 @@ constexpr Nanoseconds kRedrawInterval = std::chrono::milliseconds(150);
 
 // ECMA-48: IND moves down a row and scrolls at the bottom, keeping the column; CUU moves up. Done
 // before the position is saved (DECSC), they make sure that there is a row below to draw on.
-constexpr const char* kMakeRoom = "\x1b" "D\x1b[A";
-constexpr const char* kSave = "\x1b" "7";
+constexpr const char* kMakeRoom =
+    "\x1b"
+    "D\x1b[A";
+constexpr const char* kSave =
+    "\x1b"
+    "7";
 constexpr const char* kNextRow = "\x1b[B\r\x1b[K";
-constexpr const char* kRestore = "\x1b" "8";
+constexpr const char* kRestore =
+    "\x1b"
+    "8";
 
 }  // namespace
 
@@ -31,7 +37,8 @@ bool LiveStatus::due(Nanoseconds now) const { return active_ && now - drawn_ >= 
 void LiveStatus::show(std::string_view text, Nanoseconds now) {
   if (!active_) return;
   std::fflush(stdout);
-  const std::string_view dim = traits_.colour ? "\x1b[2m" : "", plain = traits_.colour ? "\x1b[m" : "";
+  const std::string_view dim = traits_.colour ? "\x1b[2m" : "",
+                         plain = traits_.colour ? "\x1b[m" : "";
   fmt::print(stderr, "{}{}{}{}{}{}{}", kMakeRoom, kSave, kNextRow, dim,
              first_columns(text, traits_.columns - 1), plain, kRestore);
   std::fflush(stderr);

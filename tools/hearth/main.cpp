@@ -72,19 +72,29 @@ int dispatch(const Arguments& arguments) {
   unknown_subcommand(name);
 }
 
+constexpr const char* kOutputLost = "standard output cannot be written; is the disk full?";
+
+// Never throws, as fmt::print does where standard error cannot be written.
+int fail(std::string_view what, int exit_code) {
+  const std::string line = printable(what, kMaxMessageBytes);
+  std::fprintf(stderr, "hearth: error: %s\n", line.c_str());
+  return exit_code;
+}
+
 // Buffered output that cannot be written (a full disk) is an error too.
 int flush(int exit_code) {
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return exit_code;
-  fmt::print(stderr, "hearth: error: standard output cannot be written; is the disk full?\n");
-  return exit_code == kExitOk ? kExitError : exit_code;
+  return fail(kOutputLost, exit_code == kExitOk ? kExitError : exit_code);
 }
 
-// Standard streams that the caller closed stay unusable: were their numbers free, the next file to
-// be opened would get the output.
+// The numbers of standard streams that the caller closed would go to the next files to be opened.
+// What is written to standard output then fails, and messages are lost, as the caller wants it.
 void occupy_standard_descriptors() {
   int descriptor = 0;
-  while (descriptor >= 0 && descriptor <= STDERR_FILENO)
-    descriptor = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  while (descriptor >= 0 && descriptor <= STDERR_FILENO) {
+    const int flags = fcntl(STDOUT_FILENO, F_GETFD) < 0 ? O_RDONLY : O_RDWR;
+    descriptor = open("/dev/null", flags | O_CLOEXEC);
+  }
   if (descriptor >= 0) close(descriptor);
 }
 
@@ -94,14 +104,12 @@ int guarded_run(const Arguments& arguments) {
   } catch (const Interrupted&) {
     return kExitInterrupted;
   } catch (const Error& error) {
-    fmt::print(stderr, "hearth: error: {}\n", printable(error.what(), kMaxMessageBytes));
-    return error.code() == ErrorCode::kUsage ? kExitUsage : kExitError;
+    return fail(error.what(), error.code() == ErrorCode::kUsage ? kExitUsage : kExitError);
   } catch (const std::bad_alloc&) {
-    std::fputs("hearth: error: out of memory; lower --ram or --ctx-size\n", stderr);
+    return fail("out of memory; lower --ram or --ctx-size", kExitError);
   } catch (const std::exception& error) {
-    fmt::print(stderr, "hearth: error: {}\n", printable(error.what(), kMaxMessageBytes));
+    return fail(std::ferror(stdout) != 0 ? kOutputLost : error.what(), kExitError);
   }
-  return kExitError;
 }
 
 }  // namespace

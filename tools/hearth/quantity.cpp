@@ -102,11 +102,13 @@ std::uint64_t parse_unsigned(std::string_view text, std::uint64_t highest) {
   return value;
 }
 
-double parse_real(std::string_view text) {
+double parse_real(std::string_view text, double highest) {
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value))
     throw_error(ErrorCode::kUsage, "'{}' is not a number", printable(text));
+  if (std::abs(value) > highest)
+    throw_error(ErrorCode::kUsage, "{} is not between -{} and {}", printable(text), highest, highest);
   return value;
 }
 

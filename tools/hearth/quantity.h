@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -28,7 +29,8 @@ SizeOrShare parse_size_or_share(std::string_view text);
 // Decimal numbers without octal or hexadecimal surprises. Throw Error(kUsage).
 std::int64_t parse_integer(std::string_view text, std::int64_t lowest, std::int64_t highest);
 std::uint64_t parse_unsigned(std::string_view text, std::uint64_t highest);
-double parse_real(std::string_view text);
+double parse_real(std::string_view text,
+                  double highest = std::numeric_limits<double>::max());  // of its magnitude
 
 std::string format_size(Bytes size);                      // "512 B", "2.94 GiB"
 std::string format_rate(Bytes amount, Nanoseconds time);  // "2.31 GB/s", decimal as for links

@@ -43,6 +43,16 @@ void add_sampling_flags(CommandLine& line, RunOptions& o) {
   line.add({.names = "--frequency-penalty", .value = "X", .help = "per time they were seen (0: off)"}, o.sampler.frequency_penalty);
 }
 
+void check_sampling(const runtime::SamplerOptions& o) {
+  for (const float share : {o.top_p, o.min_p})
+    if (!(share >= 0 && share <= 1))
+      throw_error(ErrorCode::kUsage, "--top-p or --min-p is {}; give 0 to 1", share);
+  if (!(o.repeat_penalty > 0))
+    throw_error(ErrorCode::kUsage, "--repeat-penalty is {}; give a number above 0", o.repeat_penalty);
+  if (o.repeat_last_n < -1)
+    throw_error(ErrorCode::kUsage, "--repeat-last-n is {}; give -1 or more", o.repeat_last_n);
+}
+
 bool parse(const Arguments& arguments, RunOptions& o) {
   CommandLine line("run", "Generate text from a prompt");
   o.engine.add_to(line);
@@ -55,6 +65,7 @@ bool parse(const Arguments& arguments, RunOptions& o) {
   add_sampling_flags(line, o);
   if (!line.parse(arguments)) return false;
   if (o.predict < -1) throw_error(ErrorCode::kUsage, "--n-predict is {}; give -1 or more", o.predict);
+  check_sampling(o.sampler);
   o.sampler.seed = o.seed < 0 ? 0xffffffffu : static_cast<std::uint64_t>(o.seed);
   return true;
 }

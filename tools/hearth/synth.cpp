@@ -37,23 +37,23 @@ void add_shape_flags(SynthOptions& o, CommandLine& line) {
   line.group("Shape");
   line.add({.names = "--shape",
             .value = "NAME",
-            .help = "Shape to start from",
+            .help = "shape to start from",
             .choices = synth_shape_names()},
            o.shape);
   const auto add = [&](std::string_view names, std::string_view help, auto& variable) {
     line.add({.names = names, .value = "N", .help = help}, variable);
   };
-  add("--layers", "Layers, each with attention and experts", o.layers);
-  add("--experts", "Experts per layer", o.experts);
-  add("--top-k", "Experts used per token", o.experts_used);
-  add("--embedding", "Width of the residual stream", o.embedding);
-  add("--expert-ff", "Width of the hidden layer of an expert", o.expert_ff);
-  add("--heads", "Attention heads", o.heads);
-  add("--kv-heads", "Heads of keys and values", o.kv_heads);
-  add("--head-dim", "Values per head", o.head_dim);
-  add("--context", "Training context, in tokens", o.context);
-  add("--vocab-size", "Tokens of a made-up vocabulary", o.vocabulary_size);
-  line.add({.names = "--vocab", .value = "FILE", .help = "Copy the tokenizer of this GGUF file"},
+  add("--layers", "layers, each with attention and experts", o.layers);
+  add("--experts", "experts per layer", o.experts);
+  add("--top-k", "experts used per token", o.experts_used);
+  add("--embedding", "width of the residual stream", o.embedding);
+  add("--expert-ff", "width of the hidden layer of an expert", o.expert_ff);
+  add("--heads", "attention heads", o.heads);
+  add("--kv-heads", "heads of keys and values", o.kv_heads);
+  add("--head-dim", "values per head", o.head_dim);
+  add("--context", "training context, in tokens", o.context);
+  add("--vocab-size", "tokens of a made-up vocabulary", o.vocabulary_size);
+  line.add({.names = "--vocab", .value = "FILE", .help = "copy the tokenizer of this GGUF file"},
            o.vocabulary);
 }
 
@@ -66,16 +66,16 @@ void add_weight_flags(SynthOptions& o, CommandLine& line) {
   const auto add = [&](std::string_view names, std::string_view help, auto& variable) {
     line.add({.names = names, .value = "FORMAT", .help = help}, variable);
   };
-  add("--expert-format", "Of gate and up of the experts, and of down without --down-format",
+  add("--expert-format", "of gate and up of the experts, and of down without --down-format",
       o.expert_format);
-  add("--down-format", "Of down of the experts, in all layers", o.down_format);
-  add("--dense-format", "Of attention and token embedding", o.dense_format);
-  add("--output-format", "Of the output matrix", o.output_format);
+  add("--down-format", "of down of the experts, in all layers", o.down_format);
+  add("--dense-format", "of attention and token embedding", o.dense_format);
+  add("--output-format", "of the output matrix", o.output_format);
   line.add({.names = "--router-skew",
             .value = "SIGMA",
-            .help = "Of a lognormal gain on the router's rows; 0: all experts equally likely"},
+            .help = "of a lognormal gain on the router's rows; 0: all experts equally likely"},
            o.router_skew);
-  line.add({.names = "--seed", .value = "N", .help = "The same seed gives the same file"}, o.seed);
+  line.add({.names = "--seed", .value = "N", .help = "the same seed gives the same file"}, o.seed);
 }
 
 SynthShape chosen_shape(const SynthOptions& o, std::size_t vocabulary) {
@@ -215,7 +215,7 @@ int synth(const Arguments& arguments) {
   line.add(
       {.names = "-o,--output", .value = "FILE", .help = "GGUF file to write", .required = true},
       options.output);
-  line.add({.names = "-t,--threads", .value = "N", .help = "Threads that generate"},
+  line.add({.names = "-t,--threads", .value = "N", .help = "threads that generate"},
            options.threads);
   add_shape_flags(options, line);
   add_weight_flags(options, line);

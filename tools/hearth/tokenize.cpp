@@ -41,11 +41,11 @@ int tokenize(const Arguments& arguments) {
             .help = "GGUF file with the vocabulary",
             .required = true},
            options.model);
-  line.add({.names = "--ids", .help = "Print the ids only, as a list"}, options.ids);
-  line.add({.names = "--no-bos", .help = "Add no BOS, nor other special tokens"}, options.no_bos);
-  line.add({.names = "--no-parse-special", .help = "Take control tokens in the text as text"},
+  line.add({.names = "--ids", .help = "print the ids only, as a list"}, options.ids);
+  line.add({.names = "--no-bos", .help = "add no BOS, nor other special tokens"}, options.no_bos);
+  line.add({.names = "--no-parse-special", .help = "take control tokens in the text as text"},
            options.no_parse_special);
-  line.add({.names = "--show-count", .help = "Print the number of tokens at the end"},
+  line.add({.names = "--show-count", .help = "print the number of tokens at the end"},
            options.show_count);
   line.group("Text");
   options.prompt.add_to(line);

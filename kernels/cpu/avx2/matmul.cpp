@@ -12,8 +12,6 @@ struct Wide {
   static constexpr int kSignedOffset = 0;
   HEARTH_INLINE Wide as_operand() const { return *this; }
 
-  static constexpr std::uint32_t kPanelFromTokens = 9;
-
   __m256i low, high;
 
   HEARTH_INLINE static Wide same(__m256i half) { return {half, half}; }

@@ -16,8 +16,6 @@ struct Wide {
   static constexpr int kSignedOffset = 128;
   HEARTH_INLINE Wide as_operand() const { return {_mm512_xor_si512(v, _mm512_set1_epi8(-128))}; }
 
-  static constexpr std::uint32_t kPanelFromTokens = 9;
-
   __m512i v;
 
   HEARTH_INLINE static Wide zero() { return {_mm512_setzero_si512()}; }

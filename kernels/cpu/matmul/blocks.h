@@ -30,7 +30,7 @@ void matmul(const WeightMatrix& weights, RowRange range, const Activations& x, f
             std::size_t y_stride) {
   const RowReader<format> reader(weights);
   std::uint32_t row = range.begin;
-  if (x.rows >= Wide::kPanelFromTokens)
+  if (x.rows > kTokenTile)
     for (; row + kPanelRows <= range.end; row += kPanelRows, y += kPanelRows)
       panel<Wide, Floats>(reader, row, x, y, y_stride);
   for (; row + kRowTile <= range.end; row += kRowTile, y += kRowTile)

@@ -8,7 +8,7 @@ namespace hearth::kernels {
 namespace {
 
 constexpr std::uint32_t kRowTile = 4;
-constexpr std::uint32_t kTokenTile = 8;  // tokens that share the unpacking of a tile
+constexpr std::uint32_t kTokenTile = 4;  // tokens that share the unpacking of a tile
 
 // 256 activations in the order of a tile.
 template <typename Wide>
@@ -72,11 +72,6 @@ HEARTH_INLINE __m256 multiply(const Tile<Wide>& w, const TokenTile<Wide>& x, __m
   return acc;
 }
 
-HEARTH_INLINE void prefetch(const std::uint8_t* at, std::uint32_t bytes) {
-  for (std::uint32_t i = 0; i < bytes; i += 64)
-    _mm_prefetch(reinterpret_cast<const char*>(at + i), _MM_HINT_T0);
-}
-
 // kRows rows of weights from `row` on, with one token (kOne) or up to kTokenTile from `token` on.
 template <typename Wide, WeightFormat format, std::uint32_t kRows, bool kOne>
 void rows(const RowReader<format>& reader, std::uint32_t row, const Activations& x,
@@ -92,7 +87,7 @@ void rows(const RowReader<format>& reader, std::uint32_t row, const Activations&
     for (std::uint32_t r = 0; r < kRows; ++r) {
       std::uint8_t rest[Operand<format>::kTileBytes];
       const std::uint8_t* at = reader.tile(row + r, i, rest);
-      prefetch(at + kRows * reader.row_bytes, Operand<format>::kTileBytes);
+      reader.prefetch(row + kRows + r, i);
       unpack(Format<format>{}, at, tiles[r]);
     }
     for (std::uint32_t t = 0; t < tokens; ++t) {

@@ -1,4 +1,4 @@
-#include "reader_testing.h"
+#include "tests/io/support/reader_testing.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

@@ -2,13 +2,17 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <thread>
 
 namespace hearth::tools::testing {
 namespace {
@@ -33,6 +37,7 @@ void redirect(const std::string& path, int flags, int descriptor) {
   redirect(base + ".out", O_WRONLY | O_TRUNC, STDOUT_FILENO);
   redirect(base + ".err", O_WRONLY | O_TRUNC, STDERR_FILENO);
   for (const auto& [name, value] : run.environment) setenv(name.c_str(), value.c_str(), 1);
+  if (run.prepare) run.prepare();
   std::vector<char*> argv = {const_cast<char*>(HEARTH_BINARY)};
   for (const std::string& argument : run.arguments)
     argv.push_back(const_cast<char*>(argument.c_str()));
@@ -41,21 +46,41 @@ void redirect(const std::string& path, int flags, int descriptor) {
   _exit(127);
 }
 
+// False where the child had to be killed: nothing the tests run takes nearly this long.
+bool wait_for(pid_t child, int& status, rusage& usage) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(120);
+  while (wait4(child, &status, WNOHANG, &usage) == 0) {
+    if (std::chrono::steady_clock::now() > deadline) {
+      kill(child, SIGKILL);
+      wait4(child, &status, 0, &usage);
+      return false;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return true;
+}
+
 }  // namespace
 
 CommandResult run_hearth(const CommandRun& run) {
   const std::string base = temporary_path("run");
   write_file(base + ".in", run.input);
+  write_file(base + ".out", "");
   const pid_t child = fork();
   if (child == 0) become_hearth(run, base);
+  if (run.meanwhile) run.meanwhile(child);
   int status = 0;
-  EXPECT_EQ(waitpid(child, &status, 0), child);
+  rusage usage = {};
+  if (!wait_for(child, status, usage)) ADD_FAILURE() << "the command hung and was killed";
   CommandResult result;
   result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   result.output = read_file(base + ".out");
   result.errors = read_file(base + ".err");
+  result.peak_memory = kKiB * static_cast<std::uint64_t>(usage.ru_maxrss);
   return result;
 }
+
+std::string output_so_far() { return read_file(temporary_path("run.out")); }
 
 std::string temporary_path(const std::string& name) {
   static const TemporaryFolder folder;

@@ -1,0 +1,131 @@
+// Damage to the directory of a whole model: reader, architecture, memory plan and tokenizer answer
+// or throw hearth::Error in one line, and take no memory for what is not there.
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <filesystem>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "runtime/engine.h"
+#include "runtime/memory_plan.h"
+#include "tests/io/support/temporary_directory.h"
+#include "tests/runtime/support/recorded_run.h"
+
+namespace hearth::testing {
+namespace {
+
+const std::string kModel = HEARTH_SOURCE_DIR "/tests/golden/qwen3moe.gguf";
+
+std::vector<std::byte> model_bytes() {
+  const std::string text = read_text(kModel);
+  std::vector<std::byte> bytes(text.size());
+  std::memcpy(bytes.data(), text.data(), text.size());
+  return bytes;
+}
+
+// Bytes in front of the data of the first tensor.
+std::size_t header_bytes() {
+  const io::GgufFile file = io::GgufFile::open(kModel, runtime::block_shape_of);
+  std::uint64_t first = file.file_bytes().count;
+  for (const io::GgufTensor& tensor : file.tensors()) first = std::min(first, tensor.offset);
+  return first;
+}
+
+void expect_one_line(const Error& error) {
+  const std::string line = error.what();
+  EXPECT_EQ(line.find('\n'), line.npos) << line;
+  EXPECT_NE(line.find("model"), line.npos) << line;  // the name of the file
+}
+
+// Everything that happens to a file before weights are read. Whether it was accepted.
+bool accepted(std::span<const std::byte> bytes) {
+  try {
+    const io::GgufFile file = io::GgufFile::parse(bytes, "model", runtime::block_shape_of);
+    const auto model = runtime::build_model(file);
+    const auto tokenizer = runtime::Tokenizer::from_metadata(file.metadata());
+    tokenizer->encode("a text \xff of little worth", {});
+    const runtime::PlanInput input{.context = 4096,
+                                   .batch = 512,
+                                   .threads = 2,
+                                   .alignment = 512,
+                                   .process = kMiB,
+                                   .available = kGiB};
+    EXPECT_LE(plan_memory(*model, input).total(), kGiB + kMiB);
+    return true;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kBudget) expect_one_line(error);
+    return false;
+  }
+}
+
+TEST(ModelDamage, EveryTruncationIsAnError) {
+  const io::TemporaryDirectory directory;
+  const std::vector<std::byte> bytes = model_bytes();
+  const std::string path = directory.write("model.gguf", bytes);
+  const std::size_t header = header_bytes();
+  for (std::size_t length = bytes.size() - 1; length > 0;) {
+    std::filesystem::resize_file(path, length);
+    try {
+      const runtime::Engine engine({.model_path = path, .threads = 1});
+      FAIL() << "accepted at length " << length;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kBadFile) << error.what();
+      expect_one_line(error);
+    }
+    // All lengths of the header, a sample of those of the data.
+    length -= length > header + 64 ? std::min<std::size_t>(1009, length - header - 64) : 1;
+  }
+}
+
+TEST(ModelDamage, RandomBitFlips) {
+  std::vector<std::byte> bytes = model_bytes();
+  const std::size_t header = header_bytes();
+  ASSERT_TRUE(accepted(bytes));
+  const Bytes peak = runtime::peak_memory();
+  Random random(20261120);
+  int survivors = 0;
+  for (int i = 0; i < 100000; ++i) {
+    std::vector<std::uint64_t> bits(1 + random.below(3));
+    for (std::uint64_t& bit : bits) bit = random.below(8 * header);
+    const auto flip = [&] {
+      for (const std::uint64_t bit : bits) bytes[bit / 8] ^= std::byte{1} << (bit % 8);
+    };
+    flip();
+    survivors += accepted(bytes);
+    flip();
+  }
+  // Flips in names that nothing asks for go unseen, flips in shapes do not.
+  EXPECT_GT(survivors, 1000);
+  EXPECT_LT(survivors, 99000);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  // Of a file of a quarter of a MiB nothing takes more than a few times that.
+  EXPECT_LT(runtime::peak_memory() - peak, Bytes(16 << 20));
+#endif
+}
+
+// The numbers of a model that decide how much is allocated, at values between plausible and absurd.
+TEST(ModelDamage, AbsurdNumbersAreRefusedOrPlanned) {
+  const io::GgufFile file = io::GgufFile::open(kModel, runtime::block_shape_of);
+  const std::vector<std::byte> original = model_bytes();
+  for (const auto& entry : file.metadata().entries()) {
+    if (!std::holds_alternative<std::uint64_t>(entry.value)) continue;
+    // key, type, then the value: found by the key, which occurs once.
+    const auto at = std::search(
+        original.begin(), original.end(), reinterpret_cast<const std::byte*>(entry.key.data()),
+        reinterpret_cast<const std::byte*>(entry.key.data() + entry.key.size()));
+    ASSERT_NE(at, original.end());
+    const auto value = static_cast<std::size_t>(at - original.begin()) + entry.key.size() + 4;
+    for (int shift = 0; shift <= 32; ++shift) {
+      for (const int off : {-1, 0, 1}) {
+        std::vector<std::byte> bytes = original;
+        const auto number = static_cast<std::uint32_t>((std::uint64_t{1} << shift) + off);
+        std::memcpy(bytes.data() + value, &number, sizeof(number));
+        accepted(bytes);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace hearth::testing
