@@ -110,11 +110,10 @@ TEST(BenchCommand, GivesRecordsThatAddUp) {
 TEST(BenchCommand, ReadsEveryExpertAnewWhenCold) {
   const Json warm = Json::parse(run_ok(bench({"-o", "jsonl"}, "0", "100%")).output);
   const Json cold = Json::parse(run_ok(bench({"-o", "jsonl", "--cold"}, "0", "100%")).output);
-  EXPECT_EQ(warm["bytes_read"], 0);
-  EXPECT_GT(cold["bytes_read"], 0);
+  EXPECT_LT(warm["bytes_read"], cold["bytes_read"]);
   EXPECT_EQ(cold["cache_state"], "cold");
   EXPECT_EQ(cold["logits_hash"], warm["logits_hash"]);
-  EXPECT_TRUE(warm["disk_bound_tok_s"].is_null());
+  EXPECT_EQ(cold["expert_hit_rate"], 0);  // each layer is visited once, in one pass
 }
 
 TEST(BenchCommand, PrintsATableAndCsv) {
