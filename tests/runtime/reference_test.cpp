@@ -72,7 +72,9 @@ TEST_P(Reference, GreedyTextsAgreeButForNearTies) {
     session.reset();
     std::span<const float> logits = session.evaluate(prompt);
     for (std::size_t i = 0; i < ids.size(); ++i) {
-      if (margins[i] >= kNearTie) EXPECT_EQ(runtime::argmax(logits), ids[i]) << "at step " << i;
+      if (margins[i] >= kNearTie) {
+        EXPECT_EQ(runtime::argmax(logits), ids[i]) << "at step " << i;
+      }
       logits = session.evaluate({&ids[i], 1});
     }
   }

@@ -88,10 +88,11 @@ TEST(Environment, LittleLockedMemory) {
   }
 }
 
+// One beside the standard streams: io_uring and direct I/O want more, plain reads do not.
 TEST(Environment, FewFileDescriptors) {
   CommandRun run = short_run();
   run.prepare = [] { limit(RLIMIT_NOFILE, 4); };
-  expect_error(run_hearth(run), kFailed, {"Too many open files"});
+  expect_right_text(run);
 }
 
 TEST(Environment, EmptyEnvironment) {
@@ -222,8 +223,9 @@ TEST(WhileItRuns, AnInterruptEndsAfterTheToken) {
   EXPECT_EQ(result.output.back(), '\n');
   EXPECT_NE(result.errors.find("logits "), std::string::npos) << result.errors;
   EXPECT_EQ(result.errors.find("error"), std::string::npos) << result.errors;
-  const std::string whole = run_hearth(short_run()).output;
-  EXPECT_EQ(result.output.substr(0, 8), whole.substr(0, 8));
+  const std::string text =
+      result.output.substr(0, std::min<std::size_t>(result.output.size() - 1, 8));
+  EXPECT_EQ(text, right_text().substr(0, text.size()));
 }
 
 TEST(WhileItRuns, ATruncatedFileIsAnError) {

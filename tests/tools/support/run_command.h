@@ -16,7 +16,7 @@ struct CommandResult {
   int exit_code = -1;  // 128 + signal, as a shell has it; a command that hangs is killed
   std::string output;  // standard output
   std::string errors;  // standard error
-  Bytes peak_memory;
+  Bytes peak_memory;   // resident, looked at every other millisecond
 };
 
 struct CommandRun {
