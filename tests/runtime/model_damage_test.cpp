@@ -44,7 +44,7 @@ bool accepted(std::span<const std::byte> bytes) {
     const io::GgufFile file = io::GgufFile::parse(bytes, "model", runtime::block_shape_of);
     const auto model = runtime::build_model(file);
     const auto tokenizer = runtime::Tokenizer::from_metadata(file.metadata());
-    tokenizer->encode("a text \xff of little worth", {});
+    tokenizer->encode("a text of little worth", {});
     const runtime::PlanInput input{.context = 4096,
                                    .batch = 512,
                                    .threads = 2,

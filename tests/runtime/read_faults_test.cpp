@@ -151,6 +151,7 @@ TEST(ReadFault, LeavesOtherSessionsTheirSlots) {
   };
   EXPECT_THROW(hash_of_run(failing), Error);
   weather->expect_calm();
+  engine.experts().settle();  // reads that are under way fail, too
   EXPECT_EQ(hash_of_run(other), right_hash());
   EXPECT_EQ(hash_of_run(failing), right_hash());
 }
@@ -162,7 +163,7 @@ TEST(ReadFault, WhileTheModelIsLoadedNamesTheTensor) {
     const Engine engine = open(weather);
     loading_reads = weather->reads;
   }
-  ASSERT_GT(loading_reads, 30u);  // a tensor each
+  ASSERT_GE(loading_reads, 30u);  // a tensor each
   for (std::uint64_t n = 0; n < loading_reads; ++n) {
     for (const int code : {EIO, io::ReadCompletion::kUnexpectedEnd}) {
       weather->expect_calm();
