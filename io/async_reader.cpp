@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "base/check.h"
@@ -27,10 +28,27 @@ std::optional<IoBackend> parse_io_backend(std::string_view name) {
   return std::nullopt;
 }
 
+namespace {
+
+// The environment decides where the caller does not, so that a whole run of the tests can be made
+// with either back end.
+IoBackend backend_to_use(IoBackend wanted) {
+  const char* const name = std::getenv("HEARTH_IO");
+  if (wanted != IoBackend::kAuto || name == nullptr) return wanted;
+  const auto named = parse_io_backend(name);
+  if (!named)
+    throw_error(ErrorCode::kUsage, "HEARTH_IO={}: unknown; use auto, uring or pread", printable(name));
+  return *named;
+}
+
+}  // namespace
+
 std::unique_ptr<AsyncReader> AsyncReader::open(const std::vector<std::string>& paths,
                                                const ReaderOptions& options) {
   static KernelCalls calls;
-  return open_reader(paths, options, calls);
+  ReaderOptions effective = options;
+  effective.backend = backend_to_use(options.backend);
+  return open_reader(paths, effective, calls);
 }
 
 std::unique_ptr<AsyncReader> open_reader(const std::vector<std::string>& paths,

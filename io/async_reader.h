@@ -41,6 +41,7 @@ struct ReadCompletion {
   static constexpr int kUnexpectedEnd = -1;
 };
 
+// kAuto is io_uring where the system allows it, or what the environment variable HEARTH_IO names.
 enum class IoBackend { kAuto, kUring, kPread };
 std::optional<IoBackend> parse_io_backend(std::string_view name);  // auto, uring, pread
 

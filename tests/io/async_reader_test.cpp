@@ -277,5 +277,31 @@ TEST(IoBackendName, Parses) {
   EXPECT_EQ(parse_io_backend("mmap"), std::nullopt);
 }
 
+// HEARTH_IO for the length of a test, and what it was before afterwards.
+class EnvironmentBackend {
+ public:
+  explicit EnvironmentBackend(const char* name) {
+    if (const char* const value = std::getenv("HEARTH_IO")) before_ = value;
+    setenv("HEARTH_IO", name, 1);
+  }
+  ~EnvironmentBackend() {
+    before_ ? setenv("HEARTH_IO", before_->c_str(), 1) : unsetenv("HEARTH_IO");
+  }
+
+ private:
+  std::optional<std::string> before_;
+};
+
+TEST(IoBackendName, TheEnvironmentDecidesWhereTheCallerDoesNot) {
+  const std::vector<std::string> paths = {shared_file().path()};
+  {
+    const EnvironmentBackend pread("pread");
+    EXPECT_NE(AsyncReader::open(paths, {})->description().find("pread"), std::string::npos);
+  }
+  const EnvironmentBackend nonsense("nonsense");
+  EXPECT_THROW(AsyncReader::open(paths, {}), Error);
+  EXPECT_NO_THROW(AsyncReader::open(paths, {.backend = IoBackend::kPread}));
+}
+
 }  // namespace
 }  // namespace hearth::io

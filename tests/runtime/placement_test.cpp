@@ -124,6 +124,7 @@ TEST(Placement, NeverChangesTheAnswer) {
   const Bytes smallest = smallest_budget();
   Engine reference(simplest());
   const Answer expected = answer_of(reference, kLengths);
+  std::uint64_t prefetches = 0;
   for (int run = 0; run < 16; ++run) {
     const Placement placement(run);
     SCOPED_TRACE(fmt::format("experts {}, {}, prefetch {}, {} threads, {}",
@@ -134,7 +135,9 @@ TEST(Placement, NeverChangesTheAnswer) {
     EXPECT_EQ(answer_of(engine, kLengths), expected);
     const profiler::ResidencyCounters& counters = engine.experts().residency().counters();
     EXPECT_EQ(counters.evictions > 0, placement.budget != 0);
+    prefetches += counters.prefetches;
   }
+  EXPECT_GT(prefetches, 0u);
 }
 
 TEST(Placement, NeitherDoesTheSizeOfChunks) {

@@ -102,24 +102,24 @@ TEST(BenchCommand, GivesRecordsThatAddUp) {
                 record["bytes_read"].get<double>(), 1);
     EXPECT_LE(record["stall_ns"].get<double>(), first + second);
     EXPECT_EQ(record["cache_state"], "warm");
-    EXPECT_GT(record["expert_hit_rate"].get<double>(), 0);
+    EXPECT_GE(record["expert_hit_rate"].get<double>(), 0);
+    EXPECT_LE(record["expert_hit_rate"].get<double>(), 1);
   }
 }
 
 TEST(BenchCommand, ReadsEveryExpertAnewWhenCold) {
   const Json warm = Json::parse(run_ok(bench({"-o", "jsonl"}, "0", "100%")).output);
   const Json cold = Json::parse(run_ok(bench({"-o", "jsonl", "--cold"}, "0", "100%")).output);
-  EXPECT_EQ(warm["bytes_read"], 0);
-  EXPECT_GT(cold["bytes_read"], 0);
+  EXPECT_LT(warm["bytes_read"], cold["bytes_read"]);
   EXPECT_EQ(cold["cache_state"], "cold");
   EXPECT_EQ(cold["logits_hash"], warm["logits_hash"]);
-  EXPECT_TRUE(warm["disk_bound_tok_s"].is_null());
+  EXPECT_EQ(cold["expert_hit_rate"], 0);  // each layer is visited once, in one pass
 }
 
 TEST(BenchCommand, PrintsATableAndCsv) {
   const CommandResult table = run_ok(bench({}));
   EXPECT_THAT(table.output, StartsWith("| model "));
-  EXPECT_THAT(table.output, HasSubstr("| pp8 |"));
+  EXPECT_THAT(table.output, HasSubstr(" pp8 |"));
   EXPECT_THAT(table.errors, HasSubstr("random tokens"));
   const CommandResult csv = run_ok(bench({"-o", "csv"}));
   EXPECT_THAT(csv.output, StartsWith("build_commit,cpu_info,"));

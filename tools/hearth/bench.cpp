@@ -169,8 +169,11 @@ int bench(const Arguments& arguments) {
   }
   report.finish();
   fmt::print(stderr, "tokens    {}, decode {}\n", setup.token_source, o.decode);
-  fmt::print(stderr, "peaks     disk {:.2f} GB/s, memory {:.2f} GB/s; process {} of {} planned\n",
-             setup.peaks.disk_bytes_per_second / 1e9, setup.peaks.ram_bytes_per_second / 1e9,
+  const auto peak = [](double rate) {
+    return rate > 0 ? fmt::format("{:.2f} GB/s", rate / 1e9) : std::string("not measured");
+  };
+  fmt::print(stderr, "peaks     disk {}, memory {}; process {} of {} planned\n",
+             peak(setup.peaks.disk_bytes_per_second), peak(setup.peaks.ram_bytes_per_second),
              format_size(runtime::peak_memory()), format_size(engine->plan().total()));
   return 0;
 }

@@ -51,10 +51,10 @@ BenchRunner::BenchRunner(runtime::Engine& engine, std::span<const TokenId> token
 
 BenchResult BenchRunner::run(const BenchPoint& point) {
   CHECK_LE(point.positions(), tokens_.size());
-  hash_.reset();
   BenchResult result{.point = point,
                      .test_time = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time({})))};
   if (settings_.cache == CacheState::kWarm) compute(point, tokens_of(0, point), nullptr);
+  hash_.reset();
   for (std::uint32_t i = 1; i <= settings_.repetitions; ++i)
     compute(point, tokens_of(i, point), &result);
   result.logits_hash = hash_.value();

@@ -45,7 +45,7 @@ struct BenchResult {
   std::string test_time;           // when it began: ISO 8601, UTC
   std::vector<Nanoseconds> times;  // one per repetition
   ExpertTraffic traffic;           // of all repetitions together
-  std::uint64_t logits_hash = 0;   // of the warm-up and all repetitions
+  std::uint64_t logits_hash = 0;   // of all repetitions
 };
 
 class BenchRunner {

@@ -22,8 +22,11 @@ std::uint64_t heap_calls() { return calls.load(); }
 
 #ifdef HEARTH_SANITIZED
 
-// A sanitizer has a heap of its own, and says when it is called.
-#include <sanitizer/allocator_interface.h>
+// A sanitizer has a heap of its own, and says when it is called. Declared as in
+// sanitizer/allocator_interface.h, which not every compiler installs.
+extern "C" int __sanitizer_install_malloc_and_free_hooks(void (*on_malloc)(const volatile void*,
+                                                                           std::size_t),
+                                                         void (*on_free)(const volatile void*));
 
 namespace {
 [[maybe_unused]] const int installed = __sanitizer_install_malloc_and_free_hooks(
