@@ -90,6 +90,9 @@ TEST(Environment, LittleLockedMemory) {
 
 // One beside the standard streams: io_uring and direct I/O want more, plain reads do not.
 TEST(Environment, FewFileDescriptors) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "sanitizers open descriptors of their own";
+#endif
   CommandRun run = short_run();
   run.prepare = [] { limit(RLIMIT_NOFILE, 4); };
   expect_right_text(run);
