@@ -14,7 +14,8 @@ class Clock {
 class SteadyClock final : public Clock {
  public:
   Nanoseconds now() const override {
-    return std::chrono::duration_cast<Nanoseconds>(std::chrono::steady_clock::now().time_since_epoch());
+    return std::chrono::duration_cast<Nanoseconds>(
+        std::chrono::steady_clock::now().time_since_epoch());
   }
 };
 

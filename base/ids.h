@@ -22,7 +22,9 @@ struct ExpertSpace {
   std::uint32_t experts_per_layer = 0;  // the largest count of any layer
 
   constexpr std::uint32_t size() const { return layers * experts_per_layer; }
-  constexpr std::uint32_t flat(ExpertId id) const { return id.layer * experts_per_layer + id.index; }
+  constexpr std::uint32_t flat(ExpertId id) const {
+    return id.layer * experts_per_layer + id.index;
+  }
   constexpr ExpertId id(std::uint32_t flat) const {
     return {static_cast<LayerIndex>(flat / experts_per_layer),
             static_cast<std::uint16_t>(flat % experts_per_layer)};

@@ -10,7 +10,9 @@ namespace hearth {
 
 using Nanoseconds = std::chrono::nanoseconds;
 
-inline double seconds(Nanoseconds duration) { return std::chrono::duration<double>(duration).count(); }
+inline double seconds(Nanoseconds duration) {
+  return std::chrono::duration<double>(duration).count();
+}
 
 // An amount of memory or data. Arithmetic is unchecked: amounts read from files are validated
 // against the size of the file before they become Bytes (see base/checked_math.h).

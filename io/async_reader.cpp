@@ -37,7 +37,8 @@ IoBackend backend_to_use(IoBackend wanted) {
   if (wanted != IoBackend::kAuto || name == nullptr) return wanted;
   const auto named = parse_io_backend(name);
   if (!named)
-    throw_error(ErrorCode::kUsage, "HEARTH_IO={}: unknown; use auto, uring or pread", printable(name));
+    throw_error(ErrorCode::kUsage, "HEARTH_IO={}: unknown; use auto, uring or pread",
+                printable(name));
   return *named;
 }
 

@@ -24,9 +24,10 @@
 
 namespace hearth::io {
 
-// `offset`, `destination.data()` and `destination.size()` are multiples of AsyncReader::alignment();
-// io/read_window.h computes such a window around any byte range. The window may reach past the end
-// of the file; the read succeeds once the first `needed` bytes are there.
+// `offset`, `destination.data()` and `destination.size()` are multiples of
+// AsyncReader::alignment(); io/read_window.h computes such a window around any byte range. The
+// window may reach past the end of the file; the read succeeds once the first `needed` bytes are
+// there.
 struct ReadRequest {
   std::uint32_t file = 0;  // index into the paths given to open()
   std::uint64_t offset = 0;
@@ -50,7 +51,10 @@ enum class DirectIo { kAuto, kOff };  // kOff goes through the page cache
 struct ReaderOptions {
   IoBackend backend = IoBackend::kAuto;  // kUring where io_uring is refused throws Error(kIo)
   DirectIo direct = DirectIo::kAuto;
-  std::uint32_t queue_depth = 64;   // reads under way at once; more are queued inside
+  // Pieces (512 KiB) the device has at once; more wait here, in order. A device serves what it has
+  // in parallel, so that a deep queue lets what was asked for later delay what was asked for first:
+  // decoding from a virtio disk, 8 to 12 gave 15 % more tokens per second than 64, and 4 gave 7 %.
+  std::uint32_t queue_depth = 12;
   std::uint32_t max_queued = 4096;  // submitted and not yet reaped; all queues are sized at open
 };
 

@@ -49,7 +49,7 @@ class GgufMetadata {
   GgufMetadata() = default;
   explicit GgufMetadata(std::string file) : file_(std::move(file)) {}  // named in messages
 
-  const std::string& file() const { return file_; }  // empty if not read from one
+  const std::string& file() const { return file_; }               // empty if not read from one
   const std::vector<Entry>& entries() const { return entries_; }  // in file order
   bool has(std::string_view key) const { return find(key) != nullptr; }
   const GgufValue* find(std::string_view key) const;  // null if absent

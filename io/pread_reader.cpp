@@ -62,7 +62,8 @@ PreadReader::PreadReader(const ReaderParts& parts, int uring_refusal)
     for (std::uint32_t i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
   } catch (const std::system_error& error) {  // fewer of them read as well, but none does not
     if (threads_.empty())
-      throw_error(ErrorCode::kIo, "cannot start a thread to read with: {}; raise the limit of threads",
+      throw_error(ErrorCode::kIo,
+                  "cannot start a thread to read with: {}; raise the limit of threads",
                   error.what());
   }
 }

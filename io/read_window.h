@@ -8,13 +8,14 @@
 namespace hearth::io {
 
 struct ReadWindow {
-  std::uint64_t offset = 0;   // in the file, aligned
-  std::uint64_t length = 0;   // aligned
-  std::uint64_t skip = 0;     // bytes of the window before the wanted range
-  std::uint64_t needed = 0;   // skip + wanted length: what must really be read
+  std::uint64_t offset = 0;  // in the file, aligned
+  std::uint64_t length = 0;  // aligned
+  std::uint64_t skip = 0;    // bytes of the window before the wanted range
+  std::uint64_t needed = 0;  // skip + wanted length: what must really be read
 };
 
-constexpr ReadWindow read_window(std::uint64_t offset, std::uint64_t length, std::uint64_t alignment) {
+constexpr ReadWindow read_window(std::uint64_t offset, std::uint64_t length,
+                                 std::uint64_t alignment) {
   const std::uint64_t start = round_down(offset, alignment);
   const std::uint64_t skip = offset - start;
   return {start, round_up(skip + length, alignment), skip, skip + length};

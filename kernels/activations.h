@@ -15,11 +15,11 @@ namespace hearth::kernels {
 struct Activations {
   std::uint32_t rows = 0;
   std::uint32_t columns = 0;
-  std::uint32_t stride = 0;              // values from one row to the next, a multiple of 256
-  const float* values = nullptr;         // [rows][stride]
-  const std::int8_t* codes = nullptr;    // [rows][stride]
-  const float* scales = nullptr;         // [rows][stride / 32]
-  const std::int16_t* sums = nullptr;    // [rows][stride / 16]
+  std::uint32_t stride = 0;            // values from one row to the next, a multiple of 256
+  const float* values = nullptr;       // [rows][stride]
+  const std::int8_t* codes = nullptr;  // [rows][stride]
+  const float* scales = nullptr;       // [rows][stride / 32]
+  const std::int16_t* sums = nullptr;  // [rows][stride / 16]
 };
 
 // Rows [begin, begin + count) of `x`.

@@ -22,22 +22,23 @@ struct RowRange {
   std::uint32_t end = 0;
 };
 
-// y[t * y_stride + (r - rows.begin)] = weights.row(r) · x.row(t), for r in rows and every row t of x.
-using MatmulFn = void (*)(const WeightMatrix& weights, RowRange rows, const Activations& x, float* y,
-                          std::size_t y_stride);
+// y[t * y_stride + (r - rows.begin)] = weights.row(r) · x.row(t), for r in rows and every row t of
+// x.
+using MatmulFn = void (*)(const WeightMatrix& weights, RowRange rows, const Activations& x,
+                          float* y, std::size_t y_stride);
 
 // One query token against the cached keys and values of one KV head, for the `group` query heads
 // that share it. Softmax is online, in blocks of 32 positions counted from position 0.
 struct AttentionTask {
-  const float* queries = nullptr;        // [group][head_dim], rotated, unscaled
-  const std::uint16_t* keys = nullptr;   // f16 [positions][head_dim]
-  const std::uint16_t* values = nullptr; // f16 [positions][value_dim]
-  float* out = nullptr;                  // [group][value_dim]
-  std::uint32_t positions = 0;           // attends to [0, positions), at least 1
-  std::uint32_t group = 1;               // at most kMaxAttentionGroup
-  std::uint32_t head_dim = 0;            // of keys; a multiple of 16 (CHECKed at load), at most 512
-  std::uint32_t value_dim = 0;           // likewise
-  float scale = 1;                       // of the scores, usually 1 / sqrt(head_dim)
+  const float* queries = nullptr;         // [group][head_dim], rotated, unscaled
+  const std::uint16_t* keys = nullptr;    // f16 [positions][head_dim]
+  const std::uint16_t* values = nullptr;  // f16 [positions][value_dim]
+  float* out = nullptr;                   // [group][value_dim]
+  std::uint32_t positions = 0;            // attends to [0, positions), at least 1
+  std::uint32_t group = 1;                // at most kMaxAttentionGroup
+  std::uint32_t head_dim = 0;   // of keys; a multiple of 16 (CHECKed at load), at most 512
+  std::uint32_t value_dim = 0;  // likewise
+  float scale = 1;              // of the scores, usually 1 / sqrt(head_dim)
 };
 inline constexpr std::uint32_t kMaxAttentionGroup = 64;
 inline constexpr std::uint32_t kMaxHeadDim = 512;
@@ -65,15 +66,17 @@ struct CpuKernels {
   // halves as in GPT-NeoX. Entries from 2 × half on stay as they are.
   void (*rope_halves)(float* x, const float* cosine, const float* sine, std::uint32_t half);
 
-  // out = silu(gate) × up, silu(x) = x / (1 + exp(-x)) with exp the polynomial of kernels/cpu/exp.h.
+  // out = silu(gate) × up, silu(x) = x / (1 + exp(-x)) with exp the polynomial of
+  // kernels/cpu/exp.h.
   void (*silu_multiply)(const float* gate, const float* up, std::uint32_t n, float* out);
 
   // In place: exp(x - max) / sum.
   void (*softmax)(float* x, std::uint32_t n);
 
-  void (*add)(const float* x, std::uint32_t n, float* y);                     // y += x
-  void (*scale)(float factor, std::uint32_t n, float* y);                     // y *= factor
-  void (*add_scaled)(const float* x, float factor, std::uint32_t n, float* y);  // y = fma(x, factor, y)
+  void (*add)(const float* x, std::uint32_t n, float* y);  // y += x
+  void (*scale)(float factor, std::uint32_t n, float* y);  // y *= factor
+  void (*add_scaled)(const float* x, float factor, std::uint32_t n,
+                     float* y);  // y = fma(x, factor, y)
 
   // To nearest, ties to even; too large becomes infinity.
   void (*to_f16)(const float* x, std::uint32_t n, std::uint16_t* out);
@@ -87,9 +90,10 @@ enum class InstructionSet { kScalar, kAvx2, kAvx512 };
 std::optional<InstructionSet> parse_instruction_set(std::string_view name);
 std::string_view name_of(InstructionSet set);
 
-// The best this CPU runs, read from cpuid (AVX-512 needs F, BW, DQ, VL and VNNI; AVX2 needs FMA, F16C
-// and BMI2), or the one in the environment variable HEARTH_CPU (scalar, avx2, avx512): an Error
-// where its value is unknown or cannot run here. A build with HEARTH_SCALAR_ONLY has only scalar.
+// The best this CPU runs, read from cpuid (AVX-512 needs F, BW, DQ, VL and VNNI; AVX2 needs FMA,
+// F16C and BMI2), or the one in the environment variable HEARTH_CPU (scalar, avx2, avx512): an
+// Error where its value is unknown or cannot run here. A build with HEARTH_SCALAR_ONLY has only
+// scalar.
 InstructionSet best_instruction_set();
 bool supported(InstructionSet set);
 const CpuKernels& cpu_kernels(InstructionSet set);  // CHECKs that it is supported

@@ -21,7 +21,8 @@ void embed(const Model& model, const Step& step) {
 void prepare_rotation(const ModelConfig& config, const Step& step) {
   const std::uint32_t half = config.rope_dims / 2;
   for (std::uint32_t i = 0; i < half; ++i) {
-    const double frequency = std::pow(static_cast<double>(config.rope_base), -2.0 * i / config.rope_dims);
+    const double frequency =
+        std::pow(static_cast<double>(config.rope_base), -2.0 * i / config.rope_dims);
     for (std::uint32_t row = 0; row < step.rows(); ++row) {
       const double angle = frequency * (step.position + row);
       step.scratch.rope_cosine[std::size_t{row} * half + i] = static_cast<float>(std::cos(angle));

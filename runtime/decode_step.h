@@ -11,7 +11,8 @@ namespace hearth::runtime {
 using LogitsSink = FunctionRef<void(std::uint32_t row, std::span<const float> logits)>;
 
 // Computes all rows, and the logits of rows [first_logits_row, rows).
-// Throws Error(kIo) when an expert cannot be read and Error(kNumerics) for logits that are not finite.
+// Throws Error(kIo) when an expert cannot be read and Error(kNumerics) for logits that are not
+// finite.
 void decode_step(const Model& model, Step& step, std::uint32_t first_logits_row, LogitsSink sink);
 
 }  // namespace hearth::runtime

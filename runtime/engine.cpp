@@ -45,25 +45,26 @@ Engine::Engine(const EngineOptions& options)
   check_vocabulary(file_, model_->config, tokenizer_->size());
   reader_ = options.open_reader(file_.paths(), options.io);
   const std::uint32_t context = context_length(options.context, model_->config);
-  plan_ = plan_memory(*model_, {.budget = options.budget,
-                                .context = context,
-                                .batch = std::clamp(options.batch, 1u, std::min(context, kMaxBatch)),
-                                .threads = pool_.threads(),
-                                .alignment = reader_->alignment(),
-                                .process = resident_memory(),
-                                .available = available_memory()});
+  plan_ =
+      plan_memory(*model_, {.budget = options.budget,
+                            .context = context,
+                            .batch = std::clamp(options.batch, 1u, std::min(context, kMaxBatch)),
+                            .threads = pool_.threads(),
+                            .alignment = reader_->alignment(),
+                            .process = resident_memory(),
+                            .available = available_memory()});
   choose_policy(options);
   dense_ = io::Arena(plan_.dense);
   const Bytes all = model_->weights.weight_bytes();
   model_->weights.load(*reader_, dense_, [&](Bytes done) {
     if (options.progress) options.progress(done, all);
   });
-  experts_ = std::make_unique<ExpertStore>(
-      file_, model_->experts, *reader_,
-      ExpertStore::Options{.policy = policy_,
-                           .slots_of_class = plan_.slots_of_class,
-                           .max_reads = options.io.max_queued},
-      clock_);
+  experts_ =
+      std::make_unique<ExpertStore>(file_, model_->experts, *reader_,
+                                    ExpertStore::Options{.policy = policy_,
+                                                         .slots_of_class = plan_.slots_of_class,
+                                                         .max_reads = options.io.max_queued},
+                                    clock_);
   const bool all_fit = plan_.expert_slots == plan_.experts_total;
   prefetcher_ = std::make_unique<Prefetcher>(
       *experts_, Prefetcher::Options{.enabled = options.prefetch && !all_fit,

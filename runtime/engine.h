@@ -26,9 +26,9 @@ namespace hearth::runtime {
 struct EngineOptions {
   std::string model_path;
   MemoryBudget budget;
-  std::uint32_t context = 0;  // 0: the training context, at most kDefaultContext
-  std::uint32_t batch = 512;  // at most the context and kMaxBatch
-  std::uint32_t threads = 0;  // 0: one per core
+  std::uint32_t context = 0;    // 0: the training context, at most kDefaultContext
+  std::uint32_t batch = 512;    // at most the context and kMaxBatch
+  std::uint32_t threads = 0;    // 0: one per core
   std::string policy = "auto";  // or one of profiler::policy_names()
   bool prefetch = true;
   io::ReaderOptions io;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "io/disk_probe.h"
 #include "kernels/memory_probe.h"
 
 namespace hearth::runtime {
@@ -20,24 +19,51 @@ double ram_peak(Engine& engine) {
   return kernels::probe_memory(engine.pool(), temporary.bytes());
 }
 
+// Experts in an order that jumps over the file, each once, again and again.
+class Wander {
+ public:
+  explicit Wander(ExpertSpace space) : space_(space) {}
+  ExpertId next() {
+    constexpr std::uint32_t kPrime = 7919;  // divides no model's number of experts
+    at_ = (at_ + kPrime) % space_.size();
+    return space_.id(at_);
+  }
+
+ private:
+  ExpertSpace space_;
+  std::uint32_t at_ = 0;
+};
+
+// Fetches experts into their slots with nothing else to do: the sizes, the memory and the queue are
+// those of decoding. (Reads into a small buffer are up to 40 % faster: it stays in the cache.)
 double disk_peak(Engine& engine) {
-  engine.experts().settle();
-  std::uint64_t matrix = 0;
-  for (std::uint32_t l = 0; l < engine.model().experts.layers(); ++l)
-    for (const ExpertSlab& slab : engine.model().experts.layer(static_cast<LayerIndex>(l)).slabs)
-      matrix = std::max(matrix, slab.bytes);
-  if (matrix == 0) return 0;
-  // The reads go to memory of their own, which must stay small beside a budget.
-  constexpr std::uint64_t kProbeMemory = 12 << 20;
-  const auto depth =
-      static_cast<std::uint32_t>(std::clamp<std::uint64_t>(kProbeMemory / matrix, 4, 32));
-  return io::probe_disk(engine.reader(),
-                        {.file = 0,
-                         .file_size = engine.file().part_bytes(0),
-                         .read_size = Bytes(matrix),
-                         .queue_depth = depth},
-                        engine.clock())
-      .bytes_per_second();
+  constexpr std::size_t kExpertsInFlight = 4;
+  constexpr Nanoseconds kLongest = std::chrono::milliseconds(400);
+  ExpertStore& store = engine.experts();
+  store.settle();
+  store.drop_all();
+  Wander wander(store.catalog().space());
+  const Bytes before = engine.bytes_read();
+  const Nanoseconds start = engine.clock().now();
+  Nanoseconds elapsed{0};
+  while (elapsed < kLongest) {
+    for (std::size_t tries = 0; tries < kExpertsInFlight; ++tries) {
+      if (store.experts_on_their_way() >= kExpertsInFlight) break;
+      const ExpertId id = wander.next();
+      if (id.index < store.catalog().layer(id.layer).count &&
+          store.state(id) == profiler::ExpertState::kAbsent)
+        store.fetch(id, profiler::FillReason::kSeed);
+    }
+    if (store.reading())
+      store.collect(io::AsyncReader::Wait::kOne);
+    else
+      store.drop_all();  // all there: a small model is read again
+    elapsed = engine.clock().now() - start;
+  }
+  const Bytes read = engine.bytes_read() - before;
+  store.settle();
+  store.drop_all();
+  return static_cast<double>(read.count) / seconds(elapsed);
 }
 
 }  // namespace

@@ -7,12 +7,12 @@
 namespace hearth::runtime {
 
 struct LinkPeaks {
-  double disk_bytes_per_second = 0;  // random reads of an expert matrix's size; 0: not measured
+  double disk_bytes_per_second = 0;  // of experts fetched from random places; 0: not measured
   double ram_bytes_per_second = 0;   // all threads reading; 0: not measured
 };
 
-// Takes about a second. Waits for reads under way first. Memory is measured on the engine's largest
-// arena, or, where that would fit the caches and no --ram forbids it, on a temporary one.
+// Takes about half a second. Leaves the expert memory empty. Memory is measured on the engine's
+// largest arena, or, where that would fit the caches and no --ram forbids it, on a temporary one.
 LinkPeaks measure_link_peaks(Engine& engine);
 
 }  // namespace hearth::runtime

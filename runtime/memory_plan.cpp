@@ -34,8 +34,8 @@ Bytes wanted_expert_bytes(const PlanInput& input, Bytes all_experts, Bytes every
   const MemoryBudget& budget = input.budget;
   if (budget.expert_ram) return *budget.expert_ram;
   if (budget.expert_share)
-    return Bytes(static_cast<std::uint64_t>(static_cast<double>(all_experts.count) *
-                                            *budget.expert_share));
+    return Bytes(
+        static_cast<std::uint64_t>(static_cast<double>(all_experts.count) * *budget.expert_share));
   // Nine tenths of what is free leaves room for what else runs on the machine.
   const Bytes ram = budget.ram.value_or(Bytes(input.available.count / 10 * 9) + input.process);
   return ram > everything_else ? ram - everything_else : Bytes(0);
@@ -49,8 +49,8 @@ ScratchShape scratch_shape_for(const Model& model, std::uint32_t batch, std::uin
   shape.threads = threads;
   // Logits of several rows at once share the reading of the output matrix; 16 MiB of them do.
   constexpr std::uint64_t kLogitBytes = 16 << 20;
-  shape.logit_rows = static_cast<std::uint32_t>(
-      std::clamp<std::uint64_t>(kLogitBytes / (shape.vocabulary * sizeof(float)), 1, std::min(batch, 32u)));
+  shape.logit_rows = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(
+      kLogitBytes / (shape.vocabulary * sizeof(float)), 1, std::min(batch, 32u)));
   return shape;
 }
 
@@ -73,13 +73,14 @@ std::string parts_text(const MemoryPlan& plan) {
                 "at once); raise --expert-ram",
                 mib(wanted), at_least(needed), used);
   const Bytes least = plan.process + plan.dense + plan.kv + plan.scratch + needed + kRunToRun;
-  const std::string parts = fmt::format("{}, {} experts of each size at once {}", parts_text(plan),
-                                        used, mib(needed));
+  const std::string parts =
+      fmt::format("{}, {} experts of each size at once {}", parts_text(plan), used, mib(needed));
   if (input.budget.ram)
-    throw_error(ErrorCode::kBudget,
-                "--ram {} is too small for this model: the least that works is {} ({}); raise --ram "
-                "or lower --ctx-size",
-                mib(*input.budget.ram), at_least(least), parts);
+    throw_error(
+        ErrorCode::kBudget,
+        "--ram {} is too small for this model: the least that works is {} ({}); raise --ram "
+        "or lower --ctx-size",
+        mib(*input.budget.ram), at_least(least), parts);
   throw_error(ErrorCode::kBudget,
               "{} of memory are free, but this model needs at least {} ({}); lower --ctx-size or "
               "free memory",

@@ -45,8 +45,8 @@ struct PlanInput {
   Bytes available;              // memory the system could still give; 0: unknown
 };
 
-// Throws Error(kBudget) stating the least budget that works, or that the system has less memory free
-// than this would take.
+// Throws Error(kBudget) stating the least budget that works, or that the system has less memory
+// free than this would take.
 MemoryPlan plan_memory(const Model& model, const PlanInput& input);
 
 // Scratch for `batch` tokens, as the plan counts it.
@@ -54,7 +54,7 @@ ScratchShape scratch_shape_for(const Model& model, std::uint32_t batch, std::uin
 
 Bytes resident_memory();   // of this process, from /proc/self/statm
 Bytes peak_memory();       // its highest value so far (VmHWM)
-bool reset_peak_memory();   // the highest value from now on; false where /proc does not allow it
+bool reset_peak_memory();  // the highest value from now on; false where /proc does not allow it
 Bytes available_memory();  // MemAvailable
 
 }  // namespace hearth::runtime

@@ -30,8 +30,9 @@ std::optional<std::uint32_t> MetadataReader::optional_count(std::string_view key
   const auto value = file_.metadata().unsigned_integer(full_key(key), 0);
   if (!value) return std::nullopt;
   if (*value < range.low || *value > range.high)
-    throw_error(ErrorCode::kBadFile, "{}: metadata key {} is {}, outside {} to {}; the file is damaged",
-                file_.name(), full_key(key), *value, range.low, range.high);
+    throw_error(ErrorCode::kBadFile,
+                "{}: metadata key {} is {}, outside {} to {}; the file is damaged", file_.name(),
+                full_key(key), *value, range.low, range.high);
   return static_cast<std::uint32_t>(*value);
 }
 
@@ -56,7 +57,8 @@ float MetadataReader::positive_or(std::string_view key, float fallback) const {
   if (!value) return fallback;
   // As an f32, which is what it becomes.
   if (!(*value >= std::numeric_limits<float>::min() && *value <= std::numeric_limits<float>::max()))
-    throw_error(ErrorCode::kBadFile, "{}: metadata key {} is {}, not a positive number; the file is damaged",
+    throw_error(ErrorCode::kBadFile,
+                "{}: metadata key {} is {}, not a positive number; the file is damaged",
                 file_.name(), full_key(key), *value);
   return static_cast<float>(*value);
 }

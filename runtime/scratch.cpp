@@ -10,20 +10,19 @@ using kernels::ActivationBuffer;
 // One list of all pieces serves both the sizing and the carving.
 template <typename Visitor>
 void visit_pieces(const ScratchShape& s, Scratch* scratch, Visitor&& visit) {
-  const auto floats = [&](std::span<float> Scratch::*piece, std::uint64_t count) {
+  const auto floats = [&](std::span<float> Scratch::* piece, std::uint64_t count) {
     visit(count * sizeof(float), [=](std::span<std::byte> memory) {
       scratch->*piece = {reinterpret_cast<float*>(memory.data()), count};
     });
   };
-  const auto counts = [&](std::span<std::uint32_t> Scratch::*piece, std::uint64_t count) {
+  const auto counts = [&](std::span<std::uint32_t> Scratch::* piece, std::uint64_t count) {
     visit(count * sizeof(std::uint32_t), [=](std::span<std::byte> memory) {
       scratch->*piece = {reinterpret_cast<std::uint32_t*>(memory.data()), count};
     });
   };
   const auto buffer = [&](ActivationBuffer* piece, std::uint32_t rows, std::uint32_t columns) {
-    visit(ActivationBuffer::bytes_needed(rows, columns).count, [=](std::span<std::byte> memory) {
-      *piece = ActivationBuffer(memory, rows, columns);
-    });
+    visit(ActivationBuffer::bytes_needed(rows, columns).count,
+          [=](std::span<std::byte> memory) { *piece = ActivationBuffer(memory, rows, columns); });
   };
   const std::uint32_t pairs = s.rows * s.experts_used;
   const std::uint32_t tile_columns = std::max(s.embedding, s.expert_ff);

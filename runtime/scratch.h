@@ -28,7 +28,9 @@ struct ScratchShape {
   std::uint32_t logit_rows = 1;  // rows of logits kept at once
 
   template <typename T>
-  static void raise(T& field, T least) { field = std::max(field, least); }
+  static void raise(T& field, T least) {
+    field = std::max(field, least);
+  }
 };
 
 // Rows gathered for one expert at a time, per worker.
@@ -52,18 +54,18 @@ struct Scratch {
   Scratch(const ScratchShape& shape, io::Arena& arena);
 
   ScratchShape shape;
-  std::span<float> hidden;              // [rows][embedding], the residual stream
-  kernels::ActivationBuffer normed;     // [rows][embedding]
-  std::span<float> projected;           // [rows][projections]
-  kernels::ActivationBuffer attended;   // [rows][attention_width]
-  std::span<float> block_out;           // [rows][embedding]
-  std::span<float> rope_cosine;         // [rows][rope_dims / 2]
+  std::span<float> hidden;             // [rows][embedding], the residual stream
+  kernels::ActivationBuffer normed;    // [rows][embedding]
+  std::span<float> projected;          // [rows][projections]
+  kernels::ActivationBuffer attended;  // [rows][attention_width]
+  std::span<float> block_out;          // [rows][embedding]
+  std::span<float> rope_cosine;        // [rows][rope_dims / 2]
   std::span<float> rope_sine;
-  std::span<float> router_scores;       // [rows][experts]
-  std::span<std::uint16_t> expert_ids;  // [rows][experts_used]
-  std::span<float> expert_weights;      // likewise
-  kernels::ActivationBuffer expert_hidden;  // [rows × experts_used][expert_ff]
-  std::span<float> expert_out;              // [rows × experts_used][embedding]
+  std::span<float> router_scores;                // [rows][experts]
+  std::span<std::uint16_t> expert_ids;           // [rows][experts_used]
+  std::span<float> expert_weights;               // likewise
+  kernels::ActivationBuffer expert_hidden;       // [rows × experts_used][expert_ff]
+  std::span<float> expert_out;                   // [rows × experts_used][embedding]
   std::vector<kernels::ActivationBuffer> tiles;  // per worker [kExpertTileRows][embedding or ff]
   std::vector<std::span<float>> tile_out;        // per worker [2][kExpertTileRows][kExpertChunk]
   std::span<std::uint32_t> pair_order;   // [rows × experts_used]: (row, rank) pairs by expert

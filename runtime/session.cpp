@@ -20,10 +20,11 @@ void Session::check(std::span<const TokenId> tokens) const {
       throw_error(ErrorCode::kBadInput, "token {} is outside the vocabulary of {} tokens", token,
                   vocabulary);
   if (tokens.size() > context() - position_)
-    throw_error(ErrorCode::kBadInput,
-                "{} tokens do not fit the context: {} of {} positions are taken; raise --ctx-size or "
-                "shorten the prompt",
-                tokens.size(), position_, context());
+    throw_error(
+        ErrorCode::kBadInput,
+        "{} tokens do not fit the context: {} of {} positions are taken; raise --ctx-size or "
+        "shorten the prompt",
+        tokens.size(), position_, context());
 }
 
 void Session::evaluate(std::span<const TokenId> tokens, std::size_t first_logits, LogitsSink sink) {

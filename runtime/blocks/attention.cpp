@@ -76,17 +76,16 @@ void AttentionBlock::attend(Step& step) const {
   step.pool.run(step.rows() * kv_heads_, [&](std::uint32_t task, std::uint32_t) {
     const std::uint32_t row = task / kv_heads_, kv_head = task % kv_heads_;
     const std::uint32_t first_head = kv_head * group;
-    step.kernels.attend(
-        {.queries = step.scratch.projected.data() + std::size_t{row} * projected_width() +
-                    first_head * key_dim_,
-         .keys = step.kv.keys(layer_, kv_head),
-         .values = step.kv.values(layer_, kv_head),
-         .out = step.scratch.attended.values(row) + first_head * value_dim_,
-         .positions = step.position + row + 1,
-         .group = group,
-         .head_dim = key_dim_,
-         .value_dim = value_dim_,
-         .scale = scale});
+    step.kernels.attend({.queries = step.scratch.projected.data() +
+                                    std::size_t{row} * projected_width() + first_head * key_dim_,
+                         .keys = step.kv.keys(layer_, kv_head),
+                         .values = step.kv.values(layer_, kv_head),
+                         .out = step.scratch.attended.values(row) + first_head * value_dim_,
+                         .positions = step.position + row + 1,
+                         .group = group,
+                         .head_dim = key_dim_,
+                         .value_dim = value_dim_,
+                         .scale = scale});
   });
 }
 

@@ -1,4 +1,5 @@
-// Grouped-query attention: norm → q, k, v → head norms → rotary → cache → attend → output → residual.
+// Grouped-query attention: norm → q, k, v → head norms → rotary → cache → attend → output →
+// residual.
 #pragma once
 
 #include "runtime/blocks/block.h"

@@ -41,6 +41,7 @@ void quantize_rows(const Step& step, kernels::ActivationBuffer& rows) {
 
 void project(const Step& step, const kernels::Activations& x,
              std::initializer_list<Projection> projections, std::size_t stride) {
+  step.experts.collect(io::AsyncReader::Wait::kNow);  // keeps the disk's queue filled
   std::uint32_t tasks = 0;
   for (const Projection& projection : projections) tasks += tasks_of(*projection.weights);
   step.pool.run(tasks, [&](std::uint32_t task, std::uint32_t) {
@@ -53,8 +54,8 @@ void project(const Step& step, const kernels::Activations& x,
       }
       const std::uint32_t begin = task * rows_per_task(weights);
       const std::uint32_t end = std::min(begin + rows_per_task(weights), weights.rows);
-      step.kernels.matmul[static_cast<std::size_t>(weights.format)](
-          weights, {begin, end}, x, projection.out + begin, stride);
+      step.kernels.matmul[static_cast<std::size_t>(weights.format)](weights, {begin, end}, x,
+                                                                    projection.out + begin, stride);
       return;
     }
   });

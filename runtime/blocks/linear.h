@@ -16,7 +16,7 @@ void quantize_rows(const Step& step, kernels::ActivationBuffer& rows);
 
 struct Projection {
   const kernels::WeightMatrix* weights;
-  float* out;              // [rows of x][stride], the first row's first value
+  float* out;  // [rows of x][stride], the first row's first value
 };
 
 // All products of one input, in one parallel region.

@@ -57,8 +57,9 @@ profiler::Routing MoeBlock::route(Step& step) const {
     const auto ids = scratch.expert_ids.subspan(std::size_t{row} * experts_used_, experts_used_);
     step.kernels.softmax(scores.data(), experts_);
     top_k(scores, ids);
-    normalized_weights(scores, ids,
-                       scratch.expert_weights.subspan(std::size_t{row} * experts_used_, experts_used_));
+    normalized_weights(
+        scores, ids,
+        scratch.expert_weights.subspan(std::size_t{row} * experts_used_, experts_used_));
   }
   const std::size_t pairs = std::size_t{step.rows()} * experts_used_;
   return {layer_, step.rows(), experts_used_, scratch.expert_ids.first(pairs),
@@ -131,9 +132,9 @@ void MoeBlock::compute_as_they_arrive(Step& step) const {
     if (left == 0) return;
     // Computed experts gave their slots back, so that what had to wait can start.
     start_missing(step);
-    const bool any_ready = std::any_of(
-        step.scratch.expert_work.begin(), step.scratch.expert_work.end(),
-        [](const ExpertWork& work) { return work.lease.held() && work.lease.ready(); });
+    const bool any_ready =
+        std::any_of(step.scratch.expert_work.begin(), step.scratch.expert_work.end(),
+                    [](const ExpertWork& work) { return work.lease.held() && work.lease.ready(); });
     if (any_ready) continue;
     CHECK(step.experts.reading());  // else nothing would ever arrive
     step.experts.collect(AsyncReader::Wait::kOne);
@@ -156,6 +157,7 @@ std::uint32_t MoeBlock::compute_ready(Step& step) const {
   step.pool.run(ready * hidden_chunks, [&](std::uint32_t task, std::uint32_t worker) {
     hidden_chunk(step, *scratch.ready_work[task / hidden_chunks], task % hidden_chunks, worker);
   });
+  step.experts.collect(AsyncReader::Wait::kNow);  // keeps the disk's queue filled
   const std::uint32_t down_chunks = (embedding_ + kDownChunk - 1) / kDownChunk;
   step.pool.run(ready * down_chunks, [&](std::uint32_t task, std::uint32_t) {
     down_chunk(step, *scratch.ready_work[task / down_chunks], task % down_chunks);
@@ -174,7 +176,9 @@ Activations gather(const Step& step, ActivationBuffer& tile, std::uint32_t begin
                    std::uint32_t count, std::uint32_t pairs_per_row, bool with_values) {
   const Scratch& scratch = step.scratch;
   ActivationBuffer& normed = step.scratch.normed;
-  const auto row_of = [&](std::uint32_t i) { return scratch.pair_order[begin + i] / pairs_per_row; };
+  const auto row_of = [&](std::uint32_t i) {
+    return scratch.pair_order[begin + i] / pairs_per_row;
+  };
   if (count == 1) return kernels::slice_rows(normed.view(), row_of(0), 1);
   tile.set_shape(count, normed.columns());
   const std::size_t stride = normed.stride();
@@ -211,8 +215,8 @@ void MoeBlock::hidden_chunk(Step& step, const ExpertWork& work, std::uint32_t ch
   float* const up = gate + kExpertTileRows * kExpertChunk;
   for (std::uint32_t begin = work.begin; begin < work.end; begin += kExpertTileRows) {
     const std::uint32_t count = std::min(kExpertTileRows, work.end - begin);
-    const Activations x = gather(step, step.scratch.tiles[worker], begin, count, experts_used_,
-                                 with_values);
+    const Activations x =
+        gather(step, step.scratch.tiles[worker], begin, count, experts_used_, with_values);
     multiply(step, expert.gate, range, x, gate, kExpertChunk);
     multiply(step, expert.up, range, x, up, kExpertChunk);
     for (std::uint32_t i = 0; i < count; ++i) {

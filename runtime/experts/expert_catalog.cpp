@@ -14,18 +14,20 @@ ExpertSlab slab_of(const io::GgufFile& file, const std::string& name, std::uint3
                    std::uint32_t rows, std::uint32_t columns) {
   const io::GgufTensor* tensor = file.find(name);
   if (tensor == nullptr)
-    throw_error(ErrorCode::kBadFile, "{}: tensor {} is missing; convert or download the model again",
-                file.name(), name);
+    throw_error(ErrorCode::kBadFile,
+                "{}: tensor {} is missing; convert or download the model again", file.name(), name);
   if (tensor->dimensions == 3 && tensor->shape[2] != experts)
-    throw_error(ErrorCode::kBadFile,
-                "{}: tensor {} holds {} experts where the metadata says {}; the file does not match itself",
-                file.name(), name, tensor->shape[2], experts);
+    throw_error(
+        ErrorCode::kBadFile,
+        "{}: tensor {} holds {} experts where the metadata says {}; the file does not match itself",
+        file.name(), name, tensor->shape[2], experts);
   if (tensor->dimensions != 3 || tensor->shape[0] != columns || tensor->shape[1] != rows)
-    throw_error(ErrorCode::kBadFile,
-                "{}: tensor {} has shape {} × {} × {} where {} × {} × {} is expected; the file does "
-                "not match its metadata",
-                file.name(), name, tensor->shape[0], tensor->shape[1], tensor->shape[2], columns,
-                rows, experts);
+    throw_error(
+        ErrorCode::kBadFile,
+        "{}: tensor {} has shape {} × {} × {} where {} × {} × {} is expected; the file does "
+        "not match its metadata",
+        file.name(), name, tensor->shape[0], tensor->shape[1], tensor->shape[2], columns, rows,
+        experts);
   const kernels::WeightFormat format = checked_format(file, *tensor);
   const kernels::WeightMatrix shape{format, rows, columns, nullptr};
   return {format, rows, columns, tensor->file, tensor->offset, shape.bytes(), shape.bytes()};

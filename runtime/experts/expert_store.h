@@ -89,8 +89,10 @@ class ExpertStore {
 
   // Takes note of reads that finished; kOne waits for the next one if any is outstanding.
   // Throws Error(kIo) when a read for an expert on demand failed for good.
+  // To be called every fraction of a millisecond: the reader hands waiting reads on only here.
   void collect(io::AsyncReader::Wait wait);
   bool reading() const { return reader_.outstanding() > 0; }
+  std::size_t experts_on_their_way() const { return reader_.outstanding() / kExpertMatrices; }
   void settle();                                // waits until nothing is being read
   void drop_all() { residency_->evict_all(); }  // as if memory had just been taken
 

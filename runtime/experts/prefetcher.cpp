@@ -23,7 +23,9 @@ profiler::PrefetchBudget::Config budget_config(const ExpertCatalog& catalog,
 }  // namespace
 
 Prefetcher::Prefetcher(ExpertStore& store, const Options& options)
-    : store_(store), options_(options), budget_(budget_config(store.catalog(), options.experts_used)) {
+    : store_(store),
+      options_(options),
+      budget_(budget_config(store.catalog(), options.experts_used)) {
   const std::uint32_t experts = store.catalog().space().experts_per_layer;
   votes_.resize(experts);
   chosen_.resize(options.experts_used);
@@ -65,8 +67,8 @@ void Prefetcher::fetch_predicted(LayerIndex layer) {
       std::swap(ranked_[j], ranked_[j - 1]);
 
   const Bytes each(store_.catalog().layer(layer).bytes());
-  std::uint64_t left = rows_ > 1 ? std::numeric_limits<std::uint64_t>::max()
-                                 : budget_.next_layer().count;
+  std::uint64_t left =
+      rows_ > 1 ? std::numeric_limits<std::uint64_t>::max() : budget_.next_layer().count;
   for (const std::uint16_t expert : ranked_) {
     if (left < each.count) return;
     const ExpertId id{layer, expert};

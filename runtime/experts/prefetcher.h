@@ -1,9 +1,9 @@
 // Reads experts before they are asked for, in time the disk would otherwise be idle.
 //
-// The guess is the caller's (the next layer's router on this layer's router input); this class ranks
-// it over the rows of the step and starts reads within a byte budget. A prefetch is queued behind
-// the demands of the layer, takes only slots no live expert holds (profiler::Residency), and its
-// result changes nothing but time.
+// The guess is the caller's (the next layer's router on this layer's router input); this class
+// ranks it over the rows of the step and starts reads within a byte budget. A prefetch is queued
+// behind the demands of the layer, takes only slots no live expert holds (profiler::Residency), and
+// its result changes nothing but time.
 #pragma once
 
 #include <cstdint>

@@ -17,8 +17,8 @@ ModelConfig read_config(const MetadataReader& metadata) {
   c.context_train = metadata.required_count("context_length", {1, 1 << 30});
   c.heads = metadata.required_count("attention.head_count", {1, 1024});
   c.kv_heads = metadata.count_or("attention.head_count_kv", {1, 1024}, c.heads);
-  c.key_dim = metadata.count_or("attention.key_length", {16, kernels::kMaxHeadDim},
-                                c.embedding / c.heads);
+  c.key_dim =
+      metadata.count_or("attention.key_length", {16, kernels::kMaxHeadDim}, c.embedding / c.heads);
   c.value_dim = metadata.count_or("attention.value_length", {16, kernels::kMaxHeadDim},
                                   c.embedding / c.heads);
   c.rms_epsilon = metadata.required_positive("attention.layer_norm_rms_epsilon");
@@ -41,9 +41,8 @@ void check(const ModelConfig& c, const io::GgufFile& file) {
   };
   require(c.heads % c.kv_heads == 0, "the number of heads is not a multiple of that of KV heads");
   require(c.heads / c.kv_heads <= kernels::kMaxAttentionGroup, "too many heads share a KV head");
-  require(c.key_dim % 16 == 0 && c.key_dim <= kernels::kMaxHeadDim &&
-              c.value_dim % 16 == 0 && c.value_dim <= kernels::kMaxHeadDim && c.value_dim > 0 &&
-              c.key_dim > 0,
+  require(c.key_dim % 16 == 0 && c.key_dim <= kernels::kMaxHeadDim && c.value_dim % 16 == 0 &&
+              c.value_dim <= kernels::kMaxHeadDim && c.value_dim > 0 && c.key_dim > 0,
           "the head size is not a multiple of 16 up to 512");
   require(c.rope_dims % 2 == 0 && c.rope_dims <= c.key_dim, "the rotary size exceeds the head");
   require(c.experts_used <= c.experts, "more experts are used than there are");
@@ -89,12 +88,11 @@ void build_qwen3moe(const MetadataReader& metadata, Model& model) {
                                 .key_norm = w.vector(name("attn_k_norm.weight"), c.key_dim)});
     auto moe = std::make_unique<MoeBlock>(
         layer, c,
-        MoeBlock::Weights{
-            .norm = w.vector(name("ffn_norm.weight"), c.embedding),
-            .router = w.matrix(name("ffn_gate_inp.weight"), c.experts, c.embedding),
-            .gate_scale = w.optional_vector(name("ffn_gate_exps.scale"), c.experts),
-            .up_scale = w.optional_vector(name("ffn_up_exps.scale"), c.experts),
-            .down_scale = w.optional_vector(name("ffn_down_exps.scale"), c.experts)});
+        MoeBlock::Weights{.norm = w.vector(name("ffn_norm.weight"), c.embedding),
+                          .router = w.matrix(name("ffn_gate_inp.weight"), c.experts, c.embedding),
+                          .gate_scale = w.optional_vector(name("ffn_gate_exps.scale"), c.experts),
+                          .up_scale = w.optional_vector(name("ffn_up_exps.scale"), c.experts),
+                          .down_scale = w.optional_vector(name("ffn_down_exps.scale"), c.experts)});
     model.experts.add_layer(file, layer, c.experts, c.embedding, c.expert_ff);
 
     if (previous != nullptr) previous->set_next(moe.get());

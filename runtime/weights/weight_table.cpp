@@ -37,9 +37,11 @@ const kernels::WeightMatrix* WeightTable::declare(const io::GgufTensor& tensor, 
   const bool fits = tensor.dimensions == dimensions && tensor.shape[0] == columns &&
                     tensor.elements() == std::uint64_t{rows} * columns;
   if (!fits)
-    throw_error(ErrorCode::kBadFile, "{}: tensor {} has shape {} where {}{} is expected; "
-                "the file does not match its metadata", file_.name(), printable(tensor.name),
-                shape_text(tensor), columns, dimensions > 1 ? fmt::format(" × {}", rows) : "");
+    throw_error(ErrorCode::kBadFile,
+                "{}: tensor {} has shape {} where {}{} is expected; "
+                "the file does not match its metadata",
+                file_.name(), printable(tensor.name), shape_text(tensor), columns,
+                dimensions > 1 ? fmt::format(" × {}", rows) : "");
   entries_.push_back({&tensor, {checked_format(file_, tensor), rows, columns, nullptr}});
   return &entries_.back().matrix;
 }
@@ -48,16 +50,18 @@ const kernels::WeightMatrix* WeightTable::matrix(const std::string& name, std::u
                                                  std::uint32_t columns) {
   const io::GgufTensor* tensor = file_.find(name);
   if (tensor == nullptr)
-    throw_error(ErrorCode::kBadFile, "{}: tensor {} is missing; convert or download the model again",
-                file_.name(), name);
+    throw_error(ErrorCode::kBadFile,
+                "{}: tensor {} is missing; convert or download the model again", file_.name(),
+                name);
   return declare(*tensor, rows, columns, 2);
 }
 
 WeightVector WeightTable::vector(const std::string& name, std::uint32_t size) {
   const WeightVector found = optional_vector(name, size);
   if (!found.present())
-    throw_error(ErrorCode::kBadFile, "{}: tensor {} is missing; convert or download the model again",
-                file_.name(), name);
+    throw_error(ErrorCode::kBadFile,
+                "{}: tensor {} is missing; convert or download the model again", file_.name(),
+                name);
   return found;
 }
 
@@ -66,8 +70,9 @@ WeightVector WeightTable::optional_vector(const std::string& name, std::uint32_t
   if (tensor == nullptr) return {};
   const kernels::WeightMatrix* matrix = declare(*tensor, 1, size, 1);
   if (matrix->format != kernels::WeightFormat::kF32)
-    throw_error(ErrorCode::kUnsupported, "{}: tensor {} is {} where F32 is expected; convert the model again",
-                file_.name(), name, kernels::traits(matrix->format).name);
+    throw_error(ErrorCode::kUnsupported,
+                "{}: tensor {} is {} where F32 is expected; convert the model again", file_.name(),
+                name, kernels::traits(matrix->format).name);
   return {matrix};
 }
 

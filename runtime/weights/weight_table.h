@@ -39,7 +39,8 @@ class WeightTable {
   const kernels::WeightMatrix* matrix(const std::string& name, std::uint32_t rows,
                                       std::uint32_t columns);
   WeightVector vector(const std::string& name, std::uint32_t size);
-  WeightVector optional_vector(const std::string& name, std::uint32_t size);  // absent: not present()
+  WeightVector optional_vector(const std::string& name,
+                               std::uint32_t size);  // absent: not present()
   bool has(const std::string& name) const { return file_.find(name) != nullptr; }
 
   // Bytes of the arena load() needs when reads are aligned to `alignment`.

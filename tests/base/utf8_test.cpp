@@ -16,8 +16,9 @@ TEST(Utf8, AcceptsWhatTheStandardCallsWellFormed) {
 }
 
 TEST(Utf8, RejectsOverlongSurrogatesAndPastTheEnd) {
-  for (const char* bad : {"\x80", "\xc0\x80", "\xc1\xbf", "\xe0\x9f\xbf", "\xed\xa0\x80",
-                          "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xe2\x82", "\xff"})
+  for (const char* bad :
+       {"\x80", "\xc0\x80", "\xc1\xbf", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xf0\x8f\xbf\xbf",
+        "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xe2\x82", "\xff"})
     EXPECT_EQ(valid_utf8_length(bad), 0u) << printable(bad);
 }
 
@@ -25,7 +26,8 @@ TEST(Utf8, HoldsBackAnIncompleteLastCharacterOnly) {
   EXPECT_EQ(complete_utf8_prefix("ab\xe2\x82"), 2u);
   EXPECT_EQ(complete_utf8_prefix("ab\xe2\x82\xac"), 5u);
   EXPECT_EQ(complete_utf8_prefix("ab\xf0\x9f\x98"), 2u);
-  EXPECT_EQ(complete_utf8_prefix("\xbf\xbf\xbf\xbf"), 4u);  // never a character: nothing to wait for
+  EXPECT_EQ(complete_utf8_prefix("\xbf\xbf\xbf\xbf"),
+            4u);  // never a character: nothing to wait for
   EXPECT_EQ(complete_utf8_prefix(""), 0u);
 }
 

@@ -11,40 +11,63 @@ namespace hearth::tools {
 
 void EngineFlags::add_to(CommandLine& line) {
   line.group("Model");
-  line.add({.names = "-m,--model", .value = "FILE", .help = "GGUF file, or the first of a split set", .required = true},
+  line.add({.names = "-m,--model",
+            .value = "FILE",
+            .help = "GGUF file, or the first of a split set",
+            .required = true},
            model);
   line.group("Memory");
-  line.add({.names = "--ram", .value = "SIZE", .help = "budget for everything the process holds (6GiB)"}, ram);
-  line.add({.names = "--expert-ram", .value = "SIZE|PERCENT",
+  line.add(
+      {.names = "--ram", .value = "SIZE", .help = "budget for everything the process holds (6GiB)"},
+      ram);
+  line.add({.names = "--expert-ram",
+            .value = "SIZE|PERCENT",
             .help = "budget for experts alone, as a size or a share of all expert bytes"},
            expert_ram);
-  line.add({.names = "-c,--ctx-size", .value = "N",
+  line.add({.names = "-c,--ctx-size",
+            .value = "N",
             .help = "positions of the KV cache (0: from the model, at most 4096)"},
            context);
   line.group("Compute");
-  line.add({.names = "-t,--threads", .value = "N", .help = "threads that compute (-1: one per core)"}, threads);
-  line.add({.names = "-b,--batch-size", .value = "N", .help = "upper bound of --ubatch-size"}, batch);
-  line.add({.names = "--ubatch-size", .value = "N", .help = "prompt tokens computed in one pass"}, ubatch);
+  line.add(
+      {.names = "-t,--threads", .value = "N", .help = "threads that compute (-1: one per core)"},
+      threads);
+  line.add({.names = "-b,--batch-size", .value = "N", .help = "upper bound of --ubatch-size"},
+           batch);
+  line.add({.names = "--ubatch-size", .value = "N", .help = "prompt tokens computed in one pass"},
+           ubatch);
   line.group("Experts");
   std::vector<std::string> policies{"auto"};
   for (const std::string_view name : profiler::policy_names()) policies.emplace_back(name);
-  line.add({.names = "--policy", .value = "NAME", .help = "which expert makes room for another", .choices = policies},
+  line.add({.names = "--policy",
+            .value = "NAME",
+            .help = "which expert makes room for another",
+            .choices = policies},
            policy);
-  line.add({.names = "--prefetch", .value = "on|off",
-            .help = "read the next layer's experts ahead", .choices = {"on", "off"}},
+  line.add({.names = "--prefetch",
+            .value = "on|off",
+            .help = "read the next layer's experts ahead",
+            .choices = {"on", "off"}},
            prefetch);
-  line.add({.names = "--io", .value = "NAME", .help = "how files are read", .choices = {"auto", "uring", "pread"}},
+  line.add({.names = "--io",
+            .value = "NAME",
+            .help = "how files are read",
+            .choices = {"auto", "uring", "pread"}},
            io);
-  line.add({.names = "--direct", .value = "auto|off",
-            .help = "bypass the page cache where the file system can", .choices = {"auto", "off"}},
+  line.add({.names = "--direct",
+            .value = "auto|off",
+            .help = "bypass the page cache where the file system can",
+            .choices = {"auto", "off"}},
            direct);
 }
 
 runtime::EngineOptions EngineFlags::options() const {
   if (ram && expert_ram)
-    throw_error(ErrorCode::kUsage, "--ram and --expert-ram both bound the experts; give one of them");
+    throw_error(ErrorCode::kUsage,
+                "--ram and --expert-ram both bound the experts; give one of them");
   if (threads == 0 || threads < -1 || threads > 1024)
-    throw_error(ErrorCode::kUsage, "--threads is {}; give 1 to 1024, or -1 for one per core", threads);
+    throw_error(ErrorCode::kUsage, "--threads is {}; give 1 to 1024, or -1 for one per core",
+                threads);
   for (const std::uint32_t size : {batch, ubatch})
     if (size == 0 || size > runtime::kMaxBatch)
       throw_error(ErrorCode::kUsage, "--batch-size or --ubatch-size is {}; give 1 to {}", size,
@@ -92,7 +115,8 @@ std::string kernel_text(const kernels::CpuKernels& kernels) {
   std::string text(kernels.name);
   for (std::size_t f = 0; f < kernels::kWeightFormatCount; ++f)
     if (kernels.matmul_origin[f] != kernels.name)
-      text += fmt::format(", {}={} (slow)", kernels::kWeightFormats[f].name, kernels.matmul_origin[f]);
+      text +=
+          fmt::format(", {}={} (slow)", kernels::kWeightFormats[f].name, kernels.matmul_origin[f]);
   return text;
 }
 
@@ -102,15 +126,14 @@ void print_engine(const runtime::Engine& engine) {
   const runtime::MemoryPlan& plan = engine.plan();
   const runtime::ModelConfig& config = engine.config();
   fmt::print(stderr, "model     {} {}, {}, {} layers, {} experts of which {} are used\n",
-             config.architecture, printable(config.name),
-             format_size(engine.file().file_bytes()), config.layers, config.experts,
-             config.experts_used);
+             config.architecture, printable(config.name), format_size(engine.file().file_bytes()),
+             config.layers, config.experts, config.experts_used);
   fmt::print(stderr,
              "memory    {}: dense {}, KV {} for {} tokens, scratch {}, experts {}, process {}\n",
              format_size(plan.total()), format_size(plan.dense), format_size(plan.kv), plan.context,
              format_size(plan.scratch), format_size(plan.experts), format_size(plan.process));
-  fmt::print(stderr, "experts   {} of {} fit ({:.0f} %), policy {}, prefetch {}\n", plan.expert_slots,
-             plan.experts_total, 100.0 * plan.expert_slots / plan.experts_total,
+  fmt::print(stderr, "experts   {} of {} fit ({:.0f} %), policy {}, prefetch {}\n",
+             plan.expert_slots, plan.experts_total, 100.0 * plan.expert_slots / plan.experts_total,
              plan.expert_slots == plan.experts_total ? "unused" : engine.policy(),
              engine.prefetching() ? "on" : "off");
   fmt::print(stderr, "compute   {} threads, {}, {} tokens per prefill step\n", engine.threads(),

@@ -19,7 +19,8 @@ std::string read_all(std::FILE* stream, const std::string& name) {
   while (const std::size_t count = std::fread(piece, 1, sizeof(piece), stream))
     text.append(piece, count);
   if (std::ferror(stream) != 0)
-    throw_error(ErrorCode::kIo, "{}: cannot be read: {}; check the path", name, std::strerror(errno));
+    throw_error(ErrorCode::kIo, "{}: cannot be read: {}; check the path", name,
+                std::strerror(errno));
   return text;
 }
 
@@ -29,8 +30,8 @@ std::string read_text(const std::string& path) {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
                                                              std::fclose);
   if (file == nullptr)
-    throw_error(ErrorCode::kNotFound, "{}: cannot be opened: {}; check the path", printable(path, 400),
-                std::strerror(errno));
+    throw_error(ErrorCode::kNotFound, "{}: cannot be opened: {}; check the path",
+                printable(path, 400), std::strerror(errno));
   return read_all(file.get(), path);
 }
 
@@ -62,9 +63,12 @@ std::string unescape(std::string_view text) {
 }
 
 void PromptFlags::add_to(CommandLine& line) {
-  line.add({.names = "-p,--prompt", .value = "TEXT", .help = "the prompt; - reads standard input"}, prompt_);
+  line.add({.names = "-p,--prompt", .value = "TEXT", .help = "the prompt; - reads standard input"},
+           prompt_);
   line.add({.names = "-f,--file", .value = "FILE", .help = "a file with the prompt"}, file_);
-  line.add({.names = "--escape,!--no-escape", .help = "process escapes such as \\n in --prompt (default on)"}, escape_);
+  line.add({.names = "--escape,!--no-escape",
+            .help = "process escapes such as \\n in --prompt (default on)"},
+           escape_);
 }
 
 std::string PromptFlags::text() const {

@@ -108,7 +108,8 @@ double parse_real(std::string_view text, double highest) {
   if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value))
     throw_error(ErrorCode::kUsage, "'{}' is not a number", printable(text));
   if (std::abs(value) > highest)
-    throw_error(ErrorCode::kUsage, "{} is not between -{} and {}", printable(text), highest, highest);
+    throw_error(ErrorCode::kUsage, "{} is not between -{} and {}", printable(text), highest,
+                highest);
   return value;
 }
 

@@ -32,15 +32,30 @@ struct RunOptions {
 
 void add_sampling_flags(CommandLine& line, RunOptions& o) {
   line.group("Sampling");
-  line.add({.names = "-s,--seed", .value = "N", .help = "of the random draws (-1: a random one)"}, o.seed);
-  line.add({.names = "--temp", .value = "T", .help = "temperature; 0 is greedy"}, o.sampler.temperature);
-  line.add({.names = "--top-k", .value = "K", .help = "keep the K most likely (0: off)"}, o.sampler.top_k);
-  line.add({.names = "--top-p", .value = "P", .help = "keep the most likely up to this sum (1: off)"}, o.sampler.top_p);
-  line.add({.names = "--min-p", .value = "P", .help = "drop those below this share of the best (0: off)"}, o.sampler.min_p);
-  line.add({.names = "--repeat-penalty", .value = "X", .help = "of tokens seen lately (1: off)"}, o.sampler.repeat_penalty);
-  line.add({.names = "--repeat-last-n", .value = "N", .help = "how far back that looks (0: off, -1: the context)"}, o.sampler.repeat_last_n);
-  line.add({.names = "--presence-penalty", .value = "X", .help = "of tokens seen lately (0: off)"}, o.sampler.presence_penalty);
-  line.add({.names = "--frequency-penalty", .value = "X", .help = "per time they were seen (0: off)"}, o.sampler.frequency_penalty);
+  line.add({.names = "-s,--seed", .value = "N", .help = "of the random draws (-1: a random one)"},
+           o.seed);
+  line.add({.names = "--temp", .value = "T", .help = "temperature; 0 is greedy"},
+           o.sampler.temperature);
+  line.add({.names = "--top-k", .value = "K", .help = "keep the K most likely (0: off)"},
+           o.sampler.top_k);
+  line.add(
+      {.names = "--top-p", .value = "P", .help = "keep the most likely up to this sum (1: off)"},
+      o.sampler.top_p);
+  line.add({.names = "--min-p",
+            .value = "P",
+            .help = "drop those below this share of the best (0: off)"},
+           o.sampler.min_p);
+  line.add({.names = "--repeat-penalty", .value = "X", .help = "of tokens seen lately (1: off)"},
+           o.sampler.repeat_penalty);
+  line.add({.names = "--repeat-last-n",
+            .value = "N",
+            .help = "how far back that looks (0: off, -1: the context)"},
+           o.sampler.repeat_last_n);
+  line.add({.names = "--presence-penalty", .value = "X", .help = "of tokens seen lately (0: off)"},
+           o.sampler.presence_penalty);
+  line.add(
+      {.names = "--frequency-penalty", .value = "X", .help = "per time they were seen (0: off)"},
+      o.sampler.frequency_penalty);
 }
 
 void check_sampling(const runtime::SamplerOptions& o) {
@@ -48,7 +63,8 @@ void check_sampling(const runtime::SamplerOptions& o) {
     if (!(share >= 0 && share <= 1))
       throw_error(ErrorCode::kUsage, "--top-p or --min-p is {}; give 0 to 1", share);
   if (!(o.repeat_penalty > 0))
-    throw_error(ErrorCode::kUsage, "--repeat-penalty is {}; give a number above 0", o.repeat_penalty);
+    throw_error(ErrorCode::kUsage, "--repeat-penalty is {}; give a number above 0",
+                o.repeat_penalty);
   if (o.repeat_last_n < -1)
     throw_error(ErrorCode::kUsage, "--repeat-last-n is {}; give -1 or more", o.repeat_last_n);
 }
@@ -58,13 +74,17 @@ bool parse(const Arguments& arguments, RunOptions& o) {
   o.engine.add_to(line);
   line.group("Generation");
   o.prompt.add_to(line);
-  line.add({.names = "-n,--n-predict", .value = "N", .help = "tokens to generate (-1: until the end or the context is full)"}, o.predict);
+  line.add({.names = "-n,--n-predict",
+            .value = "N",
+            .help = "tokens to generate (-1: until the end or the context is full)"},
+           o.predict);
   line.add({.names = "--ignore-eos", .help = "go on after an end-of-text token"}, o.ignore_eos);
   line.add({.names = "--special", .help = "print control tokens, too"}, o.special);
   line.add({.names = "--no-report", .help = "no report at the end"}, o.no_report);
   add_sampling_flags(line, o);
   if (!line.parse(arguments)) return false;
-  if (o.predict < -1) throw_error(ErrorCode::kUsage, "--n-predict is {}; give -1 or more", o.predict);
+  if (o.predict < -1)
+    throw_error(ErrorCode::kUsage, "--n-predict is {}; give -1 or more", o.predict);
   check_sampling(o.sampler);
   o.sampler.seed = o.seed < 0 ? 0xffffffffu : static_cast<std::uint64_t>(o.seed);
   return true;
@@ -91,15 +111,16 @@ std::string status_text(const RunReport& report, const Moment& now) {
   const double elapsed = seconds(now.now - report.prefilled.now);
   const std::uint64_t hits = now.hits - report.prefilled.hits,
                       routed = hits + now.misses - report.prefilled.misses;
-  return fmt::format("{} tokens · {:.1f} tok/s · experts {:.1f} % in memory · {:.1f} MB/token read",
-                     report.generated_tokens, report.generated_tokens / std::max(elapsed, 1e-9),
-                     routed > 0 ? 100.0 * static_cast<double>(hits) / static_cast<double>(routed) : 0.0,
-                     static_cast<double>((now.read - report.prefilled.read).count) / 1e6 /
-                         std::max(report.generated_tokens, 1u));
+  return fmt::format(
+      "{} tokens · {:.1f} tok/s · experts {:.1f} % in memory · {:.1f} MB/token read",
+      report.generated_tokens, report.generated_tokens / std::max(elapsed, 1e-9),
+      routed > 0 ? 100.0 * static_cast<double>(hits) / static_cast<double>(routed) : 0.0,
+      static_cast<double>((now.read - report.prefilled.read).count) / 1e6 /
+          std::max(report.generated_tokens, 1u));
 }
 
-// Every token stands for at most the bytes of the longest one, so that a text far beyond the context
-// is refused before it is encoded, which takes forty times its size.
+// Every token stands for at most the bytes of the longest one, so that a text far beyond the
+// context is refused before it is encoded, which takes forty times its size.
 void check_length(const std::string& prompt, const runtime::Engine& engine) {
   const runtime::Tokenizer& tokenizer = engine.tokenizer();
   std::size_t longest = 4;  // of a character, which may become the unknown token
@@ -107,13 +128,15 @@ void check_length(const std::string& prompt, const runtime::Engine& engine) {
     longest = std::max(longest, tokenizer.piece(static_cast<TokenId>(id), true).size());
   const std::size_t least = prompt.size() / longest;
   if (least > engine.plan().context)
-    throw_error(ErrorCode::kBadInput,
-                "the prompt has at least {} tokens, but the context is {}; raise --ctx-size or shorten "
-                "the prompt",
-                least, engine.plan().context);
+    throw_error(
+        ErrorCode::kBadInput,
+        "the prompt has at least {} tokens, but the context is {}; raise --ctx-size or shorten "
+        "the prompt",
+        least, engine.plan().context);
 }
 
-// Prompt, then one token at a time until the wanted number, an end of text, a full context or Ctrl-C.
+// Prompt, then one token at a time until the wanted number, an end of text, a full context or
+// Ctrl-C.
 RunReport generate(runtime::Engine& engine, runtime::Session& session,
                    const std::vector<TokenId>& prompt, const RunOptions& o,
                    const InterruptGuard& interrupt) {
@@ -147,7 +170,8 @@ RunReport generate(runtime::Engine& engine, runtime::Session& session,
   report.peak_memory = runtime::peak_memory();
   text.finish();
   if (session.position() == session.context())
-    fmt::print(stderr, "stopped: the context of {} tokens is full; raise --ctx-size\n", session.context());
+    fmt::print(stderr, "stopped: the context of {} tokens is full; raise --ctx-size\n",
+               session.context());
   return report;
 }
 
@@ -168,8 +192,7 @@ int run(const Arguments& arguments) {
   ExpertHeat heat(engine->model().experts.space());
   session.on_routed([&](const profiler::Routing& routing) { heat.add(routing); });
   const RunReport report = generate(*engine, session, tokens, options, interrupt);
-  if (!options.no_report)
-    print_report(report, *engine, heat, runtime::measure_link_peaks(*engine));
+  if (!options.no_report) print_report(report, *engine, heat, runtime::measure_link_peaks(*engine));
   return interrupt.interrupted() ? kExitInterrupted : 0;
 }
 

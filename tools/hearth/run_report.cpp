@@ -51,9 +51,10 @@ void print_speed(const RunReport& r) {
   if (r.generated_tokens == 0) return;
   const Nanoseconds steps = r.end.times.total - r.prefilled.times.total;
   const Nanoseconds waiting = r.end.disk_wait - r.prefilled.disk_wait;
-  const auto line = [&](Nanoseconds time) { return milliseconds_per_token(time, r.generated_tokens); };
-  fmt::print(stderr,
-             "a token   {:.2f} ms: compute {:.2f}, waiting for disk {:.2f}, other {:.2f}\n",
+  const auto line = [&](Nanoseconds time) {
+    return milliseconds_per_token(time, r.generated_tokens);
+  };
+  fmt::print(stderr, "a token   {:.2f} ms: compute {:.2f}, waiting for disk {:.2f}, other {:.2f}\n",
              line(decode), line(steps - waiting), line(waiting), line(decode - steps));
 }
 
@@ -71,18 +72,18 @@ void print_layers(const runtime::Engine& engine, const ExpertHeat& heat) {
     const std::vector<double> counts = heat.layer(layer);
     const double hottest = *std::max_element(counts.begin(), counts.end());
     const unsigned cells = std::min(64u, traits.columns > 40 ? traits.columns - 40 : 8u);
-    fmt::print(stderr, "  layer {:3} {} {:5.1f} %\n", l,
-               heat_strip(counts, hottest, cells, traits),
+    fmt::print(stderr, "  layer {:3} {} {:5.1f} %\n", l, heat_strip(counts, hottest, cells, traits),
                percent(static_cast<double>(counters.hits),
                        static_cast<double>(counters.hits + counters.misses)));
   }
 }
 
 // "12.3 MB a token, 0.61 GB/s, 28 % of the measured 2.18 GB/s"
-void print_link(const char* name, double bytes, std::uint32_t tokens, Nanoseconds time, double peak) {
+void print_link(const char* name, double bytes, std::uint32_t tokens, Nanoseconds time,
+                double peak) {
   const double rate = bytes / seconds(time);
-  fmt::print(stderr, "{:<9} {:.1f} MB a token, {:.2f} GB/s", name, bytes / std::max(tokens, 1u) / 1e6,
-             rate / 1e9);
+  fmt::print(stderr, "{:<9} {:.1f} MB a token, {:.2f} GB/s", name,
+             bytes / std::max(tokens, 1u) / 1e6, rate / 1e9);
   if (peak > 0)
     fmt::print(stderr, ", {:.0f} % of the measured {:.2f} GB/s", percent(rate, peak), peak / 1e9);
   fmt::print(stderr, "\n");

@@ -26,7 +26,7 @@ struct Moment {
   Nanoseconds now{0};
   runtime::StepTimes times;
   Nanoseconds disk_wait{0};
-  Bytes read;          // from the disk, read windows included
+  Bytes read;  // from the disk, read windows included
   std::uint64_t hits = 0, misses = 0;
 
   static Moment of(const runtime::Engine& engine, const runtime::Session& session);
