@@ -53,6 +53,15 @@ struct RowReader {
     return rest;
   }
 
+  // How far ahead to ask for weights, in rows, at least the next `rows`. Narrow rows want more than
+  // the next few: with 6 KiB a 10 B model decoded 2 to 5 % faster than with four rows, with 16 KiB
+  // no faster.
+  HEARTH_INLINE std::uint32_t rows_ahead(std::uint32_t rows) const {
+    constexpr std::size_t kBytesAhead = 6 << 10;
+    const auto far = static_cast<std::uint32_t>(kBytesAhead / row_bytes);
+    return far > rows ? far : rows;
+  }
+
   // A tile of a row that comes later, or of none where the matrix ends before: a hint.
   HEARTH_INLINE void prefetch(std::uint32_t row, std::uint32_t index) const {
     const auto at = reinterpret_cast<std::uintptr_t>(data) + row * row_bytes +
