@@ -32,28 +32,29 @@ class SteadyState : public ::testing::TestWithParam<io::IoBackend> {};
 TEST_P(SteadyState, ATokenAllocatesNothing) {
   Engine engine({.model_path = HEARTH_SOURCE_DIR "/models/tiny-moe-Q4_K_M.gguf",
                  .budget = {.expert_share = 0.33},
-                 .context = 256,
+                 .context = 512,
                  .threads = 2,
                  .io = {.backend = GetParam()}});
   Session session(engine);
   std::uint64_t routed = 0;
   session.on_routed([&](const profiler::Routing&) { ++routed; });
 
-  // A prompt, and single tokens through both arms of the first trial of the prefetcher.
+  // A prompt, and single tokens into the first trial of the prefetcher, which begins after 256.
   std::vector<TokenId> prompt(64);
   std::iota(prompt.begin(), prompt.end(), 300);
   TokenId token = runtime::argmax(session.evaluate(prompt));
   const auto decode = [&](int steps) {
     for (int i = 0; i < steps; ++i) token = runtime::argmax(session.evaluate({&token, 1}));
   };
-  decode(64);
+  constexpr int kBefore = 300, kCounted = 32;
+  decode(kBefore);
 
   const std::uint64_t calls = heap_calls(), misses = engine.experts().residency().counters().misses;
-  decode(32);
+  decode(kCounted);
   EXPECT_EQ(heap_calls() - calls, 0u);
   EXPECT_GT(engine.experts().residency().counters().misses, misses)
       << "no expert was read meanwhile";
-  EXPECT_EQ(routed, (1u + 64 + 32) * engine.config().layers);
+  EXPECT_EQ(routed, (1u + kBefore + kCounted) * engine.config().layers);
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, SteadyState,
