@@ -53,7 +53,8 @@ struct ReaderOptions {
   DirectIo direct = DirectIo::kAuto;
   // Pieces (512 KiB) the device has at once; more wait here, in order. A device serves what it has
   // in parallel, so that a deep queue lets what was asked for later delay what was asked for first:
-  // decoding from a virtio disk, 8 to 12 gave 15 % more tokens per second than 64, and 4 gave 7 %.
+  // decoding from a virtio disk, 8 to 12 gave 11 to 15 % more tokens per second than 64, and 4
+  // gave 7.
   std::uint32_t queue_depth = 12;
   std::uint32_t max_queued = 4096;  // submitted and not yet reaped; all queues are sized at open
 };

@@ -12,7 +12,7 @@ namespace hearth::kernels {
 namespace {
 
 // Eight independent sums, which the compiler turns into wide loads. Asking for lines well ahead
-// raised the figure from 8.4 to 14.0 GB/s for one thread of a Sapphire Rapids server, from 16.8 to
+// raised the figure from 8.4 to 14.0 GB/s for one thread of a virtual Intel server, from 16.8 to
 // 27.0 for two: the hardware prefetchers alone do not reach the peak.
 std::uint64_t sum(const std::byte* data, std::size_t bytes) {
   constexpr std::size_t kAhead = 4096;
