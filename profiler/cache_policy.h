@@ -38,6 +38,9 @@ struct PolicyInput {
   ExpertSpace space;
   std::span<const std::uint8_t> size_class_of;    // [space.size()]
   std::span<const std::uint32_t> slots_of_class;  // per size class
+  // Expected uses per token of every expert, from a profile [space.size()]; empty: nothing is
+  // known.
+  std::span<const float> popularity = {};
 };
 
 // Known names, in the order to print them; see profiler/policies/registry.cpp.

@@ -62,7 +62,11 @@ profiler::Routing MoeBlock::route(Step& step) const {
         scratch.expert_weights.subspan(std::size_t{row} * experts_used_, experts_used_));
   }
   const std::size_t pairs = std::size_t{step.rows()} * experts_used_;
-  return {layer_, step.rows(), experts_used_, scratch.expert_ids.first(pairs),
+  return {layer_,
+          step.position,
+          step.rows(),
+          experts_used_,
+          scratch.expert_ids.first(pairs),
           scratch.expert_weights.first(pairs)};
 }
 

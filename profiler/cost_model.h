@@ -1,0 +1,51 @@
+// How long a decoded token takes, from what it moves over each link and what that link carries.
+//
+// CPU only: compute reads dense weights, experts and keys and values at the kernels' rates; the
+// disk delivers what memory misses. The two overlap but for the parts of a token in which the disk
+// has nothing to do (before the first router, and in the output matrix).
+// With a GPU: hits are computed from VRAM; a miss is computed by the CPU where it lies or copied,
+// whichever split lets both finish together (FreeToken, arXiv 2608.16157), plus fixed costs per
+// layer, without which such a model recommends splits that lose.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/units.h"
+#include "profiler/machine.h"
+#include "profiler/model_needs.h"
+
+namespace hearth::profiler {
+
+// Where the routed experts of a token are found: parts that sum to 1.
+struct TierHits {
+  double vram = 0;
+  double ram = 1;
+  double disk = 0;
+};
+
+struct DecodeLoad {
+  TierHits hits;
+  std::uint32_t threads = 1;
+  std::uint32_t depth = 0;  // positions in the KV cache
+};
+
+struct LinkTime {
+  std::string link;  // "memory", "disk", "GPU memory", "PCIe", "fixed costs"
+  Bytes bytes;       // per token
+  BytesPerSecond rate = 0;
+  Nanoseconds time{0};
+};
+
+struct DecodePrediction {
+  double tokens_per_second = 0;
+  double low = 0, high = 0;  // the range that measurements fell into, see cost_model.cpp
+  std::vector<LinkTime> links;
+  std::string binding_link;  // the one whose time is longest
+};
+
+DecodePrediction predict_decode(const ModelNeeds& needs, const Machine& machine,
+                                const DecodeLoad& load);
+
+}  // namespace hearth::profiler

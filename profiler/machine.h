@@ -1,0 +1,83 @@
+// What a machine can do, measured (hearth doctor) or collected (configs/machines): the input of the
+// cost model. Rates are bytes per second; all of them are what is reached, not what is printed on
+// the box.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/units.h"
+
+namespace hearth::profiler {
+
+using BytesPerSecond = double;
+
+struct ThreadRate {
+  std::uint32_t threads = 1;
+  BytesPerSecond rate = 0;
+};
+
+// Matrix-vector products of one weight format, weights in memory and not in caches.
+struct KernelRate {
+  std::string format;  // "Q4_K"
+  std::vector<ThreadRate> rates;
+};
+
+struct DiskRate {
+  Bytes read;               // size of one read
+  std::uint32_t depth = 1;  // reads at once
+  BytesPerSecond rate = 0;
+  Nanoseconds latency{0};  // median of one read
+};
+
+struct CpuMachine {
+  std::string name;             // "AMD Ryzen 7 5700X"
+  std::string instruction_set;  // avx512, avx2, scalar
+  std::uint32_t cores = 1;      // physical
+  Bytes memory;                 // installed
+  std::vector<ThreadRate> memory_read;
+  std::vector<KernelRate> kernels;  // empty in presets: then kernel_efficiency of memory_read
+  double kernel_efficiency = 0.85;  // of memory_read, for formats without a rate of their own
+  Nanoseconds layer_overhead{0};    // per layer of a token: barriers, norms, router
+  Nanoseconds token_overhead{0};
+};
+
+struct DiskMachine {
+  std::string name;  // "Samsung 980", file system
+  bool io_uring = true;
+  bool direct = true;  // O_DIRECT
+  std::vector<DiskRate> random_reads;
+};
+
+struct GpuMachine {
+  std::string name;
+  Bytes memory;
+  Bytes reserved;                     // driver, context, desktop: not to be had
+  BytesPerSecond memory_read = 0;     // reached by kernels
+  BytesPerSecond host_to_device = 0;  // copy engine, pinned memory
+  BytesPerSecond device_to_host = 0;
+  BytesPerSecond gather = 0;                 // kernels reading pinned host memory
+  BytesPerSecond host_to_device_shared = 0;  // while the CPU computes
+  BytesPerSecond cpu_shared = 0;             // the CPU's kernels while copies run
+  Nanoseconds layer_overhead{0};             // launches of a captured layer
+  Nanoseconds join_overhead{0};              // per layer in which the CPU takes part
+};
+
+struct Machine {
+  std::string name;
+  std::string source;     // where the figures come from; "measured 2026-..."
+  bool measured = false;  // on this very machine
+  CpuMachine cpu;
+  std::optional<DiskMachine> disk;
+  std::optional<GpuMachine> gpu;
+};
+
+// Interpolated or, beyond the largest measured count, that of the largest.
+BytesPerSecond memory_rate(const CpuMachine& cpu, std::uint32_t threads);
+BytesPerSecond kernel_rate(const CpuMachine& cpu, const std::string& format, std::uint32_t threads);
+// Of reads of about this size at the depth that serves them best.
+BytesPerSecond disk_rate(const DiskMachine& disk, Bytes read);
+
+}  // namespace hearth::profiler

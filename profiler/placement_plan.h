@@ -1,0 +1,47 @@
+// What lives where: everything the engine will take, to the byte, before it takes any of it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/units.h"
+#include "profiler/cost_model.h"
+#include "profiler/model_identity.h"
+
+namespace hearth::profiler {
+
+// What one memory holds.
+struct TierPlan {
+  Bytes process;  // RAM: the process; VRAM: driver and context
+  Bytes dense;
+  Bytes kv;
+  Bytes state;
+  Bytes scratch;
+  Bytes experts;                              // all slots
+  std::vector<std::uint32_t> slots_of_class;  // as ModelNeeds::classes
+
+  std::uint32_t slots() const;
+  Bytes total() const { return process + dense + kv + state + scratch + experts; }
+};
+
+struct PlacementPlan {
+  ModelIdentity model;
+  std::uint32_t context = 0;
+  std::uint32_t batch = 0;
+  std::uint32_t threads = 0;
+  std::string key_format = "f16", value_format = "f16";
+  TierPlan ram;
+  std::optional<TierPlan> vram;
+  std::uint32_t experts = 0;  // in all layers; those in no tier are on disk
+  std::string policy;
+  std::string policy_reason;  // in plain words
+  bool prefetch = true;
+  std::vector<ExpertId> seed;  // into the fastest tier with slots, most wanted first
+  std::uint32_t pinned = 0;    // of the seed: kept for good by the policy
+  std::optional<DecodePrediction> prediction;  // where a machine was given
+};
+
+}  // namespace hearth::profiler

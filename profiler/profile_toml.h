@@ -1,0 +1,26 @@
+// Profiles as TOML: readable, and refused when not exactly what was written.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "profiler/expert_profile.h"
+
+namespace hearth::profiler {
+
+inline constexpr int kProfileVersion = 1;
+
+// The text of a profile. Its last line is a checksum of everything before it.
+std::string to_toml(const ExpertProfile& profile);
+// Throws Error(kBadFile) for what is no profile, is damaged, cut off or contradicts itself, and
+// Error(kUnsupported) for a newer version. `name` appears in messages.
+ExpertProfile parse_profile(std::string_view text, const std::string& name);
+
+ExpertProfile load_profile(const std::string& path);
+void save_profile(const std::string& path, const ExpertProfile& profile);  // atomically
+
+// Throws Error(kBadInput) naming the difference unless the profile is the model's.
+void check_profile_of(const ExpertProfile& profile, const ModelIdentity& model,
+                      const std::string& path);
+
+}  // namespace hearth::profiler
