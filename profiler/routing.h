@@ -10,11 +10,11 @@ namespace hearth::profiler {
 
 struct Routing {
   LayerIndex layer = 0;
-  std::uint32_t position = 0;              // of the first row in its sequence
   std::uint32_t rows = 0;                  // tokens
   std::uint32_t experts_per_row = 0;       // top-k
   std::span<const std::uint16_t> experts;  // [rows][experts_per_row], by descending score
   std::span<const float> weights;          // likewise; what the expert outputs are multiplied with
+  std::uint32_t position = 0;              // of the first row in its sequence
 };
 
 }  // namespace hearth::profiler

@@ -62,12 +62,12 @@ profiler::Routing MoeBlock::route(Step& step) const {
         scratch.expert_weights.subspan(std::size_t{row} * experts_used_, experts_used_));
   }
   const std::size_t pairs = std::size_t{step.rows()} * experts_used_;
-  return {layer_,
-          step.position,
-          step.rows(),
-          experts_used_,
-          scratch.expert_ids.first(pairs),
-          scratch.expert_weights.first(pairs)};
+  return {.layer = layer_,
+          .rows = step.rows(),
+          .experts_per_row = experts_used_,
+          .experts = scratch.expert_ids.first(pairs),
+          .weights = scratch.expert_weights.first(pairs),
+          .position = step.position};
 }
 
 // Sorts the (row, rank) pairs by expert, experts in order of first appearance, so that the rows of

@@ -113,8 +113,8 @@ TEST(Residency, CountsEachExpertOncePerDecision) {
   fill(tier, {1, 0}, FillReason::kSeed);
   ASSERT_TRUE(tier.begin_fill({1, 1}, FillReason::kPrefetch));
   const std::uint16_t rows[] = {0, 1, 2, 0, 1, 3};
-  tier.observe({1, 0, 3, 2, rows, {}});
-  tier.observe({1, 0, 3, 2, rows, {}});
+  tier.observe({1, 3, 2, rows, {}});
+  tier.observe({1, 3, 2, rows, {}});
   EXPECT_EQ(tier.counters(1).hits, 4u);
   EXPECT_EQ(tier.counters(1).misses, 4u);
   EXPECT_EQ(tier.counters(1).prefetches, 1u);

@@ -28,7 +28,7 @@ inline Residency make_residency(std::string_view policy, const Residency::Config
 
 // One row, no weights: policies do not look at them.
 inline Routing one_row(LayerIndex layer, std::span<const std::uint16_t> experts) {
-  return {layer, 0, 1, static_cast<std::uint32_t>(experts.size()), experts, {}};
+  return {layer, 1, static_cast<std::uint32_t>(experts.size()), experts, {}};
 }
 
 // Routes to `experts` and brings in what is missing, as a decoder without prefetch does.
