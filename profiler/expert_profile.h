@@ -104,7 +104,7 @@ class ProfileRecorder {
   ProfileRecorder& operator=(ProfileRecorder&&) noexcept;
 
   void observe(const Routing& routing);  // every decision, layers ascending within a step
-  ExpertProfile profile() const;         // as of the last complete step; allocates
+  ExpertProfile profile() const;         // so far; allocates
 
  private:
   struct State;

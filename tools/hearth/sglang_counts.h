@@ -8,10 +8,11 @@
 
 namespace hearth::tools {
 
-// {"logical_count": [[[...]]]}: samples (one), layers with experts, experts.
+// {"logical_count": [[[...]]]}: samples (one), blocks of the model, experts. Zeros for a block
+// without experts: SGLang counts num_hidden_layers, dense ones too.
 std::string sglang_json(const profiler::ExpertProfile& profile);
 
-// Also reads two dimensions (layers, experts), and adds up several samples. Throws Error(kBadFile)
+// Also reads two dimensions (blocks, experts), and adds up several samples. Throws Error(kBadFile)
 // for what has another form, and Error(kBadInput) for what does not fit the shape.
 profiler::ExpertProfile import_sglang_json(std::string_view text, const std::string& name,
                                            profiler::ExpertProfile shape,
