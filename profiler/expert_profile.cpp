@@ -87,9 +87,9 @@ struct RecordedLayer {
       const std::uint64_t together = pairs[expert * next_experts + next];
       const Partner partner{static_cast<std::uint16_t>(next), std::min(together, count)};
       if (partner.count <= most.back().count) continue;
-      const auto place =
-          std::find_if(most.begin(), most.end(),
-                       [&](const Partner& other) { return other.count < partner.count; });
+      const auto place = std::find_if(most.begin(), most.end(), [&](const Partner& other) {
+        return other.count < partner.count;
+      });
       std::copy_backward(place, most.end() - 1, most.end());
       *place = partner;
     }
