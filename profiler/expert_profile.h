@@ -52,9 +52,13 @@ struct LayerProfile {
   std::uint64_t uses() const;  // the counts of all experts
 };
 
+// So that no sum of counts overflows, with up to 2^16 experts per layer. At a thousand tokens per
+// second it takes 34 years.
+inline constexpr std::uint64_t kMostTokens = std::uint64_t{1} << 40;
+
 struct Workload {
   std::string label;
-  std::uint64_t tokens = 0;
+  std::uint64_t tokens = 0;     // of all workloads together at most kMostTokens
   std::uint64_t generated = 0;  // of them, one at a time; the rest came as prompts
   bool operator==(const Workload&) const = default;
 };

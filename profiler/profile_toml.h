@@ -20,6 +20,8 @@ std::string to_toml(const ExpertProfile& profile);
 // Throws Error(kBadFile) for what is no profile, is damaged, cut off or contradicts itself, and
 // Error(kUnsupported) for a newer version. `name` appears in messages.
 ExpertProfile parse_profile(std::string_view text, const std::string& name);
+// The last line, for everything before it.
+std::string checksum_line(std::string_view text);
 
 ExpertProfile load_profile(const std::string& path);
 void save_profile(const std::string& path, const ExpertProfile& profile);  // atomically
