@@ -114,12 +114,13 @@ std::byte* ExpertStore::slot_memory(profiler::SlotId slot) const {
   return class_memory_[slot.size_class] + slot.index * classes_.slot_bytes[slot.size_class];
 }
 
-bool ExpertStore::fetch(ExpertId id, profiler::FillReason reason) {
-  if (!reader_has_room()) return false;
+// Asks the queue first: a decision on slots that could not be carried out would have to be undone.
+FetchResult ExpertStore::fetch(ExpertId id, profiler::FillReason reason) {
+  if (!reader_has_room()) return FetchResult::kQueueFull;
   const auto slot = residency_->begin_fill(id, reason);
-  if (!slot) return false;
+  if (!slot) return FetchResult::kNoSlot;
   read_into(*slot, id, reason);
-  return true;
+  return FetchResult::kStarted;
 }
 
 bool ExpertStore::reader_has_room() const {

@@ -54,6 +54,8 @@ class ExpertLease {
   ExpertId id_;
 };
 
+enum class FetchResult : std::uint8_t { kStarted, kNoSlot, kQueueFull };
+
 // The size classes of a catalog: experts whose records need the same slot bytes share one.
 struct SizeClasses {
   std::vector<std::uint64_t> slot_bytes;     // per class, ascending
@@ -81,9 +83,8 @@ class ExpertStore {
   void observe(const profiler::Routing& routing) { residency_->observe(routing); }
 
   profiler::ExpertState state(ExpertId id) const { return residency_->state(id); }
-  // Starts reading an absent expert; false when no slot, or no place in the reader's queue, is to
-  // be had now.
-  bool fetch(ExpertId id, profiler::FillReason reason);
+  // Starts reading an absent expert, if a slot and a place in the reader's queue are to be had now.
+  FetchResult fetch(ExpertId id, profiler::FillReason reason);
   // Of an expert that is ready or on its way.
   ExpertLease lease(ExpertId id) { return ExpertLease(this, id); }
 
