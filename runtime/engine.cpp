@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "profiler/cache_policy.h"
+#include "profiler/seed.h"
 
 namespace hearth::runtime {
 namespace {
@@ -44,6 +45,7 @@ Engine::Engine(const EngineOptions& options)
       pool_(thread_count(options.threads)) {
   check_vocabulary(file_, model_->config, tokenizer_->size());
   reader_ = options.open_reader(file_.paths(), options.io);
+  if (options.find_profile) profile_ = options.find_profile(file_, *model_);
   const std::uint32_t context = context_length(options.context, model_->config);
   plan_ =
       plan_memory(*model_, {.budget = options.budget,
@@ -54,21 +56,51 @@ Engine::Engine(const EngineOptions& options)
                             .process = resident_memory(),
                             .available = available_memory()});
   choose_policy(options);
-  dense_ = io::Arena(plan_.dense);
-  const Bytes all = model_->weights.weight_bytes();
-  model_->weights.load(*reader_, dense_, [&](Bytes done) {
-    if (options.progress) options.progress(done, all);
-  });
-  experts_ =
-      std::make_unique<ExpertStore>(file_, model_->experts, *reader_,
-                                    ExpertStore::Options{.policy = policy_,
-                                                         .slots_of_class = plan_.slots_of_class,
-                                                         .max_reads = options.io.max_queued},
-                                    clock_);
+  load(options);
   const bool all_fit = plan_.expert_slots == plan_.experts_total;
   prefetcher_ = std::make_unique<Prefetcher>(
       *experts_, Prefetcher::Options{.enabled = options.prefetch && !all_fit,
                                      .experts_used = model_->config.experts_used});
+}
+
+// Dense weights, then the experts that the profile says are wanted most.
+void Engine::load(const EngineOptions& options) {
+  std::vector<float> popularity;
+  if (profile_) {
+    popularity = profile_->popularity();
+    seed_ = profiler::choose_seed(
+        {.space = model_->experts.space(),
+         .popularity = popularity,
+         .size_class_of = size_class_of_experts(
+             model_->experts, size_classes(model_->experts, reader_->alignment())),
+         .slots_of_class = plan_.slots_of_class});
+  }
+  const Bytes dense = model_->weights.weight_bytes(), all = dense + seed_bytes();
+  const auto progress = [&](Bytes done) {
+    if (options.progress) options.progress(done, all);
+  };
+  dense_ = io::Arena(plan_.dense);
+  model_->weights.load(*reader_, dense_, progress);
+  experts_ =
+      std::make_unique<ExpertStore>(file_, model_->experts, *reader_,
+                                    ExpertStore::Options{.policy = policy_,
+                                                         .slots_of_class = plan_.slots_of_class,
+                                                         .popularity = popularity,
+                                                         .max_reads = options.io.max_queued},
+                                    clock_);
+  experts_->seed(seed_, [&](Bytes done) { progress(dense + done); });
+}
+
+void Engine::restore_seed() {
+  experts_->settle();
+  experts_->drop_all();
+  experts_->seed(seed_, [](Bytes) {});
+}
+
+Bytes Engine::seed_bytes() const {
+  Bytes total;
+  for (const ExpertId id : seed_) total += Bytes(model_->experts.layer(id.layer).bytes());
+  return total;
 }
 
 std::span<const std::byte> Engine::largest_arena() const {
