@@ -29,6 +29,7 @@ constexpr Subcommand kSubcommands[] = {
     {"bench", "Measure prefill and decode, with what each link did", bench},
     {"perplexity", "Measure how well a model predicts a text", perplexity},
     {"logits", "Write the logits and expert choices for a sequence of tokens", logits},
+    {"doctor", "Measure this machine and say what limits it", doctor},
     {"inspect", "Describe a model file: shape, formats, experts, memory per token", inspect},
     {"tokenize", "Show the tokens of a text", tokenize},
     {"synth", "Write a random model of a given shape, for measurements", synth},
