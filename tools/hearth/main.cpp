@@ -30,6 +30,7 @@ constexpr Subcommand kSubcommands[] = {
     {"perplexity", "Measure how well a model predicts a text", perplexity},
     {"logits", "Write the logits and expert choices for a sequence of tokens", logits},
     {"doctor", "Measure this machine and say what limits it", doctor},
+    {"plan", "Say what a model would take and how fast it would run, before it does", plan},
     {"inspect", "Describe a model file: shape, formats, experts, memory per token", inspect},
     {"tokenize", "Show the tokens of a text", tokenize},
     {"synth", "Write a random model of a given shape, for measurements", synth},
