@@ -18,7 +18,8 @@ const SyntheticRouting kPresets[] = {
      .even_layers = 6,
      .layer_spread = 0.16,
      .topic_strength = 1.87},
-    // Repeats at the next token and within 8, and what a hot set of one prompt is worth for another.
+    // Repeats at the next token and within 8, and what a hot set of one prompt is worth for
+    // another.
     {.name = "qwen3-30b-a3b",
      .layers = 48,
      .experts = 128,
@@ -42,11 +43,7 @@ const SyntheticRouting kPresets[] = {
      .topic_strength = 1.80},
     // Nearly every expert is used within a paragraph, as in GLM-5 and DeepSeek V3: no cache beats
     // its share of the experts by much.
-    {.name = "flat",
-     .layers = 40,
-     .experts = 256,
-     .experts_per_row = 8,
-     .moods = {{0.3, 4}}},
+    {.name = "flat", .layers = 40, .experts = 256, .experts_per_row = 8, .moods = {{0.3, 4}}},
     // Few large experts: what lasts is weak, what repeats is a matter of some tokens.
     {.name = "mixtral-8x7b",
      .layers = 32,

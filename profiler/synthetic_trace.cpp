@@ -92,8 +92,7 @@ class Layer {
             ? routing.first_layer + (1 - routing.first_layer) * layer / routing.even_layers
             : 1;
     scale_ = ramp * (1 + routing.layer_spread * (2 * of_model.uniform() - 1));
-    for (std::int32_t& popularity : lasting_)
-      popularity = deviate(of_model, scale_ * routing.skew);
+    for (std::int32_t& popularity : lasting_) popularity = deviate(of_model, scale_ * routing.skew);
     for (std::size_t mood = 0; mood < moods_.size(); ++mood)
       for (std::int32_t& steps : moods_[mood])
         steps = deviate(random_, scale_ * routing.moods[mood].strength);
@@ -140,9 +139,9 @@ class Layer {
   const std::uint32_t layer_;
   Random random_;
   double scale_ = 1;
-  std::vector<std::int32_t> lasting_, topic_;    // per expert, in steps
+  std::vector<std::int32_t> lasting_, topic_;     // per expert, in steps
   std::vector<std::vector<std::int32_t>> moods_;  // [mood][expert], likewise
-  std::vector<double> redraws_;                  // due, per mood
+  std::vector<double> redraws_;                   // due, per mood
   WeightTree weights_;
 };
 
@@ -223,7 +222,8 @@ RoutingTrace make_synthetic_trace(const SyntheticRouting& routing, std::uint32_t
   RoutingTrace trace(header_of(routing, workload));
   std::vector<Layer> layers;
   layers.reserve(routing.layers);
-  for (std::uint32_t layer = 0; layer < routing.layers; ++layer) layers.emplace_back(routing, layer);
+  for (std::uint32_t layer = 0; layer < routing.layers; ++layer)
+    layers.emplace_back(routing, layer);
 
   Topics topics(routing);
   std::vector<std::uint16_t> experts(routing.experts_per_row);

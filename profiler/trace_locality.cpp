@@ -35,8 +35,8 @@ class Follower {
     ++result_.uses[expert];
     ++result_.total;
     if (last_use_[expert] == kNever) return;
-    ++result_.reused_after[std::min<std::uint64_t>(token_ - last_use_[expert], kReuseWindow + 1) -
-                           1];
+    ++result_
+          .reused_after[std::min<std::uint64_t>(token_ - last_use_[expert], kReuseWindow + 1) - 1];
     ++result_.others_between[static_cast<std::size_t>(std::ranges::find(recency_, expert) -
                                                       recency_.begin())];
   }
@@ -65,11 +65,6 @@ double mean(const std::vector<LayerLocality>& layers, Value value) {
   return layers.empty() ? 0 : sum / static_cast<double>(layers.size());
 }
 
-std::vector<std::uint64_t> descending(std::vector<std::uint64_t> counts) {
-  std::ranges::sort(counts, std::greater());
-  return counts;
-}
-
 }  // namespace
 
 std::uint32_t LayerLocality::touched() const {
@@ -85,18 +80,26 @@ double LayerLocality::lru_hit_rate(std::uint32_t slots) const {
               total);
 }
 
-double LayerLocality::covered(std::uint32_t hottest) const {
-  const std::vector<std::uint64_t> hot = descending(uses);
-  const std::size_t reached = std::min<std::size_t>(hottest, hot.size());
-  return part(std::accumulate(hot.begin(), hot.begin() + static_cast<std::ptrdiff_t>(reached),
-                              std::uint64_t{0}),
-              total);
+double LayerLocality::covered(std::uint32_t hottest) const { return covered_by(*this, hottest); }
+
+double LayerLocality::covered_by(const LayerLocality& other, std::uint32_t hottest) const {
+  CHECK_EQ(other.uses.size(), uses.size());
+  std::vector<std::size_t> order(uses.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::stable_sort(order, std::greater(),
+                           [&other](std::size_t expert) { return other.uses[expert]; });
+  order.resize(std::min<std::size_t>(hottest, order.size()));
+  std::uint64_t sum = 0;
+  for (const std::size_t expert : order) sum += uses[expert];
+  return part(sum, total);
 }
 
 std::uint32_t LayerLocality::experts_covering(double wanted) const {
   std::uint64_t sum = 0;
   std::uint32_t experts = 0;
-  for (const std::uint64_t count : descending(uses)) {
+  std::vector<std::uint64_t> descending = uses;
+  std::ranges::sort(descending, std::greater());
+  for (const std::uint64_t count : descending) {
     if (part(sum, total) >= wanted) break;
     sum += count;
     ++experts;
@@ -114,9 +117,8 @@ double TraceLocality::reused_within(std::uint32_t tokens) const {
 }
 
 double TraceLocality::lru_hit_rate(std::uint32_t slots_per_layer) const {
-  return mean(layers, [=](const LayerLocality& layer) {
-    return layer.lru_hit_rate(slots_per_layer);
-  });
+  return mean(layers,
+              [=](const LayerLocality& layer) { return layer.lru_hit_rate(slots_per_layer); });
 }
 
 double TraceLocality::mean_touched() const { return mean(layers, &LayerLocality::touched); }

@@ -23,10 +23,11 @@ struct LayerLocality {
   // of its own than that, a layer with LRU hits.
   std::vector<std::uint64_t> others_between;
 
-  std::uint32_t touched() const;                         // experts that were used at all
-  double lru_hit_rate(std::uint32_t slots) const;        // of a cache for this layer alone
-  double covered(std::uint32_t hottest) const;           // part of the uses that go to so many
-  std::uint32_t experts_covering(double part) const;     // the fewest that do
+  std::uint32_t touched() const;                   // experts that were used at all
+  double lru_hit_rate(std::uint32_t slots) const;  // of a cache for this layer alone
+  double covered(std::uint32_t hottest) const;     // part of the uses that go to so many
+  double covered_by(const LayerLocality& other, std::uint32_t hottest) const;  // hottest of other
+  std::uint32_t experts_covering(double part) const;                           // the fewest that do
 };
 
 struct TraceLocality {
