@@ -10,11 +10,18 @@ namespace hearth::profiler {
 
 inline constexpr int kProfileVersion = 1;
 
-// The text of a profile. Its last line is a checksum of everything before it.
+// Where the profile of a model is by default: "<model>.profile.toml" beside it. Of a split model,
+// "x-00001-of-00003.gguf", without the number: "x.gguf.profile.toml".
+std::string profile_path_of(const std::string& model_path);
+
+// The text of a profile. Its first line names format and version, its last line is a checksum of
+// everything before it.
 std::string to_toml(const ExpertProfile& profile);
 // Throws Error(kBadFile) for what is no profile, is damaged, cut off or contradicts itself, and
 // Error(kUnsupported) for a newer version. `name` appears in messages.
 ExpertProfile parse_profile(std::string_view text, const std::string& name);
+// The last line, for everything before it.
+std::string checksum_line(std::string_view text);
 
 ExpertProfile load_profile(const std::string& path);
 void save_profile(const std::string& path, const ExpertProfile& profile);  // atomically
