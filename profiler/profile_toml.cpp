@@ -24,11 +24,12 @@ constexpr std::string_view kLastLine = "# Checksum of all the lines above: ";
 constexpr std::string_view kExplanation =
     "# Of every layer with experts, by expert: the tokens that chose it, and `recent`, the same\n"
     "# with older tokens fading. reuse: how often an expert was used again after 1, 2-3, 4-7, ...\n"
-    "# tokens. partners: the experts of the next layer that go with it most, 4 for each expert, and\n"
+    "# tokens. partners: the experts of the next layer that go with it most, 4 for each expert, "
+    "and\n"
     "# how often. curves: hit rates when a share of all experts is held in memory.\n";
 
 // 1000 layers of 1000 experts; the profile of 48 layers of 128 has less than half a megabyte.
-constexpr Bytes kMostBytes{64 * kMiB.count};
+constexpr Bytes kMostBytes = kMiB * 64;
 
 template <typename Values>
 void write_array(std::string& text, std::string_view key, const Values& values) {
@@ -125,8 +126,8 @@ void read_partners(TableReader& table, LayerProfile& layer) {
   if (experts.size() != expected || counts.size() != expected)
     table.fail("partners", fmt::format("must be {} for each expert", kPartners));
   for (std::size_t i = 0; i < expected; ++i)
-    layer.experts[i / kPartners].partners[i % kPartners] = {
-        static_cast<std::uint16_t>(experts[i]), counts[i]};
+    layer.experts[i / kPartners].partners[i % kPartners] = {static_cast<std::uint16_t>(experts[i]),
+                                                            counts[i]};
   for (const ExpertHistory& expert : layer.experts) {
     std::uint64_t most = expert.count;
     for (const Partner& partner : expert.partners) {
@@ -146,13 +147,11 @@ LayerProfile read_layer(TableReader table, const ModelIdentity& model, std::uint
   const std::vector<std::uint64_t> counts = table.counts("counts", {0, tokens});
   if (counts.empty() || counts.size() > model.experts_per_layer)
     table.fail("counts", fmt::format("must be of 1 to {} experts", model.experts_per_layer));
-  const std::vector<double> recent =
-      table.reals("recent", {0, static_cast<double>(kMostTokens)});
+  const std::vector<double> recent = table.reals("recent", {0, static_cast<double>(kMostTokens)});
   if (recent.size() != counts.size())
     table.fail("recent", fmt::format("must be of {} experts, as counts", counts.size()));
   for (std::size_t i = 0; i < counts.size(); ++i) {
-    if (recent[i] > static_cast<double>(counts[i]))
-      table.fail("recent", "must not exceed counts");
+    if (recent[i] > static_cast<double>(counts[i])) table.fail("recent", "must not exceed counts");
     layer.experts.push_back({counts[i], recent[i], {}});
   }
   const std::uint64_t uses = layer.uses();
@@ -240,8 +239,8 @@ std::string checksum_line(std::string_view text) {
 
 std::string to_toml(const ExpertProfile& profile) {
   std::string text = fmt::format("{}{}\n{}\n", kFirstLine, kProfileVersion, kExplanation);
-  text += fmt::format("replayed_tokens = {}  # that the curves come from\n\n",
-                      profile.replayed_tokens);
+  text +=
+      fmt::format("replayed_tokens = {}  # that the curves come from\n\n", profile.replayed_tokens);
   text += to_toml(profile.model);
   for (const Workload& workload : profile.workloads)
     text += fmt::format("\n[[workload]]\nlabel = {}\ntokens = {}\ngenerated = {}\n",
@@ -282,6 +281,21 @@ void check_profile_of(const ExpertProfile& profile, const ModelIdentity& model,
     throw_error(ErrorCode::kBadInput,
                 "{}: the profile {}; record one for this model or name another file",
                 printable(path), *different);
+}
+
+void check_profile_of(const ExpertProfile& profile, const ModelIdentity& model,
+                      const std::vector<std::uint32_t>& experts_of_layer, const std::string& path) {
+  check_profile_of(profile, model, path);
+  const auto same = [](const LayerProfile& a, const LayerProfile& b) {
+    return a.layer == b.layer && a.experts.size() == b.experts.size();
+  };
+  const ExpertProfile expected = empty_profile(model, experts_of_layer);
+  if (!std::equal(profile.layers.begin(), profile.layers.end(), expected.layers.begin(),
+                  expected.layers.end(), same))
+    throw_error(ErrorCode::kBadFile,
+                "{}: the profile has other layers or experts than the model it names; record it "
+                "again",
+                printable(path));
 }
 
 }  // namespace hearth::profiler

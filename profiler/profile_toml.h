@@ -1,8 +1,10 @@
 // Profiles as TOML: readable, and refused when not exactly what was written.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "profiler/expert_profile.h"
 
@@ -26,8 +28,11 @@ std::string checksum_line(std::string_view text);
 ExpertProfile load_profile(const std::string& path);
 void save_profile(const std::string& path, const ExpertProfile& profile);  // atomically
 
-// Throws Error(kBadInput) naming the difference unless the profile is the model's.
+// Throws Error(kBadInput) naming the difference unless the profile is the model's. With the experts
+// of each block it may be trusted to index by: layers and experts are then those of the model too.
 void check_profile_of(const ExpertProfile& profile, const ModelIdentity& model,
                       const std::string& path);
+void check_profile_of(const ExpertProfile& profile, const ModelIdentity& model,
+                      const std::vector<std::uint32_t>& experts_of_layer, const std::string& path);
 
 }  // namespace hearth::profiler
