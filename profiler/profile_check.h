@@ -15,8 +15,8 @@ namespace hearth::profiler {
 
 enum class Recommendation {
   kStatic,   // a static set is as good as any cache
-  kRecency,  // a cache that follows the text is as good as any
-  kBoth,     // a cache that also keeps what is hot beats either
+  kRecency,  // a cache that follows the text, lru, is as good as any
+  kBoth,     // a policy that weighs more than recency beats either
 };
 
 // What holding `share` of all experts gives, as hit rates.

@@ -26,8 +26,8 @@ std::string advice(const BudgetCheck& budget) {
                          percent(budget.lru), percent(budget.static_set));
     case Recommendation::kBoth:
       return fmt::format(
-          "both are right, a cache that also keeps what is hot: {} hits {}, lru {}, a static set "
-          "{}",
+          "neither a static set nor recency is enough, a policy that weighs both is right: {} hits "
+          "{}, lru {}, a static set {}",
           budget.best_policy, percent(budget.best), percent(budget.lru),
           percent(budget.static_set));
   }
