@@ -106,7 +106,7 @@ TEST(ProfileCheck, NoPolicyBeatsBelady) {
     EXPECT_LE(budget.lru, budget.best);
     const auto names = policy_names();
     EXPECT_NE(std::find(names.begin(), names.end(), budget.best_policy), names.end());
-    if (i > 0) EXPECT_GE(budget.promised, check.budgets[i - 1].promised);
+    EXPECT_GE(budget.promised, check.budgets[i == 0 ? 0 : i - 1].promised);
   }
 }
 
