@@ -27,7 +27,7 @@ struct BudgetCheck {
   double lru = 0;         // recency
   double best = 0;        // of all cache policies
   std::string best_policy;
-  double belady = 0;  // no policy can do better
+  double belady = 0;  // no policy can do better; a static set can, which loads nothing
   // The first kStartSteps steps alone, with recency: from an empty memory, and from one that holds
   // the profile's hottest experts. Zero without a held-out trace.
   double start_empty = 0;

@@ -82,7 +82,7 @@ TEST(ProfileCheck, HeatThatMovesOnCallsForRecency) {
     EXPECT_NE(budget.recommendation, Recommendation::kStatic) << budget.share;
     EXPECT_GT(budget.lru, budget.static_set);
   }
-  EXPECT_TRUE(mentions(check, "A static plan does not help at 30 %"));
+  EXPECT_TRUE(mentions(check, "A static plan does not help: a set of 30 % hits "));
   EXPECT_GT(check.total.reused_soon, 0.5);
 }
 
