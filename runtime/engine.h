@@ -17,17 +17,19 @@
 #include "kernels/cpu_kernels.h"
 #include "kernels/worker_pool.h"
 #include "profiler/expert_profile.h"
+#include "profiler/placement_plan.h"
+#include "profiler/planner.h"
 #include "runtime/experts/expert_store.h"
 #include "runtime/experts/prefetcher.h"
-#include "runtime/memory_plan.h"
 #include "runtime/model.h"
+#include "runtime/process_memory.h"
 #include "runtime/tokenizer/tokenizer.h"
 
 namespace hearth::runtime {
 
 struct EngineOptions {
   std::string model_path;
-  MemoryBudget budget;
+  profiler::MemoryBudget budget;
   std::uint32_t context = 0;    // 0: the training context, at most kDefaultContext
   std::uint32_t batch = 512;    // at most the context and kMaxBatch
   std::uint32_t threads = 0;    // 0: one per core
@@ -41,6 +43,7 @@ struct EngineOptions {
   std::function<std::unique_ptr<io::AsyncReader>(const std::vector<std::string>& paths,
                                                  const io::ReaderOptions&)>
       open_reader = io::AsyncReader::open;
+  std::function<Bytes()> resident = resident_memory;
   // Called while dense weights and seeded experts are read, with bytes done and bytes in all.
   std::function<void(Bytes, Bytes)> progress;
 };
@@ -57,13 +60,10 @@ class Engine {
   const Model& model() const { return *model_; }
   const ModelConfig& config() const { return model_->config; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
-  const MemoryPlan& plan() const { return plan_; }
-  const std::string& policy() const { return policy_; }
-  const std::string& policy_reason() const { return policy_reason_; }  // empty: it was asked for
+  const profiler::ModelNeeds& needs() const { return needs_; }
+  const profiler::PlacementPlan& plan() const { return plan_; }
   const profiler::ExpertProfile* profile() const { return profile_.get(); }  // may be none
-  // The experts that are in memory before the first token, most wanted first.
-  std::span<const ExpertId> seed() const { return seed_; }
-  Bytes seed_bytes() const;
+  Bytes seed_bytes() const;  // of the experts in memory before the first token
   const kernels::CpuKernels& kernels() const { return kernels_; }
   const Clock& clock() const { return clock_; }
   std::uint32_t threads() const { return pool_.threads(); }
@@ -83,11 +83,12 @@ class Engine {
   // Error(kIo).
   void restore_seed();
 
+  std::span<const std::byte> dense_memory() const { return dense_.bytes(); }
   std::span<const std::byte> largest_arena() const;
   bool ram_is_bounded() const { return ram_is_bounded_; }  // --ram was given
 
  private:
-  void choose_policy(const EngineOptions& options);
+  void plan(const EngineOptions& options);
   void load(const EngineOptions& options);
 
   const bool ram_is_bounded_;
@@ -99,11 +100,9 @@ class Engine {
   kernels::WorkerPool pool_;
   io::Arena dense_;  // before the reader: memory outlives the reads into it
   std::unique_ptr<io::AsyncReader> reader_;
-  MemoryPlan plan_;
   std::shared_ptr<const profiler::ExpertProfile> profile_;
-  std::string policy_;
-  std::string policy_reason_;
-  std::vector<ExpertId> seed_;
+  profiler::ModelNeeds needs_;
+  profiler::PlacementPlan plan_;
   std::unique_ptr<ExpertStore> experts_;
   std::unique_ptr<Prefetcher> prefetcher_;
 };

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <memory>
-#include <numeric>
 #include <string>
 #include <vector>
 
@@ -19,7 +18,7 @@ using profiler::RoutingTrace;
 using runtime::Engine;
 using runtime::EngineOptions;
 
-EngineOptions options_of(const runtime::MemoryBudget& budget, std::string_view policy) {
+EngineOptions options_of(const profiler::MemoryBudget& budget, std::string_view policy) {
   return {.model_path = HEARTH_SOURCE_DIR "/models/tiny-moe-Q4_K_M.gguf",
           .budget = budget,
           .context = 256,
@@ -29,11 +28,11 @@ EngineOptions options_of(const runtime::MemoryBudget& budget, std::string_view p
 }
 
 // The first has slots for the experts of one token in each size class and no more.
-std::vector<runtime::MemoryBudget> five_budgets() {
+std::vector<profiler::MemoryBudget> five_budgets() {
   const Engine engine(options_of({.expert_share = 0.2}, "lru"));
-  const auto& slots = engine.plan().slot_bytes;
-  const std::uint64_t least = std::accumulate(slots.begin(), slots.end(), std::uint64_t{0});
-  return {{.expert_ram = Bytes(least) * engine.config().experts_used},
+  Bytes least;
+  for (const profiler::ExpertClass& one : engine.needs().classes) least += one.slot;
+  return {{.expert_ram = least * engine.config().experts_used},
           {.expert_share = 0.2},
           {.expert_share = 0.35},
           {.expert_share = 0.6},
@@ -74,17 +73,11 @@ RoutingTrace trace_of_run(Engine& engine) {
   return trace;
 }
 
-profiler::ReplayMemory memory_of(Engine& engine) {
-  const runtime::ExpertCatalog& catalog = engine.model().experts;
-  const auto classes = size_classes(catalog, engine.reader().alignment());
-  profiler::ReplayMemory memory;
-  memory.size_class_of = size_class_of_experts(catalog, classes);
-  memory.slots_of_class = engine.plan().slots_of_class;
-  memory.expert_bytes_of_class.resize(classes.slot_bytes.size());
-  for (LayerIndex layer = 0; layer < catalog.layers(); ++layer)
-    if (const std::uint8_t size_class = classes.class_of_layer[layer];
-        size_class != profiler::Residency::kNoClass)
-      memory.expert_bytes_of_class[size_class] = Bytes(catalog.layer(layer).bytes());
+profiler::ReplayMemory memory_of(const Engine& engine) {
+  profiler::ReplayMemory memory{.size_class_of = engine.needs().size_class_of(),
+                                .slots_of_class = engine.plan().ram.slots_of_class};
+  for (const profiler::ExpertClass& one : engine.needs().classes)
+    memory.expert_bytes_of_class.push_back(one.expert);
   return memory;
 }
 
@@ -101,9 +94,9 @@ void expect_agreement(Engine& engine) {
   const RoutingTrace trace = trace_of_run(engine);
   std::vector<float> popularity;
   if (engine.profile() != nullptr) popularity = engine.profile()->popularity();
-  const profiler::ReplayResult result =
-      replay(trace, memory_of(engine),
-             {.policy = engine.policy(), .popularity = popularity, .seed = engine.seed()});
+  const profiler::ReplayResult result = replay(
+      trace, memory_of(engine),
+      {.policy = engine.plan().policy, .popularity = popularity, .seed = engine.plan().seed});
   const profiler::Residency& residency = engine.experts().residency();
   expect_equal(residency.counters(), result.total);
   for (LayerIndex layer = 0; layer < engine.config().layers; ++layer) {
@@ -147,7 +140,7 @@ TEST(ReplayAgreement, HoldsForEveryPolicyWithASeed) {
       EngineOptions options = options_of(budgets[budget], policy);
       options.find_profile = [&](const auto&, const auto&) { return profile; };
       Engine engine(options);
-      EXPECT_GT(engine.seed().size(), 0u);
+      EXPECT_GT(engine.plan().seed.size(), 0u);
       expect_agreement(engine);
     }
   }
