@@ -30,8 +30,9 @@
 namespace hearth::tools {
 
 struct Flag {
-  std::string_view names =
-      {};  // "-m,--model", with ",MODEL" where it may also stand without a flag
+  // "-m,--model", with ",MODEL" where it may also stand without a flag. "FILES" alone never has a
+  // flag, nor a twin in the environment; repeatable, it takes all that is left and comes last.
+  std::string_view names = {};
   std::string_view value = {};  // what to call the value in the help; empty: the flag takes none
   std::string_view help = {};
   bool required = false;
