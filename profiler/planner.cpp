@@ -123,7 +123,7 @@ void choose_policy(const ModelNeeds& needs, const PlanRequest& request, Placemen
   plan.policy = recommend_policy(plan.ram.slots(), needs.cycle());
 }
 
-void choose_seed(const ModelNeeds& needs, const ExpertProfile& profile, PlacementPlan& plan) {
+void seed_by(const ModelNeeds& needs, const ExpertProfile& profile, PlacementPlan& plan) {
   const std::vector<float> popularity = profile.popularity();
   const std::vector<std::uint8_t> size_class_of = needs.size_class_of();
   plan.seed = choose_seed({.space = needs.space(),
@@ -146,7 +146,7 @@ PlacementPlan plan_placement(const ModelNeeds& needs, const PlanRequest& request
               .state = needs.state};
   place_in_ram(needs, request, plan);
   choose_policy(needs, request, plan);
-  if (profile != nullptr) choose_seed(needs, *profile, plan);
+  if (profile != nullptr) seed_by(needs, *profile, plan);
   plan.prefetch = request.prefetch && plan.ram.slots() < plan.experts;
   return plan;
 }
