@@ -8,6 +8,7 @@
 #include "runtime/sampler/sampler.h"
 #include "runtime/session.h"
 #include "tests/runtime/support/heap_calls.h"
+#include "tests/runtime/support/made_profile.h"
 
 namespace hearth::testing {
 namespace {
@@ -34,7 +35,10 @@ TEST_P(SteadyState, ATokenAllocatesNothing) {
                  .budget = {.expert_share = 0.33},
                  .context = 512,
                  .threads = 2,
-                 .io = {.backend = GetParam()}});
+                 .io = {.backend = GetParam()},
+                 .find_profile = [](const io::GgufFile&, const runtime::Model& model) {
+                   return made_profile(model, 1);
+                 }});
   Session session(engine);
   std::uint64_t routed = 0;
   session.on_routed([&](const profiler::Routing&) { ++routed; });

@@ -22,7 +22,7 @@ EngineOptions options_of(const profiler::MemoryBudget& budget, std::string_view 
   return {.model_path = HEARTH_SOURCE_DIR "/models/tiny-moe-Q4_K_M.gguf",
           .budget = budget,
           .context = 256,
-          .threads = 2,
+          .threads = 1,
           .policy = std::string(policy),
           .prefetch = false};
 }
