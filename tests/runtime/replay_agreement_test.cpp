@@ -24,7 +24,8 @@ EngineOptions options_of(const profiler::MemoryBudget& budget, std::string_view 
           .context = 256,
           .threads = 1,
           .policy = std::string(policy),
-          .prefetch = false};
+          .prefetch = false,
+          .io = {.direct = io::DirectIo::kOff}};
 }
 
 // The first has slots for the experts of one token in each size class and no more.
