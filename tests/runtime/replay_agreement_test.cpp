@@ -141,7 +141,7 @@ TEST(ReplayAgreement, HoldsForEveryPolicyWithASeed) {
       EngineOptions options = options_of(budgets[budget], policy);
       options.find_profile = [&](const auto&, const auto&) { return profile; };
       Engine engine(options);
-      EXPECT_GT(engine.plan().seed.size(), 0u);
+      EXPECT_GT(engine.seed().size(), 0u);
       expect_agreement(engine);
     }
   }
