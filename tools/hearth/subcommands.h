@@ -16,5 +16,6 @@ int perplexity(const Arguments& arguments);
 int run(const Arguments& arguments);
 int synth(const Arguments& arguments);
 int tokenize(const Arguments& arguments);
+int trace(const Arguments& arguments);
 
 }  // namespace hearth::tools
