@@ -23,6 +23,7 @@ constexpr Subcommand kSubcommands[] = {
     {"perplexity", "Measure how well a model predicts a text", perplexity},
     {"kld", "Compare the predictions of two runs", kld},
     {"logits", "Write the logits and expert choices for a sequence of tokens", logits},
+    {"doctor", "Measure this machine and say what limits it", doctor},
     {"inspect", "Describe a model file: shape, formats, experts, memory per token", inspect},
     {"trace", "Describe, measure or make up a trace: the experts that routers chose", trace},
     {"tokenize", "Show the tokens of a text", tokenize},
