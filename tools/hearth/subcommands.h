@@ -17,5 +17,6 @@ int profile(const Arguments& arguments);
 int run(const Arguments& arguments);
 int synth(const Arguments& arguments);
 int tokenize(const Arguments& arguments);
+int trace(const Arguments& arguments);
 
 }  // namespace hearth::tools
