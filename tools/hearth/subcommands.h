@@ -15,6 +15,7 @@ int inspect(const Arguments& arguments);
 int kld(const Arguments& arguments);
 int logits(const Arguments& arguments);
 int perplexity(const Arguments& arguments);
+int profile(const Arguments& arguments);
 int run(const Arguments& arguments);
 int synth(const Arguments& arguments);
 int tokenize(const Arguments& arguments);
