@@ -286,12 +286,7 @@ void check_profile_of(const ExpertProfile& profile, const ModelIdentity& model,
 void check_profile_of(const ExpertProfile& profile, const ModelIdentity& model,
                       const std::vector<std::uint32_t>& experts_of_layer, const std::string& path) {
   check_profile_of(profile, model, path);
-  const auto same = [](const LayerProfile& a, const LayerProfile& b) {
-    return a.layer == b.layer && a.experts.size() == b.experts.size();
-  };
-  const ExpertProfile expected = empty_profile(model, experts_of_layer);
-  if (!std::equal(profile.layers.begin(), profile.layers.end(), expected.layers.begin(),
-                  expected.layers.end(), same))
+  if (!same_shape(profile, empty_profile(model, experts_of_layer)))
     throw_error(ErrorCode::kBadFile,
                 "{}: the profile has other layers or experts than the model it names; record it "
                 "again",

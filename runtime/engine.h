@@ -15,17 +15,19 @@
 #include "io/gguf.h"
 #include "kernels/cpu_kernels.h"
 #include "kernels/worker_pool.h"
+#include "profiler/placement_plan.h"
+#include "profiler/planner.h"
 #include "runtime/experts/expert_store.h"
 #include "runtime/experts/prefetcher.h"
-#include "runtime/memory_plan.h"
 #include "runtime/model.h"
+#include "runtime/process_memory.h"
 #include "runtime/tokenizer/tokenizer.h"
 
 namespace hearth::runtime {
 
 struct EngineOptions {
   std::string model_path;
-  MemoryBudget budget;
+  profiler::MemoryBudget budget;
   std::uint32_t context = 0;    // 0: the training context, at most kDefaultContext
   std::uint32_t batch = 512;    // at most the context and kMaxBatch
   std::uint32_t threads = 0;    // 0: one per core
@@ -35,6 +37,7 @@ struct EngineOptions {
   std::function<std::unique_ptr<io::AsyncReader>(const std::vector<std::string>& paths,
                                                  const io::ReaderOptions&)>
       open_reader = io::AsyncReader::open;
+  std::function<Bytes()> resident = resident_memory;
   // Called while dense weights are read, with bytes done and bytes in all.
   std::function<void(Bytes, Bytes)> progress;
 };
@@ -51,8 +54,8 @@ class Engine {
   const Model& model() const { return *model_; }
   const ModelConfig& config() const { return model_->config; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
-  const MemoryPlan& plan() const { return plan_; }
-  const std::string& policy() const { return policy_; }
+  const profiler::ModelNeeds& needs() const { return needs_; }
+  const profiler::PlacementPlan& plan() const { return plan_; }
   const kernels::CpuKernels& kernels() const { return kernels_; }
   const Clock& clock() const { return clock_; }
   std::uint32_t threads() const { return pool_.threads(); }
@@ -68,11 +71,12 @@ class Engine {
   Prefetcher& prefetcher() { return *prefetcher_; }
   const Prefetcher& prefetcher() const { return *prefetcher_; }
 
+  std::span<const std::byte> dense_memory() const { return dense_.bytes(); }
   std::span<const std::byte> largest_arena() const;
   bool ram_is_bounded() const { return ram_is_bounded_; }  // --ram was given
 
  private:
-  void choose_policy(const EngineOptions& options);
+  void plan(const EngineOptions& options);
 
   const bool ram_is_bounded_;
   const Clock& clock_;
@@ -83,8 +87,8 @@ class Engine {
   kernels::WorkerPool pool_;
   io::Arena dense_;  // before the reader: memory outlives the reads into it
   std::unique_ptr<io::AsyncReader> reader_;
-  MemoryPlan plan_;
-  std::string policy_;
+  profiler::ModelNeeds needs_;
+  profiler::PlacementPlan plan_;
   std::unique_ptr<ExpertStore> experts_;
   std::unique_ptr<Prefetcher> prefetcher_;
 };

@@ -3,7 +3,9 @@
 #include <fstream>
 #include <string>
 
+#include "profiler/machine_toml.h"
 #include "tests/io/support/gguf_image.h"
+#include "tests/profiler/support/machines.h"
 
 namespace {
 
@@ -34,10 +36,21 @@ void write_gguf_seeds(const std::filesystem::path& directory) {
         GgufImage().header(0, 1).key("split.count", GgufType::kUint16).number(std::uint16_t{2}));
 }
 
+void write_machine_seeds(const std::filesystem::path& directory) {
+  std::filesystem::create_directories(directory);
+  hearth::profiler::Machine machine = hearth::profiler::complete_machine();
+  std::ofstream(directory / "complete") << to_toml(machine);
+  machine.gpu.reset();
+  machine.disk.reset();
+  machine.cpu.kernels.clear();
+  std::ofstream(directory / "minimal") << to_toml(machine);
+}
+
 }  // namespace
 
 int main(int argument_count, char** arguments) {
   if (argument_count != 2) return 2;
   write_gguf_seeds(std::filesystem::path(arguments[1]) / "gguf");
+  write_machine_seeds(std::filesystem::path(arguments[1]) / "machine");
   return 0;
 }
