@@ -24,6 +24,8 @@ constexpr Subcommand kSubcommands[] = {
     {"logits", "Write the logits and expert choices for a sequence of tokens", logits},
     {"inspect", "Describe a model file: shape, formats, experts, memory per token", inspect},
     {"tokenize", "Show the tokens of a text", tokenize},
+    {"trace", "Describe, measure or make up recorded routing", tools::trace},
+    {"replay", "Judge cache policies on recorded routing", tools::replay},
     {"synth", "Write a random model of a given shape, for measurements", synth},
 };
 

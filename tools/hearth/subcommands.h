@@ -13,8 +13,10 @@ int bench(const Arguments& arguments);
 int inspect(const Arguments& arguments);
 int logits(const Arguments& arguments);
 int perplexity(const Arguments& arguments);
+int replay(const Arguments& arguments);
 int run(const Arguments& arguments);
 int synth(const Arguments& arguments);
 int tokenize(const Arguments& arguments);
+int trace(const Arguments& arguments);
 
 }  // namespace hearth::tools
