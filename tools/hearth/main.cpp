@@ -20,6 +20,7 @@ constexpr std::size_t kMaxMessageBytes = 2000;  // one line, whatever a path or 
 constexpr Subcommand kSubcommands[] = {
     {"run", "Generate text from a prompt", tools::run},
     {"bench", "Measure prefill and decode, with what each link did", bench},
+    {"profile", "Learn where a model's experts are hot: record, show, compare, check", profile},
     {"perplexity", "Measure how well a model predicts a text", perplexity},
     {"logits", "Write the logits and expert choices for a sequence of tokens", logits},
     {"inspect", "Describe a model file: shape, formats, experts, memory per token", inspect},

@@ -201,16 +201,16 @@ class Replayer {
       known.popularity = profile_->popularity();
       known.seed = most_popular_first(known.popularity, trace.header().space());
       known.warm = false;
-      known.start = "from the experts of a profile";
+      known.start = "beginning with the experts of a profile";
       return known;
     }
     status_.show(fmt::format("choosing policies by the first part of {}", path));
     known.curves = profiler::measure_curves(profiler::part_of(trace, 0, known.parts.learned));
     known.popularity = profiler::popularity_of(trace, 0, known.parts.learned);
     known.warm = !flags_.cold;
-    known.start = fmt::format("{} after {} that the policy was chosen from",
-                              flags_.cold ? "from empty memory," : "from memory as it is",
-                              format_grouped(rows(trace, 0, known.parts.learned)));
+    known.start = fmt::format("after {} that the policy was chosen from{}",
+                              format_grouped(rows(trace, 0, known.parts.learned)),
+                              flags_.cold ? ", beginning with empty memory" : "");
     return known;
   }
 

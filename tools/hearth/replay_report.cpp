@@ -6,13 +6,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
-#include "base/embedded_file.h"
 #include "base/error.h"
+#include "tools/hearth/html_page.h"
 #include "tools/hearth/quantity.h"
-
-namespace hearth {
-std::span<const EmbeddedFile> replay_assets();
-}
 
 namespace hearth::tools {
 namespace {
@@ -32,12 +28,12 @@ void print_header(const ReplayedTrace& trace) {
              header.workload.empty() ? "" : fmt::format(" \"{}\"", printable(header.workload)),
              format_grouped(trace.tokens), header.layers.size(), header.model.experts_per_layer,
              header.experts_per_row);
-  fmt::print("judged on {} tokens, {}\n", format_grouped(trace.judged), trace.start);
+  fmt::print("judged on {} tokens {}\n", format_grouped(trace.judged), trace.start);
 }
 
 void print_row(const ReplayedBudget& budget, const ReplayRow& row, bool sizes, bool speeds) {
   const bool chosen = row.outcome.policy == budget.chosen;
-  fmt::print("  {}{:<12}{:>7.1f} %{:>12.1f}{:>13.2f}{:>11.2f}", chosen ? "> " : "  ",
+  fmt::print("  {}{:<12}{:>7.1f} %{:>12.1f}{:>14.2f}{:>10.2f}", chosen ? "> " : "  ",
              row.outcome.policy, 100 * row.outcome.hit_rate, 100 * row.below_belady,
              row.outcome.misses, row.outcome.evictions);
   if (sizes) fmt::print("{:>12.2f}", row.outcome.bytes / 1e6);
@@ -70,7 +66,7 @@ void print_tables(const ReplayedTrace& trace) {
     const bool sizes = budget.memory != Bytes(0);
     const bool speeds = budget.rows.front().tokens_per_second.has_value();
     fmt::print("\n{}: {}\n", budget.label, memory_text(budget));
-    fmt::print("    {:<12}{:>9}{:>12}{:>13}{:>11}{}{}\n", "policy", "hit rate", "to Belady",
+    fmt::print("    {:<12}{:>9}{:>12}{:>14}{:>10}{}{}\n", "policy", "hit rate", "to Belady",
                "misses/token", "evicted", sizes ? fmt::format("{:>12}", "MB/token") : "",
                speeds ? fmt::format("{:>10}", "tok/s") : "");
     for (const ReplayRow& row : budget.rows) print_row(budget, row, sizes, speeds);
@@ -169,15 +165,7 @@ std::string replay_json(const std::vector<ReplayedTrace>& traces) {
 }
 
 std::string replay_page(const std::vector<ReplayedTrace>& traces) {
-  constexpr std::string_view kPlace = "{{DATA}}";
-  std::string data = replay_json(traces);
-  // The data lies in a script element: nothing in it may end that.
-  for (std::size_t at = 0; (at = data.find('<', at)) != data.npos; at += 6)
-    data.replace(at, 1, "\\u003c");
-  std::string page(embedded_content(replay_assets(), "replay.html"));
-  const std::size_t place = page.find(kPlace);
-  CHECK_NE(place, page.npos);
-  return page.replace(place, kPlace.size(), data);
+  return html_page("replay.html", replay_json(traces));
 }
 
 }  // namespace hearth::tools

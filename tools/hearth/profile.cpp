@@ -1,0 +1,25 @@
+// hearth profile: what is known of a model's routing, and its table of subcommands.
+#include "tools/hearth/command_table.h"
+#include "tools/hearth/profile_verbs.h"
+
+namespace hearth::tools {
+namespace {
+
+constexpr Subcommand kVerbs[] = {
+    {"record", "Run a text through a model and count what its routers choose", profile_record},
+};
+
+constexpr CommandTable kProfile = {
+    .command = "hearth profile",
+    .summary =
+        "A profile says how often each expert of a model is used, how soon again and with whom.\n"
+        "It lies beside the model, MODEL.profile.toml, and decides which experts are in memory\n"
+        "from the first token on, and which of them make room.",
+    .subcommands = kVerbs,
+};
+
+}  // namespace
+
+int profile(const Arguments& arguments) { return run_subcommand(kProfile, arguments); }
+
+}  // namespace hearth::tools
