@@ -46,6 +46,7 @@ struct ModelNeeds {
   std::vector<ExpertClass> classes;          // by ascending slot
   std::vector<std::uint8_t> class_of_layer;  // Residency::kNoClass where a layer has no experts
   std::vector<std::uint32_t> experts_of_layer;
+  std::uint64_t expert_weights = 0;  // values of all experts, for bits per weight
 
   // Traffic of one decoded token.
   std::vector<FormatBytes> dense_read;   // by weight format, output matrix included

@@ -7,6 +7,7 @@
 
 #include "runtime/experts/expert_store.h"
 #include "runtime/kv_cache.h"
+#include "runtime/model_identity.h"
 #include "runtime/process_memory.h"
 
 namespace hearth::runtime {
@@ -64,8 +65,10 @@ void add_experts(const Model& model, std::uint64_t alignment, profiler::ModelNee
     if (layer.count == 0) continue;
     needs.moe_layers += 1;
     needs.classes[classes.class_of_layer[l]].expert = Bytes(layer.bytes());
-    for (const ExpertSlab& slab : layer.slabs)
+    for (const ExpertSlab& slab : layer.slabs) {
+      needs.expert_weights += std::uint64_t{slab.rows} * slab.columns * layer.count;
       add(needs.expert_read, slab.format, Bytes(slab.bytes) * model.config.experts_used);
+    }
   }
 }
 
@@ -86,11 +89,7 @@ profiler::ModelNeeds model_needs(const io::GgufFile& file, const Model& model,
                                  const NeedsInput& input) {
   const ModelConfig& config = model.config;
   profiler::ModelNeeds needs;
-  needs.model.architecture = config.architecture;
-  needs.model.name = config.name;
-  needs.model.layers = model.experts.space().layers;
-  needs.model.experts_per_layer = model.experts.space().experts_per_layer;
-  needs.model.experts_used = config.experts_used;
+  needs.model = identity_of_header(file);
   needs.context_train = config.context_train;
 
   needs.process = process_bytes(file, model.experts.total(), input.threads);
