@@ -24,9 +24,9 @@ constexpr Subcommand kSubcommands[] = {
     {"perplexity", "Measure how well a model predicts a text", perplexity},
     {"logits", "Write the logits and expert choices for a sequence of tokens", logits},
     {"inspect", "Describe a model file: shape, formats, experts, memory per token", inspect},
+    {"trace", "Describe, measure or make up a trace: the experts that routers chose", trace},
+    {"replay", "Judge cache policies on traces: hit rates, bytes, the choice", replay},
     {"tokenize", "Show the tokens of a text", tokenize},
-    {"trace", "Describe, measure or make up recorded routing", tools::trace},
-    {"replay", "Judge cache policies on recorded routing", tools::replay},
     {"synth", "Write a random model of a given shape, for measurements", synth},
 };
 

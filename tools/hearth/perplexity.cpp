@@ -8,12 +8,14 @@
 #include "tools/hearth/engine_flags.h"
 #include "tools/hearth/interrupt.h"
 #include "tools/hearth/prompt_text.h"
+#include "tools/hearth/routing_flags.h"
 #include "tools/hearth/subcommands.h"
 
 namespace hearth::tools {
 
 int perplexity(const Arguments& arguments) {
   EngineFlags flags;
+  RoutingFlags routing;
   flags.context = 512;
   std::string file;
   std::optional<std::uint32_t> chunks;
@@ -23,7 +25,9 @@ int perplexity(const Arguments& arguments) {
   line.group("Text");
   line.add({.names = "-f,--file", .value = "FILE", .help = "the text", .required = true}, file);
   line.add({.names = "--chunks", .value = "N", .help = "stop after so many chunks"}, chunks);
+  routing.add_to(line);
   if (!line.parse(arguments)) return 0;
+  routing.check();
   if (chunks == 0u) throw_error(ErrorCode::kUsage, "--chunks must be at least 1");
 
   std::string text = read_text(file);
@@ -36,6 +40,7 @@ int perplexity(const Arguments& arguments) {
   if (tokenizer.adds_bos()) options.bos = tokenizer.bos();
 
   runtime::Session session(*engine);
+  RoutingRecording recording(routing, *engine, session);
   InterruptGuard interrupt;
   const auto estimate =
       runtime::perplexity(session, tokens, options,
@@ -48,6 +53,7 @@ int perplexity(const Arguments& arguments) {
   interrupt.throw_if_interrupted();
   fmt::print("Final estimate: PPL = {:.4f} +/- {:.5f}\n", estimate.value(),
              estimate.standard_error());
+  recording.finish();
   return 0;
 }
 
