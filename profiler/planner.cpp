@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "profiler/cache_policy.h"
+#include "profiler/seed.h"
 #include "profiler/slot_plan.h"
 
 namespace hearth::profiler {
@@ -122,12 +123,20 @@ void choose_policy(const ModelNeeds& needs, const PlanRequest& request, Placemen
   plan.policy = recommend_policy(plan.ram.slots(), needs.cycle());
 }
 
+void seed_by(const ModelNeeds& needs, const ExpertProfile& profile, PlacementPlan& plan) {
+  const std::vector<float> popularity = profile.popularity();
+  const std::vector<std::uint8_t> size_class_of = needs.size_class_of();
+  plan.seed = choose_seed({.space = needs.space(),
+                           .popularity = popularity,
+                           .size_class_of = size_class_of,
+                           .slots_of_class = plan.ram.slots_of_class});
+}
+
 }  // namespace
 
 PlacementPlan plan_placement(const ModelNeeds& needs, const PlanRequest& request,
                              const Machine* machine, const ExpertProfile* profile) {
   (void)machine;
-  (void)profile;
   CHECK(!needs.scratch.empty());
   PlacementPlan plan{.model = needs.model, .context = request.context, .threads = request.threads};
   plan.experts = needs.experts();
@@ -137,6 +146,7 @@ PlacementPlan plan_placement(const ModelNeeds& needs, const PlanRequest& request
               .state = needs.state};
   place_in_ram(needs, request, plan);
   choose_policy(needs, request, plan);
+  if (profile != nullptr) seed_by(needs, *profile, plan);
   plan.prefetch = request.prefetch && plan.ram.slots() < plan.experts;
   return plan;
 }

@@ -44,21 +44,43 @@ Engine::Engine(const EngineOptions& options)
       pool_(thread_count(options.threads)) {
   check_vocabulary(file_, model_->config, tokenizer_->size());
   reader_ = options.open_reader(file_.paths(), options.io);
+  if (options.find_profile) profile_ = options.find_profile(file_, *model_);
   plan(options);
-  dense_ = io::Arena(plan_.ram.dense);
-  const Bytes all = model_->weights.weight_bytes();
-  model_->weights.load(*reader_, dense_, [&](Bytes done) {
+  load(options);
+  prefetcher_ = std::make_unique<Prefetcher>(
+      *experts_,
+      Prefetcher::Options{.enabled = plan_.prefetch, .experts_used = model_->config.experts_used});
+}
+
+// Dense weights, then the experts that the profile says are wanted most.
+void Engine::load(const EngineOptions& options) {
+  const Bytes dense = model_->weights.weight_bytes(), all = dense + seed_bytes();
+  const auto progress = [&](Bytes done) {
     if (options.progress) options.progress(done, all);
-  });
+  };
+  dense_ = io::Arena(plan_.ram.dense);
+  model_->weights.load(*reader_, dense_, progress);
+  const std::vector<float> popularity = profile_ ? profile_->popularity() : std::vector<float>();
   experts_ =
       std::make_unique<ExpertStore>(file_, model_->experts, *reader_,
                                     ExpertStore::Options{.policy = plan_.policy,
                                                          .slots_of_class = plan_.ram.slots_of_class,
+                                                         .popularity = popularity,
                                                          .max_reads = options.io.max_queued},
                                     clock_);
-  prefetcher_ = std::make_unique<Prefetcher>(
-      *experts_,
-      Prefetcher::Options{.enabled = plan_.prefetch, .experts_used = model_->config.experts_used});
+  experts_->seed(plan_.seed, [&](Bytes done) { progress(dense + done); });
+}
+
+void Engine::restore_seed() {
+  experts_->settle();
+  experts_->drop_all();
+  experts_->seed(plan_.seed, [](Bytes) {});
+}
+
+Bytes Engine::seed_bytes() const {
+  Bytes total;
+  for (const ExpertId id : plan_.seed) total += Bytes(model_->experts.layer(id.layer).bytes());
+  return total;
 }
 
 std::span<const std::byte> Engine::largest_arena() const {
@@ -82,7 +104,7 @@ void Engine::plan(const EngineOptions& options) {
                                     .threads = pool_.threads(),
                                     .policy = options.policy,
                                     .prefetch = options.prefetch},
-                                   nullptr, nullptr);
+                                   nullptr, profile_.get());
 }
 
 }  // namespace hearth::runtime

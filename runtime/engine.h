@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "io/gguf.h"
 #include "kernels/cpu_kernels.h"
 #include "kernels/worker_pool.h"
+#include "profiler/expert_profile.h"
 #include "profiler/placement_plan.h"
 #include "profiler/planner.h"
 #include "runtime/experts/expert_store.h"
@@ -34,11 +36,15 @@ struct EngineOptions {
   std::string policy = "auto";  // or one of profiler::policy_names()
   bool prefetch = true;
   io::ReaderOptions io;
+  // Asked once the model is known, for the profile to seed expert memory and guide the policy by;
+  // it must be of a model of this shape. May return nothing.
+  std::function<std::shared_ptr<const profiler::ExpertProfile>(const io::GgufFile&, const Model&)>
+      find_profile;
   std::function<std::unique_ptr<io::AsyncReader>(const std::vector<std::string>& paths,
                                                  const io::ReaderOptions&)>
       open_reader = io::AsyncReader::open;
   std::function<Bytes()> resident = resident_memory;
-  // Called while dense weights are read, with bytes done and bytes in all.
+  // Called while dense weights and seeded experts are read, with bytes done and bytes in all.
   std::function<void(Bytes, Bytes)> progress;
 };
 inline constexpr std::uint32_t kDefaultContext = 4096;
@@ -56,6 +62,8 @@ class Engine {
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   const profiler::ModelNeeds& needs() const { return needs_; }
   const profiler::PlacementPlan& plan() const { return plan_; }
+  const profiler::ExpertProfile* profile() const { return profile_.get(); }  // may be none
+  Bytes seed_bytes() const;  // of the experts in memory before the first token
   const kernels::CpuKernels& kernels() const { return kernels_; }
   const Clock& clock() const { return clock_; }
   std::uint32_t threads() const { return pool_.threads(); }
@@ -71,12 +79,17 @@ class Engine {
   Prefetcher& prefetcher() { return *prefetcher_; }
   const Prefetcher& prefetcher() const { return *prefetcher_; }
 
+  // Expert memory as it is before the first token: empty, or seeded. Waits for reads. Throws
+  // Error(kIo).
+  void restore_seed();
+
   std::span<const std::byte> dense_memory() const { return dense_.bytes(); }
   std::span<const std::byte> largest_arena() const;
   bool ram_is_bounded() const { return ram_is_bounded_; }  // --ram was given
 
  private:
   void plan(const EngineOptions& options);
+  void load(const EngineOptions& options);
 
   const bool ram_is_bounded_;
   const Clock& clock_;
@@ -87,6 +100,7 @@ class Engine {
   kernels::WorkerPool pool_;
   io::Arena dense_;  // before the reader: memory outlives the reads into it
   std::unique_ptr<io::AsyncReader> reader_;
+  std::shared_ptr<const profiler::ExpertProfile> profile_;
   profiler::ModelNeeds needs_;
   profiler::PlacementPlan plan_;
   std::unique_ptr<ExpertStore> experts_;
