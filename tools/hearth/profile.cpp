@@ -7,6 +7,9 @@ namespace {
 
 constexpr Subcommand kVerbs[] = {
     {"record", "Run a text through a model and count what its routers choose", profile_record},
+    {"show", "Heat maps, reuse and hit rates, on the terminal or as a page", profile_show},
+    {"merge", "Make one profile of several", profile_merge},
+    {"diff", "Compare how two workloads use the experts", profile_diff},
 };
 
 constexpr CommandTable kProfile = {

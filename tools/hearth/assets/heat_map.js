@@ -43,7 +43,7 @@ class HeatMap {
 
   get ramp() { return this.dark.matches ? kRampDark : kRampLight; }
 
-  // layers: [{layer, partners: per expert [[expert, count]...]}], values: per layer an array.
+  // layers: [{layer, partners: per expert those of the next layer}], values: per layer an array.
   show(layers, values, { byHeat, logarithmic }) {
     this.layers = layers;
     this.values = values;
@@ -102,7 +102,7 @@ class HeatMap {
     };
     around(row, column, 2);
     if (row + 1 === this.layers.length) return;
-    for (const [expert] of this.layers[row].partners[this.orders[row][column]])
+    for (const expert of this.layers[row].partners[this.orders[row][column]])
       around(row + 1, this.orders[row + 1].indexOf(expert), 1);
   }
 

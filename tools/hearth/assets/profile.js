@@ -97,11 +97,10 @@ function describe(profile, row, expert) {
   const total = sum(counts);
   const rank = counts.filter((other) => other > count).length + 1;
   const times = total > 0 ? ((count / total) * counts.length).toFixed(2) : "0";
-  const partners = layer.partners[expert].map(([partner, together]) => `${partner} (${grouped(together)})`);
   return `Layer ${layer.layer}, expert ${expert}: ${grouped(count)} uses, ` +
     `${total > 0 ? ((100 * count) / total).toFixed(2) : 0} % of the layer, ${times} times its even share, ` +
     `rank ${rank} of ${counts.length}.` +
-    (partners.length ? ` In the next layer with ${partners.join(", ")}.` : "");
+    (layer.partners[expert].length ? ` In the next layer most often with ${layer.partners[expert].join(", ")}.` : "");
 }
 
 let profile = data.profiles[0];
