@@ -27,6 +27,7 @@ constexpr Subcommand kSubcommands[] = {
     {"doctor", "Measure this machine and say what limits it", doctor},
     {"inspect", "Describe a model file: shape, formats, experts, memory per token", inspect},
     {"trace", "Describe, measure or make up a trace: the experts that routers chose", trace},
+    {"replay", "Judge cache policies on traces: hit rates, bytes, the choice", replay},
     {"tokenize", "Show the tokens of a text", tokenize},
     {"synth", "Write a random model of a given shape, for measurements", synth},
 };

@@ -16,6 +16,7 @@ int kld(const Arguments& arguments);
 int logits(const Arguments& arguments);
 int perplexity(const Arguments& arguments);
 int profile(const Arguments& arguments);
+int replay(const Arguments& arguments);
 int run(const Arguments& arguments);
 int synth(const Arguments& arguments);
 int tokenize(const Arguments& arguments);
