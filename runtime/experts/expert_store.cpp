@@ -69,22 +69,15 @@ SizeClasses size_classes(const ExpertCatalog& catalog, std::uint64_t alignment) 
   return classes;
 }
 
-std::vector<std::uint8_t> size_class_of_experts(const ExpertCatalog& catalog,
-                                                const SizeClasses& classes) {
-  const ExpertSpace space = catalog.space();
-  std::vector<std::uint8_t> class_of(space.size(), Residency::kNoClass);
-  for (std::uint32_t l = 0; l < catalog.layers(); ++l)
-    for (std::uint32_t e = 0; e < catalog.layer(static_cast<LayerIndex>(l)).count; ++e)
-      class_of[l * space.experts_per_layer + e] = classes.class_of_layer[l];
-  return class_of;
-}
-
 namespace {
 
 std::unique_ptr<Residency> make_residency(const ExpertCatalog& catalog, const SizeClasses& classes,
                                           const ExpertStore::Options& options) {
   Residency::Config config{catalog.space(), {}, options.slots_of_class};
-  config.size_class_of = size_class_of_experts(catalog, classes);
+  config.size_class_of.assign(config.space.size(), Residency::kNoClass);
+  for (std::uint32_t l = 0; l < catalog.layers(); ++l)
+    for (std::uint32_t e = 0; e < catalog.layer(static_cast<LayerIndex>(l)).count; ++e)
+      config.size_class_of[l * config.space.experts_per_layer + e] = classes.class_of_layer[l];
   auto policy = profiler::make_policy(options.policy, {.space = config.space,
                                                        .size_class_of = config.size_class_of,
                                                        .slots_of_class = config.slots_of_class,

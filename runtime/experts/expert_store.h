@@ -66,9 +66,6 @@ struct SizeClasses {
 };
 // Throws Error(kUnsupported) when there are more than profiler::Residency can number.
 SizeClasses size_classes(const ExpertCatalog& catalog, std::uint64_t alignment);
-// Of every expert, by ExpertSpace::flat; Residency::kNoClass where there is none of that number.
-std::vector<std::uint8_t> size_class_of_experts(const ExpertCatalog& catalog,
-                                                const SizeClasses& classes);
 
 class ExpertStore {
  public:

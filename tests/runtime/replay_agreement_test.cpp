@@ -22,9 +22,10 @@ EngineOptions options_of(const profiler::MemoryBudget& budget, std::string_view 
   return {.model_path = HEARTH_SOURCE_DIR "/models/tiny-moe-Q4_K_M.gguf",
           .budget = budget,
           .context = 256,
-          .threads = 2,
+          .threads = 1,
           .policy = std::string(policy),
-          .prefetch = false};
+          .prefetch = false,
+          .io = {.direct = io::DirectIo::kOff}};
 }
 
 // The first has slots for the experts of one token in each size class and no more.
@@ -73,17 +74,11 @@ RoutingTrace trace_of_run(Engine& engine) {
   return trace;
 }
 
-profiler::ReplayMemory memory_of(Engine& engine) {
-  const runtime::ExpertCatalog& catalog = engine.model().experts;
-  const auto classes = size_classes(catalog, engine.reader().alignment());
-  profiler::ReplayMemory memory;
-  memory.size_class_of = size_class_of_experts(catalog, classes);
-  memory.slots_of_class = engine.plan().ram.slots_of_class;
-  memory.expert_bytes_of_class.resize(classes.slot_bytes.size());
-  for (LayerIndex layer = 0; layer < catalog.layers(); ++layer)
-    if (const std::uint8_t size_class = classes.class_of_layer[layer];
-        size_class != profiler::Residency::kNoClass)
-      memory.expert_bytes_of_class[size_class] = Bytes(catalog.layer(layer).bytes());
+profiler::ReplayMemory memory_of(const Engine& engine) {
+  profiler::ReplayMemory memory{.size_class_of = engine.needs().size_class_of(),
+                                .slots_of_class = engine.plan().ram.slots_of_class};
+  for (const profiler::ExpertClass& one : engine.needs().classes)
+    memory.expert_bytes_of_class.push_back(one.expert);
   return memory;
 }
 
@@ -100,9 +95,9 @@ void expect_agreement(Engine& engine) {
   const RoutingTrace trace = trace_of_run(engine);
   std::vector<float> popularity;
   if (engine.profile() != nullptr) popularity = engine.profile()->popularity();
-  const profiler::ReplayResult result =
-      replay(trace, memory_of(engine),
-             {.policy = engine.policy(), .popularity = popularity, .seed = engine.seed()});
+  const profiler::ReplayResult result = replay(
+      trace, memory_of(engine),
+      {.policy = engine.plan().policy, .popularity = popularity, .seed = engine.plan().seed});
   const profiler::Residency& residency = engine.experts().residency();
   expect_equal(residency.counters(), result.total);
   for (LayerIndex layer = 0; layer < engine.config().layers; ++layer) {
