@@ -51,7 +51,8 @@ Bytes missing(const ModelNeeds& needs, const TierPlan& tier) {
 
 void add_ram(Setting& setting, Bytes more, const TierPlan& ram) {
   MemoryBudget& budget = setting.request.budget;
-  setting.request.available += Bytes(more.count / 9 * 10 + 10);
+  Bytes& available = setting.request.available;
+  if (available > Bytes(0)) available += Bytes(more.count / 9 * 10 + 10);  // a tenth stays free
   setting.machine.cpu.memory += more;
   if (budget.ram) *budget.ram += more;
   if (budget.expert_ram || budget.expert_share) {

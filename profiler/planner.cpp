@@ -263,8 +263,8 @@ PlacementPlan plan_placement(const ModelNeeds& needs, const PlanRequest& request
   const Classes classes(needs, popularity);
   const bool on_gpu = machine != nullptr && machine->gpu && request.budget.vram != Bytes(0);
   if (request.budget.vram.value_or(Bytes(0)) > Bytes(0) && !on_gpu)
-    throw_error(ErrorCode::kUsage, "--vram {}: {} has no GPU; leave it out",
-                mib(*request.budget.vram), machine == nullptr ? "this machine" : machine->name);
+    throw_error(ErrorCode::kUsage, "--vram {}: {} has no GPU; leave it out, or name a --machine",
+                mib(*request.budget.vram), machine == nullptr ? "what runs this" : machine->name);
 
   PlacementPlan plan{.model = needs.model, .context = request.context, .threads = request.threads};
   plan.experts = needs.experts();

@@ -112,7 +112,7 @@ std::span<const std::byte> Engine::largest_arena() const {
 }
 
 void Engine::make_plan(const EngineOptions& options) {
-  PlanInput input = plan_input(file_, *model_, options, reader_->alignment());
+  PlanInput input = plan_input(file_, *model_, options, reader_->alignment(), profile_ != nullptr);
   // The bound of the process holds, or else the plan is for a larger process.
   const Bytes resident = options.resident();
   input.needs.process = std::max(input.needs.process, resident + kProcessReserve);

@@ -13,9 +13,9 @@ struct PlanInput {
   profiler::PlanRequest request;  // without `available`
 };
 
-// `alignment` is that of reads.
+// `alignment` is that of reads; `has_profile`: one is in memory, too.
 PlanInput plan_input(const io::GgufFile& file, const Model& model, const EngineOptions& options,
-                     std::uint64_t alignment);
+                     std::uint64_t alignment, bool has_profile);
 
 // What `wanted` in EngineOptions stands for.
 std::uint32_t thread_count(std::uint32_t wanted);

@@ -27,6 +27,7 @@ class Session {
   void reset();  // back to an empty timeline; experts stay where they are
   std::uint32_t position() const { return position_; }
   std::uint32_t context() const { return kv_.context(); }
+  std::span<const std::byte> memory() const { return memory_.bytes(); }
 
   // Sees every routing decision from now on, after the listeners that are there already.
   void on_routed(std::function<void(const profiler::Routing&)> listener) {

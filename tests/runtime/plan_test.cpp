@@ -54,7 +54,7 @@ PlacementPlan planned(const EngineOptions& options) {
                                                io::GgufFile::Data::kMayBeMissing);
   const auto model = runtime::build_model(file);
   const std::uint64_t alignment = io::AsyncReader::open(file.paths(), options.io)->alignment();
-  auto [needs, request] = runtime::plan_input(file, *model, options, alignment);
+  auto [needs, request] = runtime::plan_input(file, *model, options, alignment, false);
   return plan_placement(needs, request, nullptr, nullptr);
 }
 
@@ -79,7 +79,7 @@ bool takes_what_was_planned(const EngineOptions& options) {
   const profiler::Residency& residency = engine.experts().residency();
   for (std::size_t c = 0; c < plan.ram.slots_of_class.size(); ++c)
     EXPECT_EQ(residency.slots(static_cast<std::uint8_t>(c)), plan.ram.slots_of_class[c]);
-  if (options.budget.ram) EXPECT_LE(plan.ram.total(), *options.budget.ram);
+  EXPECT_LE(plan.ram.total(), options.budget.ram.value_or(plan.ram.total()));
   return true;
 }
 

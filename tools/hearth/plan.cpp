@@ -125,15 +125,15 @@ int plan(const Arguments& arguments) {
                                                io::GgufFile::Data::kMayBeMissing);
   const auto model = runtime::build_model(file);
   if (!machine.here && options.threads == 0) options.threads = machine.choice->machine.cpu.cores;
-  auto [needs, request] =
-      runtime::plan_input(file, *model, options, read_alignment(file, options.io));
+  const auto profile = options.find_profile(file, *model);
+  auto [needs, request] = runtime::plan_input(file, *model, options,
+                                              read_alignment(file, options.io), profile != nullptr);
   needs.model = runtime::identity_of(file);
   request.budget.vram = flags.vram;
   request.depth = std::min(flags.depth, request.context);
   request.available = machine.here ? runtime::available_memory() + runtime::resident_memory()
                                    : machine.choice->machine.cpu.memory;
 
-  const auto profile = options.find_profile(file, *model);
   const profiler::Machine* figures = machine.choice ? &machine.choice->machine : nullptr;
   const profiler::PlacementPlan placement =
       profiler::plan_placement(needs, request, figures, profile.get());
