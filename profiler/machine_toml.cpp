@@ -154,10 +154,18 @@ std::vector<ThreadRate> read_thread_rates(const Section& section, std::string_vi
   return rates;
 }
 
+// A bare key of TOML, as all names of weight formats are.
+bool is_format_name(std::string_view name) {
+  return !name.empty() && name.size() <= 32 && std::ranges::all_of(name, [](char c) {
+    return c == '_' || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+  });
+}
+
 std::vector<KernelRate> read_kernels(const Section& formats) {
   std::vector<KernelRate> kernels;
   for (const std::string& format : formats.keys()) {
     if (kernels.size() == kMostRows) formats.wrong(format, "is one format too many");
+    if (!is_format_name(format)) formats.wrong(format, "is no name of a weight format");
     kernels.push_back({.format = format, .rates = read_thread_rates(formats, format)});
   }
   return kernels;
@@ -263,25 +271,24 @@ double gb_s(BytesPerSecond rate) { return std::round(rate) / 1e9; }
 double microseconds(Nanoseconds time) { return static_cast<double>(time.count()) / 1e3; }
 std::uint64_t mib(Bytes bytes) { return bytes / kMiB; }
 
-void write_thread_rates(std::string& out, std::string_view key,
-                        const std::vector<ThreadRate>& rates) {
-  out += fmt::format("{} = [\n", key);
+std::string thread_rates(const std::vector<ThreadRate>& rates) {
+  std::vector<std::string> rows;
   for (const ThreadRate& row : rates)
-    out += fmt::format("  {{ threads = {}, gb_s = {} }},\n", row.threads, gb_s(row.rate));
-  out += "]\n";
+    rows.push_back(fmt::format("{{ threads = {}, gb_s = {} }}", row.threads, gb_s(row.rate)));
+  return fmt::format("[\n  {},\n]\n", fmt::join(rows, ",\n  "));
 }
 
 void write_cpu(std::string& out, const CpuMachine& cpu) {
   out += fmt::format(
       "\n[cpu]\nname = {}\ninstruction_set = {}\ncores = {}\nmemory_mib = {}\n"
-      "kernel_efficiency = {}\nlayer_overhead_us = {}\ntoken_overhead_us = {}\n",
+      "kernel_efficiency = {}\nlayer_overhead_us = {}\ntoken_overhead_us = {}\nmemory_read = {}",
       quoted(cpu.name), quoted(cpu.instruction_set), cpu.cores, mib(cpu.memory),
-      cpu.kernel_efficiency, microseconds(cpu.layer_overhead), microseconds(cpu.token_overhead));
-  write_thread_rates(out, "memory_read", cpu.memory_read);
+      cpu.kernel_efficiency, microseconds(cpu.layer_overhead), microseconds(cpu.token_overhead),
+      thread_rates(cpu.memory_read));
   if (cpu.kernels.empty()) return;
   out += "\n[cpu.kernels]\n";
   for (const KernelRate& kernel : cpu.kernels)
-    write_thread_rates(out, quoted(kernel.format), kernel.rates);
+    out += fmt::format("{} = {}", kernel.format, thread_rates(kernel.rates));
 }
 
 void write_disk(std::string& out, const DiskMachine& disk) {

@@ -22,6 +22,7 @@ class EngineFlags {
 
   runtime::EngineOptions options() const;  // valid as long as the flags
 
+  bool model_required = true;  // by add_to()
   std::string model;
   std::optional<Bytes> ram;
   std::optional<SizeOrShare> expert_ram;
