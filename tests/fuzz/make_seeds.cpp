@@ -3,7 +3,9 @@
 #include <fstream>
 #include <string>
 
+#include "profiler/trace_file.h"
 #include "tests/io/support/gguf_image.h"
+#include "tests/profiler/support/random_trace.h"
 
 namespace {
 
@@ -34,10 +36,25 @@ void write_gguf_seeds(const std::filesystem::path& directory) {
         GgufImage().header(0, 1).key("split.count", GgufType::kUint16).number(std::uint16_t{2}));
 }
 
+// Of one layer and several, with ids of one byte and of two, with weights and without.
+void write_trace_seeds(const std::filesystem::path& directory) {
+  namespace profiler = hearth::profiler;
+  std::filesystem::create_directories(directory);
+  for (std::uint64_t seed = 0; seed < 12; ++seed) {
+    hearth::Random random(seed);
+    const profiler::TraceHeader header = profiler::testing::random_header(random);
+    const profiler::RoutingTrace trace = profiler::testing::random_trace(random, header, seed % 4);
+    profiler::TraceWriter writer((directory / std::to_string(seed)).string(), header, 4);
+    for (std::size_t s = 0; s < trace.steps(); ++s)
+      for (std::size_t n = 0; n < header.layers.size(); ++n) writer.add(trace.decision(s, n));
+  }
+}
+
 }  // namespace
 
 int main(int argument_count, char** arguments) {
   if (argument_count != 2) return 2;
   write_gguf_seeds(std::filesystem::path(arguments[1]) / "gguf");
+  write_trace_seeds(std::filesystem::path(arguments[1]) / "trace");
   return 0;
 }
