@@ -21,8 +21,6 @@ constexpr std::size_t kPairedRows = 64;
 // experts it chose. Past this weight, every 64 half-lives, all are scaled back.
 constexpr double kMostWeight = 0x1p64;
 
-double rounded(double recent) { return std::round(recent * 1e4) / 1e4; }
-
 // What one token does to `recent`.
 struct TokenAge {
   double growth;  // of the weight of a new use
@@ -107,6 +105,8 @@ std::size_t find_or_add(std::vector<Workload>& workloads, const std::string& lab
 
 }  // namespace
 
+double rounded_recent(double recent) { return std::round(recent * 1e4) / 1e4; }
+
 std::uint64_t LayerProfile::uses() const {
   std::uint64_t sum = 0;
   for (const ExpertHistory& expert : experts) sum += expert.count;
@@ -154,6 +154,13 @@ ExpertProfile empty_profile(const ModelIdentity& model,
     layer.experts.resize(experts_of_layer[i]);
   }
   return profile;
+}
+
+bool same_shape(const ExpertProfile& first, const ExpertProfile& second) {
+  return std::equal(first.layers.begin(), first.layers.end(), second.layers.begin(),
+                    second.layers.end(), [](const LayerProfile& a, const LayerProfile& b) {
+                      return a.layer == b.layer && a.experts.size() == b.experts.size();
+                    });
 }
 
 struct ProfileRecorder::State {
@@ -253,7 +260,7 @@ ExpertProfile ProfileRecorder::profile() const {
     std::vector<ExpertHistory>& experts = profile.layers[nth].experts;
     for (std::size_t i = 0; i < experts.size(); ++i) {
       const double recent = recorded.recent[i] / recorded.weight;
-      experts[i].recent = std::min(rounded(recent), static_cast<double>(experts[i].count));
+      experts[i].recent = std::min(rounded_recent(recent), static_cast<double>(experts[i].count));
       experts[i].partners = recorded.partners_of(i, experts[i].count);
     }
   }

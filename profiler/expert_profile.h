@@ -32,7 +32,7 @@ struct Partner {
 
 struct ExpertHistory {
   std::uint64_t count = 0;  // tokens that chose it
-  double recent = 0;        // likewise, but decaying, in steps of 1/10000: see kHalfLife
+  double recent = 0;        // likewise, but decaying: see kHalfLife
   std::array<Partner, kPartners> partners;
   bool operator==(const ExpertHistory&) const = default;
 };
@@ -42,6 +42,8 @@ struct ExpertHistory {
 // by this, since only the shares of `recent` within a layer are used.
 inline constexpr double kHalfLife = 4096;  // generated tokens
 inline constexpr double kPromptWeight = 1.0 / 16;
+// To the nearest 1/10000, which a file keeps exactly in few digits.
+double rounded_recent(double recent);
 
 struct LayerProfile {
   LayerIndex layer = 0;
@@ -118,5 +120,8 @@ class ProfileRecorder {
 // An empty profile of this shape: experts[layer] per block, 0 where it has none.
 ExpertProfile empty_profile(const ModelIdentity& model,
                             const std::vector<std::uint32_t>& experts_of_layer);
+
+// Whether both have the same layers with as many experts.
+bool same_shape(const ExpertProfile& first, const ExpertProfile& second);
 
 }  // namespace hearth::profiler

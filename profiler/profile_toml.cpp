@@ -26,7 +26,7 @@ constexpr std::string_view kExplanation =
     "# with older tokens fading. reuse: how often an expert was used again after 1, 2-3, 4-7, ...\n"
     "# tokens. partners: the experts of the next layer that go with it most, 4 for each expert, "
     "and\n"
-    "# how often. curves: hit rates when a share of all experts is held in memory.\n";
+    "# how often. curve: hit rates when a share of all experts is held in memory.\n";
 
 // 1000 layers of 1000 experts; the profile of 48 layers of 128 has less than half a megabyte.
 constexpr Bytes kMostBytes = kMiB * 64;
@@ -286,12 +286,7 @@ void check_profile_of(const ExpertProfile& profile, const ModelIdentity& model,
 void check_profile_of(const ExpertProfile& profile, const ModelIdentity& model,
                       const std::vector<std::uint32_t>& experts_of_layer, const std::string& path) {
   check_profile_of(profile, model, path);
-  const auto same = [](const LayerProfile& a, const LayerProfile& b) {
-    return a.layer == b.layer && a.experts.size() == b.experts.size();
-  };
-  const ExpertProfile expected = empty_profile(model, experts_of_layer);
-  if (!std::equal(profile.layers.begin(), profile.layers.end(), expected.layers.begin(),
-                  expected.layers.end(), same))
+  if (!same_shape(profile, empty_profile(model, experts_of_layer)))
     throw_error(ErrorCode::kBadFile,
                 "{}: the profile has other layers or experts than the model it names; record it "
                 "again",

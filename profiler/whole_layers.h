@@ -22,13 +22,13 @@ struct WholeLayers {
 
 // Every token takes top-k experts of each layer wherever they are, so all choices of layers that
 // fill the budget save the same traffic; they differ in what is left to the CPU. There, a layer
-// whose uses concentrate on few experts is served from its caches and from the page cache: so the
-// layers whose 90 % of the uses need the most bytes go to the GPU, as far as the budget reaches.
-// `layer_bytes`: of the experts of each layer of the profile.
+// whose uses concentrate on few experts is served from caches and the page cache. So the layers go
+// to the GPU whose 90 % of the uses take the largest part of their experts, as far as the budget
+// reaches; of equals the later ones. `layer_bytes`: of the experts of each layer of the profile.
 WholeLayers place_whole_layers(const ExpertProfile& profile, std::span<const Bytes> layer_bytes,
                                Bytes budget);
 
-// As arguments, a comment before each alternative.
+// As arguments of llama.cpp, a line of comment before each of the two forms.
 std::string llama_arguments(const WholeLayers& placement);
 
 }  // namespace hearth::profiler

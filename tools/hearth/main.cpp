@@ -20,10 +20,14 @@ constexpr std::size_t kMaxMessageBytes = 2000;  // one line, whatever a path or 
 constexpr Subcommand kSubcommands[] = {
     {"run", "Generate text from a prompt", tools::run},
     {"bench", "Measure prefill and decode, with what each link did", bench},
+    {"profile", "Learn where a model's experts are hot: record, show, compare, check", profile},
     {"perplexity", "Measure how well a model predicts a text", perplexity},
+    {"kld", "Compare the predictions of two runs", kld},
     {"logits", "Write the logits and expert choices for a sequence of tokens", logits},
+    {"doctor", "Measure this machine and say what limits it", doctor},
     {"inspect", "Describe a model file: shape, formats, experts, memory per token", inspect},
     {"trace", "Describe, measure or make up a trace: the experts that routers chose", trace},
+    {"replay", "Judge cache policies on traces: hit rates, bytes, the choice", replay},
     {"tokenize", "Show the tokens of a text", tokenize},
     {"synth", "Write a random model of a given shape, for measurements", synth},
 };
