@@ -79,8 +79,7 @@ std::span<const std::byte> Engine::largest_arena() const {
 void Engine::choose_policy(const EngineOptions& options) {
   const auto names = profiler::policy_names();
   if (options.policy == "auto") {
-    const std::uint32_t cycle = model_->config.layers * model_->config.experts_used;
-    policy_ = profiler::recommend_policy(plan_.expert_slots, cycle);
+    policy_ = profiler::recommend_policy();
     return;
   }
   policy_ = options.policy;

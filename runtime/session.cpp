@@ -30,7 +30,7 @@ void Session::check(std::span<const TokenId> tokens) const {
 void Session::evaluate(std::span<const TokenId> tokens, std::size_t first_logits, LogitsSink sink) {
   check(tokens);
   const auto on_routed = [this](const profiler::Routing& routing) {
-    if (listener_) listener_(routing);
+    for (const auto& listener : listeners_) listener(routing);
   };
   for (std::size_t begin = 0; begin < tokens.size();) {
     const std::size_t count = std::min<std::size_t>(engine_.plan().batch, tokens.size() - begin);

@@ -16,6 +16,7 @@
 #include "tools/hearth/model_summary.h"
 #include "tools/hearth/prompt_text.h"
 #include "tools/hearth/quantity.h"
+#include "tools/hearth/routing_flags.h"
 #include "tools/hearth/subcommands.h"
 
 namespace hearth::tools {
@@ -23,6 +24,7 @@ namespace {
 
 struct BenchOptions {
   EngineFlags engine;
+  RoutingFlags routing;
   BenchLists lists;
   BenchSettings settings;
   std::optional<std::string> corpus;
@@ -80,7 +82,9 @@ bool parse(const Arguments& arguments, BenchOptions& o) {
                    "Measure prefill and decode as llama-bench does, and what each link did.");
   o.engine.add_to(line);
   add_test_flags(line, o);
+  o.routing.add_to(line);
   if (!line.parse(arguments)) return false;
+  o.routing.check();
   if (o.settings.repetitions == 0)
     throw_error(ErrorCode::kUsage, "--repetitions must be at least 1");
   if (o.cold && o.no_warmup)
@@ -171,6 +175,7 @@ int bench(const Arguments& arguments) {
                                std::size_t{positions} * (o.settings.repetitions + 1));
   BenchSetup setup = describe(*engine, o);
   BenchRunner runner(*engine, tokens, o.settings, [&] { interrupt.throw_if_interrupted(); });
+  RoutingRecording recording(o.routing, *engine, runner.session());
   BenchReport report(stdout, *parse_bench_format(o.format));
   for (const BenchPoint& point : points) {
     if (o.progress) fmt::print(stderr, "measuring {}\n", point.name());
@@ -186,6 +191,7 @@ int bench(const Arguments& arguments) {
   fmt::print(stderr, "peaks     disk {}, memory {}; process {} of {} planned\n",
              peak(setup.peaks.disk_bytes_per_second), peak(setup.peaks.ram_bytes_per_second),
              format_size(runtime::peak_memory()), format_size(engine->plan().total()));
+  recording.finish();
   return 0;
 }
 

@@ -55,6 +55,7 @@ class BenchRunner {
               const BenchSettings& settings, std::function<void()> between_steps);
 
   BenchResult run(const BenchPoint& point);
+  runtime::Session& session() { return session_; }
 
  private:
   std::span<const TokenId> tokens_of(std::uint32_t repetition, const BenchPoint& point) const;

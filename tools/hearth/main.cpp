@@ -21,8 +21,10 @@ constexpr Subcommand kSubcommands[] = {
     {"run", "Generate text from a prompt", tools::run},
     {"bench", "Measure prefill and decode, with what each link did", bench},
     {"perplexity", "Measure how well a model predicts a text", perplexity},
+    {"kld", "Compare the predictions of two runs", kld},
     {"logits", "Write the logits and expert choices for a sequence of tokens", logits},
     {"inspect", "Describe a model file: shape, formats, experts, memory per token", inspect},
+    {"trace", "Describe, measure or make up a trace: the experts that routers chose", trace},
     {"tokenize", "Show the tokens of a text", tokenize},
     {"synth", "Write a random model of a given shape, for measurements", synth},
 };
