@@ -3,12 +3,13 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "runtime/model_needs.h"
 
 namespace hearth::runtime {
 
 Session::Session(Engine& engine)
     : engine_(engine),
-      memory_(engine.plan().kv + engine.plan().scratch),
+      memory_(engine.plan().ram.kv + engine.plan().ram.scratch),
       kv_(engine.model().kv_layers(), engine.plan().context, memory_),
       scratch_(scratch_shape_for(engine.model(), engine.plan().batch, engine.pool().threads()),
                memory_) {}

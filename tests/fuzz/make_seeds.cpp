@@ -4,8 +4,10 @@
 #include <string>
 #include <utility>
 
+#include "profiler/machine_toml.h"
 #include "profiler/profile_toml.h"
 #include "tests/io/support/gguf_image.h"
+#include "tests/profiler/support/machines.h"
 #include "tests/profiler/support/profiles.h"
 
 namespace {
@@ -57,11 +59,21 @@ void write_profile_seeds(const std::filesystem::path& directory) {
   write(directory / "spark", "# hotness table:\n1,2,3,4\n0,0,0,0\n1,2,3\n");
 }
 
+void write_machine_seeds(const std::filesystem::path& directory) {
+  hearth::profiler::Machine machine = hearth::profiler::complete_machine();
+  write(directory / "complete", to_toml(machine));
+  machine.gpu.reset();
+  machine.disk.reset();
+  machine.cpu.kernels.clear();
+  write(directory / "minimal", to_toml(machine));
+}
+
 }  // namespace
 
 int main(int argument_count, char** arguments) {
   if (argument_count != 2) return 2;
   write_gguf_seeds(std::filesystem::path(arguments[1]) / "gguf");
   write_profile_seeds(std::filesystem::path(arguments[1]) / "profile");
+  write_machine_seeds(std::filesystem::path(arguments[1]) / "machine");
   return 0;
 }

@@ -190,7 +190,7 @@ int bench(const Arguments& arguments) {
   };
   fmt::print(stderr, "peaks     disk {}, memory {}; process {} of {} planned\n",
              peak(setup.peaks.disk_bytes_per_second), peak(setup.peaks.ram_bytes_per_second),
-             format_size(runtime::peak_memory()), format_size(engine->plan().total()));
+             format_size(runtime::peak_memory()), format_size(engine->plan().ram.total()));
   recording.finish();
   return 0;
 }

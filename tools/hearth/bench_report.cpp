@@ -92,7 +92,7 @@ void add_traffic(Json& record, const BenchSetup& setup, const BenchResult& resul
 
 Json bench_record(const BenchSetup& setup, const BenchResult& result) {
   const runtime::Engine& engine = setup.engine;
-  const runtime::MemoryPlan& plan = engine.plan();
+  const profiler::PlacementPlan& plan = engine.plan();
   Json record = {{"build_commit", "hearth " HEARTH_VERSION},
                  {"cpu_info", cpu_name()},
                  {"backends", "CPU"},
@@ -109,9 +109,9 @@ Json bench_record(const BenchSetup& setup, const BenchResult& result) {
                  {"use_mmap", false},
                  {"use_direct_io", engine.io_is_direct()},
                  {"io", engine.io_description()},
-                 {"expert_slots", plan.expert_slots},
-                 {"experts_total", plan.experts_total},
-                 {"policy", engine.policy()},
+                 {"expert_slots", plan.ram.slots()},
+                 {"experts_total", plan.experts},
+                 {"policy", plan.policy},
                  {"prefetch", engine.prefetching()},
                  {"n_prompt", result.point.prompt},
                  {"n_gen", result.point.generate},
@@ -122,7 +122,7 @@ Json bench_record(const BenchSetup& setup, const BenchResult& result) {
                  {"decode", setup.settings.greedy ? "greedy" : "forced"}};
   add_times(record, result);
   add_traffic(record, setup, result);
-  record["memory_planned_bytes"] = plan.total().count;
+  record["memory_planned_bytes"] = plan.ram.total().count;
   record["memory_peak_bytes"] = runtime::peak_memory().count;
   record["logits_hash"] = fmt::format("{:016x}", result.logits_hash);
   return record;

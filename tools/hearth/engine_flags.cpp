@@ -123,18 +123,19 @@ std::string kernel_text(const kernels::CpuKernels& kernels) {
 }  // namespace
 
 void print_engine(const runtime::Engine& engine) {
-  const runtime::MemoryPlan& plan = engine.plan();
+  const profiler::PlacementPlan& plan = engine.plan();
   const runtime::ModelConfig& config = engine.config();
   fmt::print(stderr, "model     {} {}, {}, {} layers, {} experts of which {} are used\n",
              config.architecture, printable(config.name), format_size(engine.file().file_bytes()),
              config.layers, config.experts, config.experts_used);
   fmt::print(stderr,
              "memory    {}: dense {}, KV {} for {} tokens, scratch {}, experts {}, process {}\n",
-             format_size(plan.total()), format_size(plan.dense), format_size(plan.kv), plan.context,
-             format_size(plan.scratch), format_size(plan.experts), format_size(plan.process));
+             format_size(plan.ram.total()), format_size(plan.ram.dense), format_size(plan.ram.kv),
+             plan.context, format_size(plan.ram.scratch), format_size(plan.ram.experts),
+             format_size(plan.ram.process));
   fmt::print(stderr, "experts   {} of {} fit ({:.0f} %), policy {}, prefetch {}\n",
-             plan.expert_slots, plan.experts_total, 100.0 * plan.expert_slots / plan.experts_total,
-             plan.expert_slots == plan.experts_total ? "unused" : engine.policy(),
+             plan.ram.slots(), plan.experts, 100.0 * plan.ram.slots() / plan.experts,
+             plan.ram.slots() == plan.experts ? "unused" : plan.policy,
              engine.prefetching() ? "on" : "off");
   fmt::print(stderr, "compute   {} threads, {}, {} tokens per prefill step\n", engine.threads(),
              kernel_text(engine.kernels()), plan.batch);
