@@ -120,7 +120,7 @@ void choose_policy(const ModelNeeds& needs, const PlanRequest& request, Placemen
     plan.policy_reason = "asked for";
     return;
   }
-  plan.policy = recommend_policy(plan.ram.slots(), needs.cycle());
+  plan.policy = recommend_policy();
 }
 
 void seed_by(const ModelNeeds& needs, const ExpertProfile& profile, PlacementPlan& plan) {

@@ -167,6 +167,19 @@ ReplayResult replay_static(const RoutingTrace& trace, const ReplayMemory& memory
   return result;
 }
 
+RoutingTrace token_by_token(const RoutingTrace& trace) {
+  RoutingTrace tokens(trace.header());
+  for (std::size_t step = 0; step < trace.steps(); ++step) {
+    const TraceStep& whole = trace.step(step);
+    for (std::uint32_t row = 0; row < whole.rows; ++row) {
+      tokens.begin_step({.position = whole.position + row, .rows = 1});
+      for (std::size_t nth = 0; nth < trace.header().layers.size(); ++nth)
+        tokens.add(row_of(trace.decision(step, nth), row));
+    }
+  }
+  return tokens;
+}
+
 std::vector<float> popularity_of(const RoutingTrace& trace, std::size_t first, std::size_t last) {
   CHECK_LE(first, last);
   CHECK_LE(last, trace.steps());

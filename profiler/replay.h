@@ -54,6 +54,9 @@ ReplayResult replay_belady(const RoutingTrace& trace, const ReplayMemory& memory
 ReplayResult replay_static(const RoutingTrace& trace, const ReplayMemory& memory,
                            const ReplayOptions& options);
 
+// The same tokens in steps of one, as if none of them had been part of a prompt.
+RoutingTrace token_by_token(const RoutingTrace& trace);
+
 // Uses per token of every expert in the steps [first, last) of a trace, [space.size()].
 std::vector<float> popularity_of(const RoutingTrace& trace, std::size_t first, std::size_t last);
 

@@ -34,24 +34,20 @@ class Forecast final : public CachePolicy {
                   UseRates(input.space, kKept[1], input.popularity),
                   UseRates(input.space, kKept[2], input.popularity),
                   UseRates(input.space, kKept[3], input.popularity)},
-        weights_(input.space.layers, kFirstWeights),
-        uses_(input.space.experts_per_layer) {}
+        weights_(input.space.layers, kFirstWeights) {}
 
   std::string_view name() const override { return "forecast"; }
 
   void on_routed(const Routing& routing) override {
-    waits_.on_routed(routing);
     for (std::uint32_t row = 0; row < routing.rows; ++row) {
-      const auto chosen = routing.experts.subspan(std::size_t{row} * routing.experts_per_row,
-                                                  routing.experts_per_row);
+      const std::span<const std::uint16_t> chosen = row_of(routing, row).experts;
       learn_weights(routing.layer, chosen);
       for (UseRates& memory : memories_) memory.add_token(routing.layer, chosen);
     }
-    forecast(routing.layer);
-    waits_.expect(routing.layer, uses_);
+    forecast(routing.layer, waits_.on_routed(routing));
   }
 
-  void on_hit(ExpertId id) override { CHECK(waits_.is_resident(id)); }
+  void on_hit(ExpertId id) override { CHECK(waits_.contains(id)); }
   void on_insert(ExpertId id) override { waits_.insert(id); }
   void on_evict(ExpertId id) override { waits_.remove(id); }
 
@@ -89,20 +85,19 @@ class Forecast final : public CachePolicy {
     }
   }
 
-  void forecast(LayerIndex layer) {
+  void forecast(LayerIndex layer, std::span<float> uses) const {
     const Weights factors = this->factors(layer);
-    std::fill(uses_.begin(), uses_.end(), 0.0f);
+    std::fill(uses.begin(), uses.end(), 0.0f);
     for (std::size_t i = 0; i < kMemories; ++i) {
       const std::span<const float> rates = memories_[i].rates(layer);
-      for (std::size_t expert = 0; expert < uses_.size(); ++expert)
-        uses_[expert] += factors[i] * rates[expert];
+      for (std::size_t expert = 0; expert < uses.size(); ++expert)
+        uses[expert] += factors[i] * rates[expert];
     }
   }
 
   ExpectedWaits waits_;
   std::array<UseRates, kMemories> memories_;
   std::vector<Weights> weights_;  // per layer
-  std::vector<float> uses_;       // scratch: the forecast of one layer
 };
 
 }  // namespace

@@ -15,25 +15,21 @@ constexpr float kKept = 0.9576033f;  // 2^(-1/16)
 class LfuDecay final : public CachePolicy {
  public:
   explicit LfuDecay(const PolicyInput& input)
-      : waits_(input),
-        rates_(input.space, kKept, input.popularity),
-        uses_(input.space.experts_per_layer) {}
+      : waits_(input), rates_(input.space, kKept, input.popularity) {}
 
   std::string_view name() const override { return "lfu-decay"; }
 
   void on_routed(const Routing& routing) override {
-    waits_.on_routed(routing);
     for (std::uint32_t row = 0; row < routing.rows; ++row)
-      rates_.add_token(routing.layer,
-                       routing.experts.subspan(std::size_t{row} * routing.experts_per_row,
-                                               routing.experts_per_row));
+      rates_.add_token(routing.layer, row_of(routing, row).experts);
     const std::span<const float> rates = rates_.rates(routing.layer);
-    const float filled = rates_.filled(routing.layer);
-    for (std::size_t i = 0; i < uses_.size(); ++i) uses_[i] = rates[i] / filled;
-    waits_.expect(routing.layer, uses_);
+    const std::span<float> uses = waits_.on_routed(routing);
+    const float scale = 1 / rates_.filled(routing.layer);
+    for (std::size_t expert = 0; expert < uses.size(); ++expert)
+      uses[expert] = rates[expert] * scale;
   }
 
-  void on_hit(ExpertId id) override { CHECK(waits_.is_resident(id)); }
+  void on_hit(ExpertId id) override { CHECK(waits_.contains(id)); }
   void on_insert(ExpertId id) override { waits_.insert(id); }
   void on_evict(ExpertId id) override { waits_.remove(id); }
 
@@ -45,7 +41,6 @@ class LfuDecay final : public CachePolicy {
  private:
   ExpectedWaits waits_;
   UseRates rates_;
-  std::vector<float> uses_;  // scratch of on_routed()
 };
 
 }  // namespace

@@ -26,6 +26,7 @@ class UseRates {
   }
 
   void add_token(LayerIndex layer, std::span<const std::uint16_t> chosen) {
+    if (kept_ == 1) return;
     float* const rates = rates_.data() + std::size_t{layer} * experts_;
     for (std::uint32_t expert = 0; expert < experts_; ++expert) rates[expert] *= kept_;
     for (const std::uint16_t expert : chosen) rates[expert] += 1 - kept_;
