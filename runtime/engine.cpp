@@ -60,12 +60,11 @@ void Engine::load(const EngineOptions& options) {
   };
   dense_ = io::Arena(plan_.ram.dense);
   model_->weights.load(*reader_, dense_, progress);
-  const std::vector<float> popularity = profile_ ? profile_->popularity() : std::vector<float>();
   experts_ =
       std::make_unique<ExpertStore>(file_, model_->experts, *reader_,
                                     ExpertStore::Options{.policy = plan_.policy,
                                                          .slots_of_class = plan_.ram.slots_of_class,
-                                                         .popularity = popularity,
+                                                         .popularity = popularity(),
                                                          .max_reads = options.io.max_queued},
                                     clock_);
   experts_->seed(plan_.seed, [&](Bytes done) { progress(dense + done); });
@@ -75,6 +74,17 @@ void Engine::restore_seed() {
   experts_->settle();
   experts_->drop_all();
   experts_->seed(plan_.seed, [](Bytes) {});
+}
+
+// Uses per token of the experts, where a profile or a plan knows them.
+std::vector<float> Engine::popularity() const {
+  if (profile_) return profile_->popularity();
+  if (plan_.seed.empty()) return {};
+  const ExpertSpace space = needs_.space();
+  std::vector<float> uses(space.size(), 0.0f);
+  for (std::size_t i = 0; i < plan_.seed.size(); ++i)
+    uses[space.flat(plan_.seed[i])] = plan_.seed_uses[i];
+  return uses;
 }
 
 Bytes Engine::seed_bytes() const {

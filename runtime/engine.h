@@ -62,8 +62,11 @@ class Engine {
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   const profiler::ModelNeeds& needs() const { return needs_; }
   const profiler::PlacementPlan& plan() const { return plan_; }
+  const std::string& policy() const { return plan_.policy; }
   const profiler::ExpertProfile* profile() const { return profile_.get(); }  // may be none
-  Bytes seed_bytes() const;  // of the experts in memory before the first token
+  // The experts that are in memory before the first token, most wanted first.
+  std::span<const ExpertId> seed() const { return plan_.seed; }
+  Bytes seed_bytes() const;
   const kernels::CpuKernels& kernels() const { return kernels_; }
   const Clock& clock() const { return clock_; }
   std::uint32_t threads() const { return pool_.threads(); }
@@ -79,16 +82,17 @@ class Engine {
   Prefetcher& prefetcher() { return *prefetcher_; }
   const Prefetcher& prefetcher() const { return *prefetcher_; }
 
+  std::span<const std::byte> dense_memory() const { return dense_.bytes(); }
   // Expert memory as it is before the first token: empty, or seeded. Waits for reads. Throws
   // Error(kIo).
   void restore_seed();
 
-  std::span<const std::byte> dense_memory() const { return dense_.bytes(); }
   std::span<const std::byte> largest_arena() const;
   bool ram_is_bounded() const { return ram_is_bounded_; }  // --ram was given
 
  private:
   void plan(const EngineOptions& options);
+  std::vector<float> popularity() const;
   void load(const EngineOptions& options);
 
   const bool ram_is_bounded_;
@@ -100,9 +104,9 @@ class Engine {
   kernels::WorkerPool pool_;
   io::Arena dense_;  // before the reader: memory outlives the reads into it
   std::unique_ptr<io::AsyncReader> reader_;
-  std::shared_ptr<const profiler::ExpertProfile> profile_;
   profiler::ModelNeeds needs_;
   profiler::PlacementPlan plan_;
+  std::shared_ptr<const profiler::ExpertProfile> profile_;
   std::unique_ptr<ExpertStore> experts_;
   std::unique_ptr<Prefetcher> prefetcher_;
 };

@@ -12,6 +12,7 @@
 #include "runtime/trace_header.h"
 #include "tests/io/support/temporary_directory.h"
 #include "tests/runtime/support/heap_calls.h"
+#include "tests/runtime/support/made_profile.h"
 
 namespace hearth::testing {
 namespace {
@@ -38,7 +39,10 @@ TEST_P(SteadyState, ATokenAllocatesNothing) {
                  .budget = {.expert_share = 0.33},
                  .context = 512,
                  .threads = 2,
-                 .io = {.backend = GetParam()}});
+                 .io = {.backend = GetParam()},
+                 .find_profile = [](const io::GgufFile&, const runtime::Model& model) {
+                   return made_profile(model, 1);
+                 }});
   Session session(engine);
   const io::TemporaryDirectory directory;
   const std::string path = directory.file("t.trace");
