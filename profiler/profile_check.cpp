@@ -33,8 +33,9 @@ std::vector<ExpertId> hottest_first(const ExpertProfile& profile,
   for (const LayerProfile& layer : profile.layers)
     for (std::size_t i = 0; i < layer.experts.size(); ++i)
       experts.push_back({layer.layer, static_cast<std::uint16_t>(i)});
-  std::stable_sort(experts.begin(), experts.end(), [&](ExpertId a, ExpertId b) {
-    return popularity[space.flat(a)] > popularity[space.flat(b)];
+  std::sort(experts.begin(), experts.end(), [&](ExpertId a, ExpertId b) {
+    const float uses_a = popularity[space.flat(a)], uses_b = popularity[space.flat(b)];
+    return uses_a != uses_b ? uses_a > uses_b : a < b;
   });
   return experts;
 }

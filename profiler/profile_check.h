@@ -15,8 +15,8 @@ namespace hearth::profiler {
 
 enum class Recommendation {
   kStatic,   // a static set is as good as any cache
-  kRecency,  // a cache that follows the text is as good as any
-  kBoth,     // a cache that also keeps what is hot beats either
+  kRecency,  // a cache that follows the text, lru, is as good as any
+  kBoth,     // a policy that weighs more than recency beats either
 };
 
 // What holding `share` of all experts gives, as hit rates.
@@ -27,7 +27,7 @@ struct BudgetCheck {
   double lru = 0;         // recency
   double best = 0;        // of all cache policies
   std::string best_policy;
-  double belady = 0;  // no policy can do better
+  double belady = 0;  // no policy can do better; a static set can, which loads nothing
   // The first kStartSteps steps alone, with recency: from an empty memory, and from one that holds
   // the profile's hottest experts. Zero without a held-out trace.
   double start_empty = 0;

@@ -36,8 +36,9 @@ std::vector<std::uint16_t> by_heat(const LayerProfile& layer) {
   std::vector<std::uint16_t> order;
   for (std::size_t i = 0; i < layer.experts.size(); ++i)
     if (layer.experts[i].count > 0) order.push_back(static_cast<std::uint16_t>(i));
-  std::stable_sort(order.begin(), order.end(), [&](std::uint16_t a, std::uint16_t b) {
-    return layer.experts[a].count > layer.experts[b].count;
+  std::sort(order.begin(), order.end(), [&](std::uint16_t a, std::uint16_t b) {
+    const std::uint64_t uses_a = layer.experts[a].count, uses_b = layer.experts[b].count;
+    return uses_a != uses_b ? uses_a > uses_b : a < b;
   });
   return order;
 }

@@ -1,5 +1,6 @@
 // What follows from the figures of a check, in words.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -26,8 +27,8 @@ std::string advice(const BudgetCheck& budget) {
                          percent(budget.lru), percent(budget.static_set));
     case Recommendation::kBoth:
       return fmt::format(
-          "both are right, a cache that also keeps what is hot: {} hits {}, lru {}, a static set "
-          "{}",
+          "neither a static set nor recency is enough, a policy that weighs both is right: {} hits "
+          "{}, lru {}, a static set {}",
           budget.best_policy, percent(budget.best), percent(budget.lru),
           percent(budget.static_set));
   }
@@ -60,11 +61,15 @@ bool is_useless(const BudgetCheck& budget) {
 }
 
 void add_static(std::vector<std::string>& lines, const ProfileCheck& check) {
-  const auto useless = std::find_if(check.budgets.begin(), check.budgets.end(), is_useless);
-  if (useless != check.budgets.end())
-    lines.push_back(fmt::format(
-        "A static plan does not help at {}: it hits {}, where experts drawn blindly hit {}.",
-        percent(useless->share), percent(useless->static_set), percent(useless->share)));
+  std::vector<std::string> useless;
+  for (const BudgetCheck& budget : check.budgets)
+    if (is_useless(budget))
+      useless.push_back(
+          fmt::format("{} hits {}", percent(budget.share), percent(budget.static_set)));
+  if (!useless.empty())
+    lines.push_back(
+        fmt::format("A static plan does not help: a set of {}, little more than one drawn blindly.",
+                    fmt::join(useless, ", of ")));
   if (!check.held_out) return;
   const auto lost = [](const BudgetCheck& budget) { return budget.promised - budget.static_set; };
   const BudgetCheck& most =

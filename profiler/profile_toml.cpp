@@ -26,7 +26,7 @@ constexpr std::string_view kExplanation =
     "# with older tokens fading. reuse: how often an expert was used again after 1, 2-3, 4-7, ...\n"
     "# tokens. partners: the experts of the next layer that go with it most, 4 for each expert, "
     "and\n"
-    "# how often. curves: hit rates when a share of all experts is held in memory.\n";
+    "# how often. curve: hit rates when a share of all experts is held in memory.\n";
 
 // 1000 layers of 1000 experts; the profile of 48 layers of 128 has less than half a megabyte.
 constexpr Bytes kMostBytes = kMiB * 64;

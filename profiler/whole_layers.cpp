@@ -20,9 +20,10 @@ std::vector<std::size_t> by_spread(const ExpertProfile& profile) {
     spread.push_back(static_cast<double>(skew.for_nine_tenths) / skew.experts);
   }
   std::vector<std::size_t> order(spread.size());
-  std::iota(order.rbegin(), order.rend(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return spread[a] > spread[b]; });
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return spread[a] != spread[b] ? spread[a] > spread[b] : a > b;
+  });
   return order;
 }
 

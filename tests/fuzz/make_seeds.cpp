@@ -2,10 +2,13 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <utility>
 
 #include "profiler/machine_toml.h"
+#include "profiler/profile_toml.h"
 #include "tests/io/support/gguf_image.h"
 #include "tests/profiler/support/machines.h"
+#include "tests/profiler/support/profiles.h"
 
 namespace {
 
@@ -46,11 +49,32 @@ void write_machine_seeds(const std::filesystem::path& directory) {
   std::ofstream(directory / "minimal") << to_toml(machine);
 }
 
+void write(const std::filesystem::path& path, const std::string& text) {
+  std::filesystem::create_directories(path.parent_path());
+  std::ofstream(path, std::ios::binary) << text;
+}
+
+void write_profile_seeds(const std::filesystem::path& directory) {
+  namespace profiler = hearth::profiler;
+  const profiler::ExpertProfile empty = profiler::testing::empty_test_profile();
+  profiler::ExpertProfile recorded = profiler::testing::random_profile(1, "chat", 20);
+  recorded.curves = {{"lru", {{0.25, 0.5}, {0.5, 0.75}}}};
+  for (const auto& [name, profile] : {std::pair("empty", empty), std::pair("recorded", recorded)}) {
+    const std::string text = to_toml(profile);
+    write(directory / name, text);
+    // The checksum that is put under it is then the only one.
+    write(directory / (std::string(name) + "_unsigned"), text.substr(0, text.rfind("# Checksum")));
+  }
+  write(directory / "csv", "layer,expert,count\n0,1,2\n2,2,3\n");
+  write(directory / "spark", "# hotness table:\n1,2,3,4\n0,0,0,0\n1,2,3\n");
+}
+
 }  // namespace
 
 int main(int argument_count, char** arguments) {
   if (argument_count != 2) return 2;
   write_gguf_seeds(std::filesystem::path(arguments[1]) / "gguf");
   write_machine_seeds(std::filesystem::path(arguments[1]) / "machine");
+  write_profile_seeds(std::filesystem::path(arguments[1]) / "profile");
   return 0;
 }

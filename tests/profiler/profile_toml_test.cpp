@@ -164,6 +164,14 @@ TEST(ProfileToml, TheLastLayerHasNoPartners) {
   EXPECT_NE(line, "");
 }
 
+TEST(ProfileToml, IsRefusedWithAHeadingThatIsNone) {
+  const std::string text = to_toml(complete_profile());
+  for (const std::string_view heading :
+       {std::string_view("[[\0layer]]", 11), std::string_view("[[\x01]]"), std::string_view("[[="),
+        std::string_view("[/]"), std::string_view("[\"layer")})
+    EXPECT_NE(refusal(forged(text, "[[layer]]", heading)), "") << heading;
+}
+
 TEST(ProfileToml, BelongsToOneModel) {
   const ExpertProfile profile = complete_profile();
   EXPECT_NO_THROW(check_profile_of(profile, test_model(), testing::kTestLayers, "p.toml"));

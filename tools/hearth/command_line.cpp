@@ -264,4 +264,11 @@ bool CommandLine::given(std::string_view name) const {
   return state_->app.get_option(std::string(name))->count() > 0;
 }
 
+std::string CommandLine::given_in(std::string_view group) const {
+  for (const CLI::Option* option : state_->app.get_options())
+    if (option->get_group() == group && option->count() > 0)
+      return "--" + option->get_lnames().front();
+  return {};
+}
+
 }  // namespace hearth::tools

@@ -63,6 +63,8 @@ class CommandLine {
 
   // Whether the flag was given, as an argument or in the environment.
   bool given(std::string_view name) const;
+  // A flag of that group that was given; empty if none was.
+  std::string given_in(std::string_view group) const;
 
  private:
   struct State;

@@ -14,7 +14,7 @@ void EngineFlags::add_to(CommandLine& line) {
   line.add({.names = "-m,--model",
             .value = "FILE",
             .help = "GGUF file, or the first of a split set",
-            .required = true},
+            .required = model_required},
            model);
   line.group("Memory");
   line.add(

@@ -21,6 +21,7 @@ class EngineFlags {
 
   runtime::EngineOptions options() const;
 
+  bool model_required = true;  // by add_to()
   std::string model;
   std::optional<Bytes> ram;
   std::optional<SizeOrShare> expert_ram;

@@ -22,6 +22,7 @@ constexpr Subcommand kSubcommands[] = {
     {"bench", "Measure prefill and decode, with what each link did", bench},
     {"profile", "Learn where a model's experts are hot: record, show, compare, check", profile},
     {"perplexity", "Measure how well a model predicts a text", perplexity},
+    {"kld", "Compare the predictions of two runs", kld},
     {"logits", "Write the logits and expert choices for a sequence of tokens", logits},
     {"inspect", "Describe a model file: shape, formats, experts, memory per token", inspect},
     {"trace", "Describe, measure or make up a trace: the experts that routers chose", trace},

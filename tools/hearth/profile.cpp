@@ -10,6 +10,9 @@ constexpr Subcommand kVerbs[] = {
     {"show", "Heat maps, reuse and hit rates, on the terminal or as a page", profile_show},
     {"merge", "Make one profile of several", profile_merge},
     {"diff", "Compare how two workloads use the experts", profile_diff},
+    {"check", "Judge a profile, on a text that it has not seen", profile_check},
+    {"export", "Write its counts for SGLang, llama.cpp or a spreadsheet", profile_export},
+    {"import", "Make a profile of counts that another program recorded", profile_import},
 };
 
 constexpr CommandTable kProfile = {

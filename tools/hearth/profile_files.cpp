@@ -24,6 +24,12 @@ std::vector<profiler::NamedProfile> load_named_profiles(const std::vector<std::s
   return profiles;
 }
 
+profiler::ExpertProfile empty_profile_of(const profiler::TraceHeader& header) {
+  std::vector<std::uint32_t> experts(header.model.layers);
+  for (const profiler::TraceLayer& layer : header.layers) experts[layer.layer] = layer.experts;
+  return profiler::empty_profile(header.model, experts);
+}
+
 std::string model_text(const profiler::ExpertProfile& profile) {
   const profiler::ModelIdentity& model = profile.model;
   return fmt::format("{}{}, {} layers with up to {} experts of which {} are used, {}",

@@ -12,6 +12,7 @@
 #include "tools/hearth/profile_verbs.h"
 #include "tools/hearth/recording.h"
 #include "tools/hearth/recording_state.h"
+#include "tools/hearth/routing_flags.h"
 #include "tools/hearth/terminal.h"
 
 namespace hearth::tools {
@@ -73,8 +74,7 @@ bool parse(const Arguments& arguments, RecordOptions& o) {
   if (o.engine.context == 1) throw_error(ErrorCode::kUsage, "--ctx-size is 1; give 2 or more");
   if (!(o.save_every >= 0))
     throw_error(ErrorCode::kUsage, "--save-every is {}; give 0 or more", o.save_every);
-  if (o.workload.empty())
-    throw_error(ErrorCode::kUsage, "--workload is empty; give a word, as code or chat");
+  check_workload(o.workload);
   if (o.output.empty()) o.output = profiler::profile_path_of(o.engine.model);
   return true;
 }

@@ -63,14 +63,13 @@ void print_reuse(const profiler::ExpertProfile& profile) {
   double all = 0;
   for (const std::uint64_t count : buckets) all += static_cast<double>(count);
   if (all == 0) return;
-  std::string text;
+  fmt::print("reuse     of the repeated uses, ");
   double within = 0;
-  for (const std::size_t b : {0, 1, 2, 3, 4, 5, 6}) {
+  for (std::size_t b = 0; b < 7; ++b) {
     within += static_cast<double>(buckets[b]);
-    text += fmt::format("{} {:.0f} % within {}", text.empty() ? "" : ",", 100 * within / all,
-                        (1u << (b + 1)) - 1);
+    fmt::print("{}{:.0f} % within {}", b == 0 ? "" : ", ", 100 * within / all, (1u << (b + 1)) - 1);
   }
-  fmt::print("reuse    {} tokens, of the repeated uses\n", text);
+  fmt::print(" tokens\n");
 }
 
 void print_curves(const profiler::ExpertProfile& profile) {

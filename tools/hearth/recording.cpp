@@ -10,16 +10,12 @@
 #include "base/error.h"
 #include "profiler/profile_toml.h"
 #include "runtime/model_identity.h"
+#include "runtime/trace_header.h"
+#include "tools/hearth/profile_files.h"
+#include "tools/hearth/routed_corpus.h"
 
 namespace hearth::tools {
 namespace {
-
-std::vector<std::uint32_t> experts_of_layers(const runtime::Model& model) {
-  std::vector<std::uint32_t> experts;
-  for (std::uint32_t layer = 0; layer < model.config.layers; ++layer)
-    experts.push_back(model.experts.layer(static_cast<LayerIndex>(layer)).count);
-  return experts;
-}
 
 std::uint64_t fingerprint_of(const Corpus& corpus, const RecordingOptions& options) {
   const std::string rest =
@@ -31,18 +27,17 @@ std::uint64_t keep_every(std::uint64_t corpus_tokens, std::uint64_t replay_token
   return replay_tokens == 0 ? 0 : (corpus_tokens + replay_tokens - 1) / replay_tokens;
 }
 
+profiler::TraceHeader without_weights(profiler::TraceHeader header) {
+  header.has_weights = false;
+  return header;
+}
+
 std::string kept_path_of(const std::string& partial_path) { return partial_path + ".trace"; }
 
 void copy_step(const profiler::RoutingTrace& from, std::size_t step,
                const std::function<void(const profiler::Routing&)>& to) {
   for (std::size_t layer = 0; layer < from.header().layers.size(); ++layer)
     to(from.decision(step, layer));
-}
-
-void add_row(profiler::RoutingTrace& trace, const profiler::Routing& row) {
-  if (row.layer == trace.header().layers.front().layer)
-    trace.begin_step({.position = row.position, .rows = 1});
-  trace.add(row);
 }
 
 // A trace file that begins with the first `rows` of what is there, each a step, and goes on. The
@@ -76,14 +71,16 @@ Recording::Recording(runtime::Engine& engine, const Corpus& corpus, const Record
       corpus_(corpus),
       options_(options),
       partial_path_(partial_path_of(options.profile_path)),
-      model_(runtime::identity_of(engine.file())),
+      header_(runtime::trace_header_of(engine.model(), runtime::identity_of(engine.file()),
+                                       options.workload)),
+      kept_header_(without_weights(header_)),
       fingerprint_(fingerprint_of(corpus, options)),
       keep_every_(keep_every(corpus.tokens(), options.replay_tokens)),
       session_(engine),
-      rows_(header(), [this](const profiler::Routing& row) { keep(row); }) {
+      rows_(header_, [this](const profiler::Routing& row) { keep(row); }) {
   std::optional<RecordingState> state;
   if (!options_.restart) state = load_recording(partial_path_);
-  kept_.emplace(kept_header());
+  kept_.emplace(kept_header_);
   if (state)
     continue_from(*state);
   else
@@ -94,35 +91,14 @@ Recording::Recording(runtime::Engine& engine, const Corpus& corpus, const Record
   });
 }
 
-profiler::TraceHeader Recording::kept_header() const {
-  profiler::TraceHeader header = this->header();
-  header.has_weights = false;
-  return header;
-}
-
-profiler::TraceHeader Recording::header() const {
-  profiler::TraceHeader header{.model = model_,
-                               .workload = options_.workload,
-                               .origin = "recorded",
-                               .layers = {},
-                               .experts_per_row = engine_.config().experts_used,
-                               .has_weights = true};
-  const std::vector<std::uint32_t> experts = experts_of_layers(engine_.model());
-  for (std::size_t layer = 0; layer < experts.size(); ++layer)
-    if (experts[layer] != 0)
-      header.layers.push_back({static_cast<LayerIndex>(layer), experts[layer]});
-  return header;
-}
-
 void Recording::begin() {
-  recorder_.emplace(profiler::empty_profile(model_, experts_of_layers(engine_.model())),
-                    options_.workload);
-  if (keep_every_ != 0) kept_file_ = continue_trace(kept_path_of(partial_path_), kept_header(), 0);
-  if (!options_.trace_path.empty()) trace_ = continue_trace(options_.trace_path, header(), 0);
+  recorder_.emplace(empty_profile_of(header_), options_.workload);
+  if (keep_every_ != 0) kept_file_ = continue_trace(kept_path_of(partial_path_), kept_header_, 0);
+  if (!options_.trace_path.empty()) trace_ = continue_trace(options_.trace_path, header_, 0);
 }
 
 void Recording::continue_from(const RecordingState& state) {
-  profiler::check_profile_of(state.profile, model_, partial_path_);
+  profiler::check_profile_of(state.profile, header_.model, partial_path_);
   if (state.fingerprint != fingerprint_ || state.chunks > corpus_.chunks() ||
       state.tokens != corpus_.tokens_before(state.chunks))
     throw_error(
@@ -132,10 +108,10 @@ void Recording::continue_from(const RecordingState& state) {
         partial_path_, state.tokens, state.all_tokens, printable(state.workload));
   recorder_.emplace(state.profile, options_.workload);
   if (keep_every_ != 0)
-    kept_file_ = continue_trace(kept_path_of(partial_path_), kept_header(), state.kept_rows,
+    kept_file_ = continue_trace(kept_path_of(partial_path_), kept_header_, state.kept_rows,
                                 [this](const profiler::Routing& row) { add_row(*kept_, row); });
   if (!options_.trace_path.empty())
-    trace_ = continue_trace(options_.trace_path, header(), state.tokens);
+    trace_ = continue_trace(options_.trace_path, header_, state.tokens);
   chunk_ = state.chunks;
   continued_ = state.tokens;
 }
@@ -148,16 +124,7 @@ void Recording::keep(const profiler::Routing& row) {
 }
 
 void Recording::run_chunk() {
-  const std::span<const TokenId> tokens = corpus_.chunk(chunk_);
-  const std::size_t batch = engine_.plan().batch;
-  session_.reset();
-  for (std::size_t begin = 0; begin < tokens.size();) {
-    std::size_t count = std::min(batch, tokens.size() - begin);
-    // A step of a single token would count as a generated one.
-    if (tokens.size() - begin - count == 1 && count > 2) --count;
-    session_.evaluate(tokens.subspan(begin, count));
-    begin += count;
-  }
+  evaluate_chunk(engine_, session_, corpus_.chunk(chunk_));
   ++chunk_;
 }
 

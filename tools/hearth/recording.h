@@ -45,8 +45,6 @@ class Recording {
   void finish();  // completes the trace and removes what was there for a continuation
 
  private:
-  profiler::TraceHeader header() const;
-  profiler::TraceHeader kept_header() const;  // without weights, which no replay looks at
   void begin();
   void continue_from(const RecordingState& state);
   void keep(const profiler::Routing& row);
@@ -56,7 +54,8 @@ class Recording {
   const Corpus& corpus_;
   const RecordingOptions options_;
   const std::string partial_path_;
-  const profiler::ModelIdentity model_;
+  const profiler::TraceHeader header_;
+  const profiler::TraceHeader kept_header_;  // without weights, which no replay looks at
   const std::uint64_t fingerprint_;
   const std::uint64_t keep_every_;  // n-th chunk is kept; 0: none
 

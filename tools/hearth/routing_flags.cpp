@@ -9,6 +9,13 @@
 
 namespace hearth::tools {
 
+void check_workload(const std::string& label) {
+  constexpr std::size_t kMostLabelBytes = 64;
+  if (label.empty() || label.size() > kMostLabelBytes || printable(label, kMostLabelBytes) != label)
+    throw_error(ErrorCode::kUsage, "--workload '{}' is no label; give a word, as code or chat",
+                printable(label));
+}
+
 void RoutingFlags::add_to(CommandLine& line) {
   line.group("Recording");
   line.add({.names = "--trace",
@@ -22,17 +29,13 @@ void RoutingFlags::add_to(CommandLine& line) {
 }
 
 void RoutingFlags::check() const {
-  constexpr std::size_t kMostLabelBytes = 64;
   if (trace && trace->empty())
     throw_error(ErrorCode::kUsage, "--trace is empty; give the name of a file to write");
   if (!workload) return;
   if (!trace)
     throw_error(ErrorCode::kUsage,
                 "--workload labels what is recorded, and nothing is; add --trace FILE");
-  if (workload->empty() || workload->size() > kMostLabelBytes ||
-      printable(*workload, kMostLabelBytes) != *workload)
-    throw_error(ErrorCode::kUsage, "--workload '{}' is no label; give a word, as code or chat",
-                printable(*workload));
+  check_workload(*workload);
 }
 
 RoutingRecording::RoutingRecording(const RoutingFlags& flags, const runtime::Engine& engine,

@@ -12,6 +12,9 @@
 
 namespace hearth::tools {
 
+// Throws Error(kUsage) for what is no label: empty, long, or not printable.
+void check_workload(const std::string& label);
+
 struct RoutingFlags {
   void add_to(CommandLine& line);
   // After parsing. Throws Error(kUsage).

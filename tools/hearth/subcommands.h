@@ -11,6 +11,7 @@ using Arguments = std::vector<std::string>;
 
 int bench(const Arguments& arguments);
 int inspect(const Arguments& arguments);
+int kld(const Arguments& arguments);
 int logits(const Arguments& arguments);
 int perplexity(const Arguments& arguments);
 int profile(const Arguments& arguments);
