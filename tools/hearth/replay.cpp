@@ -8,6 +8,7 @@
 #include "profiler/cache_policy.h"
 #include "profiler/machine_toml.h"
 #include "profiler/profile_toml.h"
+#include "profiler/seed.h"
 #include "profiler/trace_file.h"
 #include "tools/hearth/command_line.h"
 #include "tools/hearth/interrupt.h"
@@ -135,16 +136,6 @@ std::vector<Budget> chosen_budgets(const ReplayFlags& flags) {
   return budgets;
 }
 
-// Experts that a profile has seen, the most popular first.
-std::vector<ExpertId> most_popular_first(std::span<const float> popularity, ExpertSpace space) {
-  std::vector<ExpertId> experts;
-  for (std::uint32_t expert = 0; expert < space.size(); ++expert)
-    if (popularity[expert] > 0) experts.push_back(space.id(expert));
-  std::ranges::stable_sort(experts, std::greater(),
-                           [&](ExpertId id) { return popularity[space.flat(id)]; });
-  return experts;
-}
-
 // Replays traces as the flags ask for.
 class Replayer {
  public:
@@ -184,7 +175,6 @@ class Replayer {
     profiler::StudyParts parts;
     std::vector<profiler::PolicyCurve> curves;
     std::vector<float> popularity;
-    std::vector<ExpertId> seed;
     bool warm = true;
     std::string start;
   };
@@ -213,7 +203,6 @@ class Replayer {
     profiler::check_profile_of(*profile_, trace.header().model, flags_.profile);
     known.curves = profile_->curves;
     known.popularity = profile_->popularity();
-    known.seed = most_popular_first(known.popularity, trace.header().space());
     known.start = "beginning with the experts of a profile";
   }
 
@@ -241,12 +230,18 @@ class Replayer {
     const profiler::ReplayMemory memory =
         model_ ? model_->memory(budget.amount)
                : profiler::uniform_memory(trace, budget.amount.share);
+    std::vector<ExpertId> seed;
+    if (profile_)
+      seed = profiler::choose_seed({.space = trace.header().space(),
+                                    .popularity = known.popularity,
+                                    .size_class_of = memory.size_class_of,
+                                    .slots_of_class = memory.slots_of_class});
     const profiler::BudgetOutcome outcome = profiler::study_budget(trace, memory,
                                                                    {.parts = known.parts,
                                                                     .policies = policies_,
                                                                     .curves = known.curves,
                                                                     .popularity = known.popularity,
-                                                                    .seed = known.seed,
+                                                                    .seed = seed,
                                                                     .warm = known.warm});
     ReplayedBudget result{.label = budget.label,
                           .memory = model_ ? model_->slot_bytes(memory) : Bytes(0),
