@@ -1,45 +1,33 @@
 #include "profiler/hit_estimate.h"
 
 #include <algorithm>
-#include <array>
 
 #include "base/check.h"
 #include "base/error.h"
+#include "profiler/policy_choice.h"
 
 namespace hearth::profiler {
 namespace {
 
 // Published hit rates in decoding of models with 128 to 512 experts a layer, top 8 or 10, under
 // LRU, by the share of all experts that are held.
-constexpr std::array<HitPoint, 8> kPublished = {{
-    {0.0625, 0.366},  // Qwen3-30B-A3B; kekzl/imp issue 1374
-    {0.125, 0.67},    // Qwen3.8-Flash-Next; llama.cpp pull request 27861
-    {0.19, 0.741},    // Qwen3-30B-A3B; kekzl/imp issue 1374
-    {0.25, 0.815},    // Qwen3.6-35B-A3B, Qwen3.8-Flash-Next; paddock, llama.cpp
-    {0.38, 0.894},    // Qwen3-30B-A3B; kekzl/imp issue 1374
-    {0.50, 0.94},     // Qwen3.6-35B-A3B; truespar/paddock
-    {0.635, 0.962},   // Qwen3-30B-A3B; kekzl/imp issue 1374
-    {1.0, 1.0},
-}};
+const PolicyCurve kPublished = {
+    "lru",
+    {
+        {0.0625, 0.366},  // Qwen3-30B-A3B; kekzl/imp issue 1374
+        {0.125, 0.67},    // Qwen3.8-Flash-Next; llama.cpp pull request 27861
+        {0.19, 0.741},    // Qwen3-30B-A3B; kekzl/imp issue 1374
+        {0.25, 0.815},    // Qwen3.6-35B-A3B, Qwen3.8-Flash-Next; paddock, llama.cpp
+        {0.38, 0.894},    // Qwen3-30B-A3B; kekzl/imp issue 1374
+        {0.50, 0.94},     // Qwen3.6-35B-A3B; truespar/paddock
+        {0.635, 0.962},   // Qwen3-30B-A3B; kekzl/imp issue 1374
+    }};
 // Two systems' LRU rates for one model at one share, 74.1 and 79 %, differ by a quarter of the
 // misses; so may the text that a profile was recorded from and the text to come.
 constexpr double kMissesOfOtherText = 1.25;
 // Models differ more: at 40 % of the experts 90 to 95 % were published, and in less skewed ones the
 // misses are twice what the points above say.
 constexpr double kMissesOfOtherModels = 2.0;
-
-double interpolated(std::span<const HitPoint> points, double share) {
-  HitPoint below;
-  for (const HitPoint& here : points) {
-    if (share <= here.share)
-      return below.hit_rate +
-             (here.hit_rate - below.hit_rate) * (share - below.share) / (here.share - below.share);
-    below = here;
-  }
-  return share >= 1
-             ? 1
-             : below.hit_rate + (1 - below.hit_rate) * (share - below.share) / (1 - below.share);
-}
 
 const PolicyCurve* curve_of(const ExpertProfile* profile, const std::string& policy) {
   if (profile == nullptr) return nullptr;
@@ -49,13 +37,13 @@ const PolicyCurve* curve_of(const ExpertProfile* profile, const std::string& pol
 
 // The classes by the bytes that a token uses of each: as many layers, with experts of this size.
 double expected_hits(const ModelNeeds& needs, std::span<const std::uint32_t> slots_of_class,
-                     std::span<const HitPoint> points) {
+                     const PolicyCurve& curve) {
   double hits = 0, all = 0;
   for (std::size_t c = 0; c < needs.classes.size(); ++c) {
     const ExpertClass& one = needs.classes[c];
     const double weight = static_cast<double>(one.expert.count) * one.experts;
     all += weight;
-    hits += weight * interpolated(points, static_cast<double>(slots_of_class[c]) / one.experts);
+    hits += weight * hit_rate_at(curve, static_cast<double>(slots_of_class[c]) / one.experts);
   }
   return all > 0 ? hits / all : 1;
 }
@@ -69,7 +57,7 @@ HitEstimate estimate_hits(const ModelNeeds& needs, std::span<const std::uint32_t
   HitEstimate estimate;
   double spread = kMissesOfOtherText;
   if (curve != nullptr) {
-    estimate.expected = expected_hits(needs, slots_of_class, curve->points);
+    estimate.expected = expected_hits(needs, slots_of_class, *curve);
     estimate.source = fmt::format("from a replay of {} recorded tokens", profile->replayed_tokens);
   } else {
     estimate.expected = expected_hits(needs, slots_of_class, kPublished);

@@ -45,7 +45,7 @@ struct CpuMachine {
   std::uint32_t cores = 1;      // physical
   Bytes memory;                 // installed
   std::vector<ThreadRate> memory_read;
-  std::vector<KernelRate> kernels;  // empty in presets
+  std::vector<KernelRate> kernels;  // by name; empty in presets
   double kernel_efficiency = 0.85;  // of memory_read, for formats without a rate of their own
   // What a token takes beside reading weights, keys and values: the barriers between the operations
   // of a layer, norms, rotations and the router; and once a token, embedding and sampling.
