@@ -15,7 +15,7 @@
 //
 // A product with a block format. Let the activation blocks of a row be b = 0, 1, 2, ... For each:
 //   I = the dot product of the 32 weight codes with the activation codes. Where the format carries
-//       integer scales inside its block (the K-quants and IQ4_XS), I is the sum over the parts of
+//       integer scales inside its block (the K-quants and i-quants), I is the sum over the parts of
 //       32 that share such a scale of (integer scale × dot product of the part). Exact in int32;
 //       every supported format stays below 2^24, so its conversion to f32 is exact too.
 //   D = d_w × scale, one rounded f32 product, where d_w is the f32 value of the block's float scale

@@ -16,8 +16,8 @@ struct ModelIdentity {
   std::uint32_t experts_per_layer = 0;  // the largest count of any layer
   std::uint32_t experts_used = 0;       // top-k
   // XXH3, 64 bits. Metadata: all keys but split.* and those that a quantisation changes. Tensors:
-  // names and shapes, by name. Types: name and type, by name. Samples: bytes of some experts of
-  // every layer; 0 where no weights were read.
+  // names and shapes, by name. Types: name and type, by name. Samples: bytes of the router and
+  // of some experts of every layer; 0 where no weights were read.
   std::uint64_t metadata = 0;
   std::uint64_t tensors = 0;
   std::uint64_t types = 0;

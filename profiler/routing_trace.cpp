@@ -7,16 +7,21 @@
 
 namespace hearth::profiler {
 
-RoutingTrace::RoutingTrace(TraceHeader header) : header_(std::move(header)) {
-  CHECK(!header_.layers.empty());
-  CHECK_GT(header_.experts_per_row, 0u);
-  for (std::size_t i = 0; i < header_.layers.size(); ++i) {
-    const TraceLayer& layer = header_.layers[i];
-    CHECK(i == 0 || header_.layers[i - 1].layer < layer.layer);
-    CHECK_LT(layer.layer, header_.model.layers);
-    CHECK_LE(header_.experts_per_row, layer.experts);
-    CHECK_LE(layer.experts, header_.model.experts_per_layer);
+std::optional<std::string> TraceHeader::flaw() const {
+  if (layers.empty()) return "names no layer with experts";
+  if (experts_per_row == 0) return "has no experts for a row";
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const TraceLayer& layer = layers[i];
+    if (i > 0 && layers[i - 1].layer >= layer.layer) return "is not in ascending order";
+    if (layer.layer >= model.layers) return "names a layer that the model does not have";
+    if (layer.experts > model.experts_per_layer) return "gives a layer more experts than the model";
+    if (layer.experts < experts_per_row) return "gives a layer fewer experts than a row uses";
   }
+  return std::nullopt;
+}
+
+RoutingTrace::RoutingTrace(TraceHeader header) : header_(std::move(header)) {
+  CHECK_EQ(header_.flaw().value_or(""), "");
 }
 
 void RoutingTrace::begin_step(const TraceStep& step) {

@@ -35,33 +35,59 @@ double negative_log_likelihood(std::span<const float> logits, TokenId token) {
   return std::log(sum) + largest - logits[static_cast<std::size_t>(token)];
 }
 
-PerplexityEstimate perplexity(
-    Session& session, std::span<const TokenId> tokens, const PerplexityOptions& options,
-    FunctionRef<bool(std::uint32_t chunk, const PerplexityEstimate& so_far)> progress) {
+namespace {
+
+std::uint32_t whole_chunks(std::span<const TokenId> tokens, const PerplexityOptions& options) {
+  return static_cast<std::uint32_t>(std::min<std::size_t>(
+      tokens.size() / options.context, options.most_chunks.value_or(UINT32_MAX)));
+}
+
+}  // namespace
+
+std::uint32_t chunk_count(std::span<const TokenId> tokens, const PerplexityOptions& options) {
   const std::uint32_t context = options.context;
-  if (context < 4 || context > session.context())
-    throw_error(ErrorCode::kUsage, "chunks of {} tokens do not fit; give 4 to {} with --ctx-size",
-                context, session.context());
   if (tokens.size() < std::size_t{2} * context)
     throw_error(
         ErrorCode::kBadInput,
         "the text has {} tokens, but perplexity over chunks of {} needs at least {}; give a "
         "longer text or a smaller --ctx-size",
         tokens.size(), context, 2 * context);
-  const std::size_t chunks =
-      std::min<std::size_t>(tokens.size() / context, options.most_chunks.value_or(UINT32_MAX));
+  return whole_chunks(tokens, options);
+}
+
+void score_chunks(Session& session, std::span<const TokenId> tokens,
+                  const PerplexityOptions& options,
+                  FunctionRef<void(std::span<const float> logits, TokenId next)> score,
+                  FunctionRef<bool(std::uint32_t chunk)> go_on) {
+  const std::uint32_t context = options.context;
+  if (context < 4 || context > session.context())
+    throw_error(ErrorCode::kUsage, "chunks of {} tokens do not fit; give 4 to {} with --ctx-size",
+                context, session.context());
+  const std::size_t chunks = whole_chunks(tokens, options);
   const std::uint32_t first_scored = context / 2;
-  PerplexityEstimate estimate;
   std::vector<TokenId> chunk(context);
   for (std::uint32_t i = 0; i < chunks; ++i) {
     std::ranges::copy(tokens.subspan(std::size_t{i} * context, context), chunk.begin());
     if (options.bos) chunk.front() = *options.bos;
     session.reset();
     session.evaluate(chunk, first_scored, [&](std::uint32_t row, std::span<const float> logits) {
-      if (row + 1 < context) estimate.add(negative_log_likelihood(logits, chunk[row + 1]));
+      if (row + 1 < context) score(logits, chunk[row + 1]);
     });
-    if (!progress(i, estimate)) break;
+    if (!go_on(i)) return;
   }
+}
+
+PerplexityEstimate perplexity(
+    Session& session, std::span<const TokenId> tokens, const PerplexityOptions& options,
+    FunctionRef<bool(std::uint32_t chunk, const PerplexityEstimate& so_far)> progress) {
+  chunk_count(tokens, options);
+  PerplexityEstimate estimate;
+  score_chunks(
+      session, tokens, options,
+      [&](std::span<const float> logits, TokenId next) {
+        estimate.add(negative_log_likelihood(logits, next));
+      },
+      [&](std::uint32_t chunk) { return progress(chunk, estimate); });
   return estimate;
 }
 

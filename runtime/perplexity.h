@@ -39,8 +39,19 @@ class PerplexityEstimate {
 // -log softmax(logits)[token], in double.
 double negative_log_likelihood(std::span<const float> logits, TokenId token);
 
+// Evaluates the whole chunks of `tokens` (at most options.most_chunks) and hands out the
+// logits at every scored position with the token that follows it in the text. After every chunk,
+// `go_on` says whether to go on. Throws Error(kUsage) for chunks that do not fit the context.
+void score_chunks(Session& session, std::span<const TokenId> tokens,
+                  const PerplexityOptions& options,
+                  FunctionRef<void(std::span<const float> logits, TokenId next)> score,
+                  FunctionRef<bool(std::uint32_t chunk)> go_on);
+
+// How many those are. Throws Error(kBadInput) for a text of less than two.
+std::uint32_t chunk_count(std::span<const TokenId> tokens, const PerplexityOptions& options);
+
 // `progress` sees the estimate after every chunk, numbered from 0; false ends the measurement
-// there. Throws Error(kBadInput) for a text of less than two chunks.
+// there. Throws what score_chunks() and chunk_count() do.
 PerplexityEstimate perplexity(
     Session& session, std::span<const TokenId> tokens, const PerplexityOptions& options,
     FunctionRef<bool(std::uint32_t chunk, const PerplexityEstimate& so_far)> progress);

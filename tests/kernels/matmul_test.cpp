@@ -157,8 +157,7 @@ TEST_P(Matmul, TheLargestCodesDoNotOverflow) {
                                   static_cast<std::byte>(fill));
       constexpr std::uint16_t kOne = 0x3c00;
       for (std::size_t at = 0; at < data.size(); at += bytes)
-        for (const std::size_t offset : f16_offsets(GetParam()))
-          std::memcpy(&data[at + offset], &kOne, 2);
+        write_scales(GetParam(), &data[at], [] { return kOne; });
       const WeightMatrix w{GetParam(), 1, kColumns, data.data()};
       double expected = 0;
       for (const PlainValue& v : plain_decode(w.format, data.data(), data.size()))

@@ -104,7 +104,7 @@ TEST(GoldenVocabulary, RefusesTextThatItCannotSpell) {
 
 INSTANTIATE_TEST_SUITE_P(Qwen3Moe, GoldenModel,
                          ::testing::Values("qwen3moe", "qwen3moe-f16", "qwen3moe-kquants",
-                                           "qwen3moe-types32", "qwen3moe-opt"),
+                                           "qwen3moe-iquants", "qwen3moe-types32", "qwen3moe-opt"),
                          [](const auto& parameter) {
                            std::string name = parameter.param;
                            for (char& c : name)

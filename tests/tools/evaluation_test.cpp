@@ -134,5 +134,25 @@ TEST(BenchCommand, RefusesATextThatIsTooShort) {
   EXPECT_THAT(result.errors, HasSubstr("give a longer text"));
 }
 
+TEST(KldCommand, ARunIsNoDistanceFromItselfAndSomeFromAnother) {
+  const std::string base = temporary_path("base.logits");
+  run_ok({"perplexity", "-m", kDemo, "-f", kProse, "-c", "128", "--chunks", "3",
+          "--save-all-logits", base});
+  const auto mean = [&](std::vector<std::string> more) {
+    std::vector<std::string> arguments{"kld", "-m", kDemo, "--base", base};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const std::string text = run_ok(arguments).output;
+    EXPECT_THAT(text, HasSubstr("tokens                     189\n"));  // 3 x (128 - 1 - 64)
+    const std::size_t at = text.find("mean KLD");
+    return std::stod(text.substr(at + 8));
+  };
+  // Up to the rounding of the file: codes are exact to 1.3e-4.
+  EXPECT_NEAR(mean({"--expert-ram", "30%"}), 0, 1.3e-4);
+
+  const CommandResult other = run_hearth({"kld", "-m", kTiny, "--base", base});
+  EXPECT_EQ(other.exit_code, 1);
+  EXPECT_THAT(other.errors, HasSubstr("over a vocabulary of 4096 tokens, but the model has 160"));
+}
+
 }  // namespace
 }  // namespace hearth::tools::testing

@@ -30,8 +30,9 @@
 namespace hearth::tools {
 
 struct Flag {
-  std::string_view names =
-      {};  // "-m,--model", with ",MODEL" where it may also stand without a flag
+  // "-m,--model", with ",MODEL" where it may also stand without a flag. "FILES" alone never has a
+  // flag, nor a twin in the environment; repeatable, it takes all that is left and comes last.
+  std::string_view names = {};
   std::string_view value = {};  // what to call the value in the help; empty: the flag takes none
   std::string_view help = {};
   bool required = false;
@@ -62,6 +63,8 @@ class CommandLine {
 
   // Whether the flag was given, as an argument or in the environment.
   bool given(std::string_view name) const;
+  // A flag of that group that was given; empty if none was.
+  std::string given_in(std::string_view group) const;
 
  private:
   struct State;

@@ -14,7 +14,7 @@ void EngineFlags::add_to(CommandLine& line) {
   line.add({.names = "-m,--model",
             .value = "FILE",
             .help = "GGUF file, or the first of a split set",
-            .required = true},
+            .required = model_required},
            model);
   line.group("Memory");
   line.add(
@@ -44,6 +44,7 @@ void EngineFlags::add_to(CommandLine& line) {
             .help = "which expert makes room for another",
             .choices = policies},
            policy);
+  profile.add_to(line);
   line.add({.names = "--prefetch",
             .value = "on|off",
             .help = "read the next layer's experts ahead",
@@ -82,6 +83,9 @@ runtime::EngineOptions EngineFlags::options() const {
   options.threads = threads < 0 ? 0 : static_cast<std::uint32_t>(threads);
   options.policy = policy;
   options.prefetch = prefetch == "on";
+  options.find_profile = [this](const io::GgufFile& file, const runtime::Model& found) {
+    return profile.find(file, found, model);
+  };
   options.io.backend = *io::parse_io_backend(io);
   options.io.direct = direct == "off" ? io::DirectIo::kOff : io::DirectIo::kAuto;
   return options;
@@ -104,7 +108,9 @@ std::unique_ptr<runtime::Engine> EngineFlags::open(bool quiet) const {
   if (quiet) opts.progress = nullptr;
   auto engine = std::make_unique<runtime::Engine>(opts);
   progress.reset();
-  if (!quiet) print_engine(*engine);
+  if (quiet) return engine;
+  print_engine(*engine);
+  if (engine->profile() != nullptr) print_profile(*engine, profile.path(model));
   return engine;
 }
 
@@ -123,19 +129,21 @@ std::string kernel_text(const kernels::CpuKernels& kernels) {
 }  // namespace
 
 void print_engine(const runtime::Engine& engine) {
-  const runtime::MemoryPlan& plan = engine.plan();
+  const profiler::PlacementPlan& plan = engine.plan();
   const runtime::ModelConfig& config = engine.config();
   fmt::print(stderr, "model     {} {}, {}, {} layers, {} experts of which {} are used\n",
              config.architecture, printable(config.name), format_size(engine.file().file_bytes()),
              config.layers, config.experts, config.experts_used);
   fmt::print(stderr,
              "memory    {}: dense {}, KV {} for {} tokens, scratch {}, experts {}, process {}\n",
-             format_size(plan.total()), format_size(plan.dense), format_size(plan.kv), plan.context,
-             format_size(plan.scratch), format_size(plan.experts), format_size(plan.process));
+             format_size(plan.ram.total()), format_size(plan.ram.dense), format_size(plan.ram.kv),
+             plan.context, format_size(plan.ram.scratch), format_size(plan.ram.experts),
+             format_size(plan.ram.process));
+  const bool all_fit = plan.ram.slots() == plan.experts;
   fmt::print(stderr, "experts   {} of {} fit ({:.0f} %), policy {}, prefetch {}\n",
-             plan.expert_slots, plan.experts_total, 100.0 * plan.expert_slots / plan.experts_total,
-             plan.expert_slots == plan.experts_total ? "unused" : engine.policy(),
-             engine.prefetching() ? "on" : "off");
+             plan.ram.slots(), plan.experts, 100.0 * plan.ram.slots() / plan.experts,
+             all_fit ? "unused" : plan.policy, engine.prefetching() ? "on" : "off");
+  if (!all_fit) fmt::print(stderr, "policy    {}: {}\n", plan.policy, plan.policy_reason);
   fmt::print(stderr, "compute   {} threads, {}, {} tokens per prefill step\n", engine.threads(),
              kernel_text(engine.kernels()), plan.batch);
   fmt::print(stderr, "disk      {}\n", engine.io_description());

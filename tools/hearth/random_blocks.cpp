@@ -28,7 +28,18 @@ struct Recipe {
   std::optional<std::size_t> minimum_at = std::nullopt;  // and the f16 scale of the minima
   double minimum_factor = 0;                             // in scales: minus the mean code
   void (*adjust)(std::uint8_t* block) = [](std::uint8_t*) {};
+  void (*set_scale)(std::uint8_t* at, std::uint16_t scale) =
+      [](std::uint8_t* at, std::uint16_t scale) { std::memcpy(at, &scale, sizeof scale); };
 };
+
+// IQ1_M has its scale in the high nibbles of four words.
+void scatter_scale(std::uint8_t* at, std::uint16_t scale) {
+  for (int i = 0; i < 4; ++i) {
+    std::uint8_t& high = at[2 * i + 1];
+    high = static_cast<std::uint8_t>((high & 15) | ((scale >> (4 * i)) & 15) << 4);
+  }
+}
+void leave(std::uint8_t*) {}
 
 // No quantizer writes -128.
 void avoid_lowest_code(std::uint8_t* block) {
@@ -64,6 +75,14 @@ constexpr Recipe kRecipes[] = {
     {SCALE_OF(kQ4_K), MINIMUM_OF(kQ4_K, dmin), 7.5, pair_six_bit_minima<WeightFormat::kQ4_K>},
     {SCALE_OF(kQ5_K), MINIMUM_OF(kQ5_K, dmin), 15.5, pair_six_bit_minima<WeightFormat::kQ5_K>},
     {SCALE_OF(kQ6_K)},
+    {SCALE_OF(kIQ1_S)},
+    {WeightFormat::kIQ1_M, offsetof(Block<WeightFormat::kIQ1_M>, scales), std::nullopt, 0, leave,
+     scatter_scale},
+    {SCALE_OF(kIQ2_XXS)},
+    {SCALE_OF(kIQ2_XS)},
+    {SCALE_OF(kIQ2_S)},
+    {SCALE_OF(kIQ3_XXS)},
+    {SCALE_OF(kIQ3_S)},
     {SCALE_OF(kIQ4_NL)},
     {SCALE_OF(kIQ4_XS)},
 };
@@ -92,7 +111,7 @@ void fill_block(const Recipe& recipe, Random& random, std::uint16_t scale, std::
   const std::uint16_t sign = static_cast<std::uint16_t>((block[recipe.scale_at] & 1u) << 15);
   recipe.adjust(block);
   scale ^= sign;
-  std::memcpy(block + recipe.scale_at, &scale, 2);
+  recipe.set_scale(block + recipe.scale_at, scale);
   if (!recipe.minimum_at) return;
   minimum ^= sign;
   std::memcpy(block + *recipe.minimum_at, &minimum, 2);

@@ -13,6 +13,7 @@
 #include "tools/hearth/interrupt.h"
 #include "tools/hearth/live_status.h"
 #include "tools/hearth/prompt_text.h"
+#include "tools/hearth/routing_flags.h"
 #include "tools/hearth/run_report.h"
 #include "tools/hearth/subcommands.h"
 
@@ -22,6 +23,7 @@ namespace {
 struct RunOptions {
   EngineFlags engine;
   PromptFlags prompt;
+  RoutingFlags routing;
   std::int64_t predict = -1;
   bool ignore_eos = false;
   bool special = false;
@@ -82,10 +84,12 @@ bool parse(const Arguments& arguments, RunOptions& o) {
   line.add({.names = "--special", .help = "print control tokens, too"}, o.special);
   line.add({.names = "--no-report", .help = "no report at the end"}, o.no_report);
   add_sampling_flags(line, o);
+  o.routing.add_to(line);
   if (!line.parse(arguments)) return false;
   if (o.predict < -1)
     throw_error(ErrorCode::kUsage, "--n-predict is {}; give -1 or more", o.predict);
   check_sampling(o.sampler);
+  o.routing.check();
   o.sampler.seed = o.seed < 0 ? 0xffffffffu : static_cast<std::uint64_t>(o.seed);
   return true;
 }
@@ -191,8 +195,10 @@ int run(const Arguments& arguments) {
   runtime::Session session(*engine);
   ExpertHeat heat(engine->model().experts.space());
   session.on_routed([&](const profiler::Routing& routing) { heat.add(routing); });
+  RoutingRecording recording(options.routing, *engine, session);
   const RunReport report = generate(*engine, session, tokens, options, interrupt);
   if (!options.no_report) print_report(report, *engine, heat, runtime::measure_link_peaks(*engine));
+  recording.finish();
   return interrupt.interrupted() ? kExitInterrupted : 0;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cpu/matmul/unpack.h"
+#include "kernels/cpu/matmul/unpack_grids.h"
 #include "kernels/cpu_kernels.h"
 
 namespace hearth::kernels {

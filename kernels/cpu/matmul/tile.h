@@ -42,9 +42,9 @@ struct Operand {
   static constexpr bool kHalfScales = Codec<format>::kPart == 16;  // an integer scale per 16
   static constexpr bool kHasScales = kBlockValues == kTileValues;  // integer scales at all
   static constexpr bool kHasMinimum = Codec<format>::kHasMinimum;
-  static constexpr bool kSigned = format == WeightFormat::kQ8_0 ||
-                                  format == WeightFormat::kIQ4_NL ||
-                                  format == WeightFormat::kIQ4_XS;
+  static constexpr bool kSigned =
+      format == WeightFormat::kQ8_0 ||
+      (WeightFormat::kIQ1_S <= format && format <= WeightFormat::kIQ4_XS);
   static constexpr int kOffset = format == WeightFormat::kQ4_0    ? 8
                                  : format == WeightFormat::kQ5_0  ? 16
                                  : format == WeightFormat::kQ3_K  ? 4

@@ -36,10 +36,7 @@ void fill_bytes(std::byte* block, std::size_t bytes, Blocks blocks, Random& rand
 
 void fill_block(WeightFormat format, std::byte* block, Blocks blocks, Random& random) {
   fill_bytes(block, traits(format).bytes_per_block, blocks, random);
-  for (const std::size_t offset : f16_offsets(format)) {
-    const std::uint16_t scale = f16_scale(blocks, random);
-    std::memcpy(block + offset, &scale, sizeof(scale));
-  }
+  write_scales(format, block, [&] { return f16_scale(blocks, random); });
   if (format == WeightFormat::kMXFP4 && blocks != Blocks::kExtreme)
     block[0] = static_cast<std::byte>(120 + random.below(8));
   if (format == WeightFormat::kF32 || format == WeightFormat::kBF16) {

@@ -1,10 +1,13 @@
 #include "tests/kernels/support/plain_decoder.h"
 
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+
+#include "kernels/quant/grids.h"
 
 namespace hearth::kernels {
 namespace {
@@ -168,6 +171,104 @@ void iq4_xs(Block& block) {
   }
 }
 
+// Bits `at` to `at + count` of the block, counted from the lowest bit of its first byte.
+int bit_run(const Block& block, std::size_t at, int count) {
+  int value = 0;
+  for (int i = 0; i < count; ++i)
+    value |= block.bits(at / 8 + (at % 8 + static_cast<std::size_t>(i)) / 8,
+                        static_cast<int>((at + static_cast<std::size_t>(i)) % 8), 1)
+             << i;
+  return value;
+}
+
+int entry_value(std::uint64_t entry, std::size_t i) {
+  const int byte = static_cast<int>(entry >> (8 * i) & 255);
+  return byte < 128 ? byte : byte - 256;
+}
+
+// Sign of value i of eight: the bit itself, or for the eighth of an even set the parity of all.
+int sign_of(int bits, std::size_t i, bool even) {
+  if (even) bits = bits % 128 + 128 * (std::popcount(static_cast<unsigned>(bits % 128)) % 2);
+  return (bits >> i) % 2 == 0 ? 1 : -1;
+}
+
+void iq2_xxs(Block& block) {
+  for (std::size_t part = 0; part < 8; ++part) {
+    const std::size_t at = 2 + 8 * part;
+    const int scale = bit_run(block, 8 * at + 60, 4);
+    for (std::size_t g = 0; g < 4; ++g)
+      for (std::size_t i = 0; i < 8; ++i)
+        block.push(block.f16(0) * (0.5 + scale) / 4 *
+                   entry_value(kIq2XxsGrid.at[block.byte(at + g)], i) *
+                   sign_of(bit_run(block, 8 * at + 32 + 7 * g, 7), i, true));
+  }
+}
+
+void iq2_xs(Block& block) {
+  for (std::size_t g = 0; g < 32; ++g)
+    for (std::size_t i = 0; i < 8; ++i)
+      block.push(block.f16(0) * (0.5 + block.nibble(66 + g / 4, g / 2 % 2)) / 4 *
+                 entry_value(kIq2XsGrid.at[bit_run(block, 16 + 16 * g, 9)], i) *
+                 sign_of(bit_run(block, 16 + 16 * g + 9, 7), i, true));
+}
+
+void iq2_s(Block& block) {
+  for (std::size_t g = 0; g < 32; ++g)
+    for (std::size_t i = 0; i < 8; ++i) {
+      const int index = block.byte(2 + g) + 256 * bit_run(block, 8 * 66 + 2 * g, 2);
+      block.push(block.f16(0) * (0.5 + block.nibble(74 + g / 4, g / 2 % 2)) / 4 *
+                 entry_value(kIq2SGrid.at[index], i) * sign_of(block.byte(34 + g), i, false));
+    }
+}
+
+void iq3_xxs(Block& block) {
+  for (std::size_t j = 0; j < 64; ++j) {
+    const std::size_t word = 8 * (66 + j / 8 * 4);
+    const int signs = bit_run(block, word + 7 * (j / 2 % 4), 7);
+    for (std::size_t i = 0; i < 4; ++i)
+      block.push(block.f16(0) * (0.5 + bit_run(block, word + 28, 4)) / 2 *
+                 entry_value(kIq3XxsGrid.at[block.byte(2 + j)], i) *
+                 sign_of(signs, 4 * (j % 2) + i, true));
+  }
+}
+
+void iq3_s(Block& block) {
+  for (std::size_t j = 0; j < 64; ++j)
+    for (std::size_t i = 0; i < 4; ++i) {
+      const int index = block.byte(2 + j) + 256 * bit_run(block, 8 * 66 + j, 1);
+      block.push(block.f16(0) * (1 + 2 * block.nibble(106 + j / 16, j / 8 % 2)) *
+                 entry_value(kIq3SGrid.at[index], i) *
+                 sign_of(block.byte(74 + j / 2), 4 * (j % 2) + i, false));
+    }
+}
+
+void iq1_s(Block& block) {
+  for (std::size_t g = 0; g < 32; ++g) {
+    const std::size_t word = 8 * (34 + g / 4 * 2);
+    const int index = block.byte(2 + g) + 256 * bit_run(block, word + 3 * (g % 4), 3);
+    const double shift = bit_run(block, word + 15, 1) != 0 ? -0.125 : 0.125;
+    for (std::size_t i = 0; i < 8; ++i)
+      block.push(block.f16(0) * (2 * bit_run(block, word + 12, 3) + 1) *
+                 (entry_value(kIq1Grid.at[index], i) / 8.0 + shift));
+  }
+}
+
+void iq1_m(Block& block) {
+  std::byte d_bytes[2] = {};
+  for (std::size_t i = 0; i < 4; ++i)
+    d_bytes[i / 2] |= static_cast<std::byte>(block.nibble(49 + 2 * i, 1) << (i % 2 * 4));
+  std::vector<PlainValue> none;
+  const double d = Block(d_bytes, none).f16(0);
+  for (std::size_t g = 0; g < 32; ++g) {
+    const int nibble = block.nibble(32 + g / 2, g % 2);
+    const int index = block.byte(g) + 256 * (nibble % 8);
+    const int scale = bit_run(block, 8 * 48 + g / 8 * 16 + g / 2 % 4 * 3, 3);
+    for (std::size_t i = 0; i < 8; ++i)
+      block.push(d * (2 * scale + 1) *
+                 (entry_value(kIq1Grid.at[index], i) / 8.0 + (nibble >= 8 ? -0.125 : 0.125)));
+  }
+}
+
 void mxfp4(Block& block) {
   for (int half = 0; half < 2; ++half)
     for (std::size_t i = 0; i < 16; ++i) {
@@ -206,12 +307,14 @@ struct Row {
 const Row& row_of(WeightFormat format) {
   using enum WeightFormat;
   static const std::vector<Row> rows = {
-      {kF32, f32, {}},      {kF16, f16, {0}},       {kBF16, bf16, {}},
-      {kQ8_0, q8_0, {0}},   {kQ4_0, q4_0, {0}},     {kQ4_1, q4_1, {0, 2}},
-      {kQ5_0, q5_0, {0}},   {kQ5_1, q5_1, {0, 2}},  {kQ2_K, q2_k, {80, 82}},
-      {kQ3_K, q3_k, {108}}, {kQ4_K, q4_k, {0, 2}},  {kQ5_K, q5_k, {0, 2}},
-      {kQ6_K, q6_k, {208}}, {kIQ4_NL, iq4_nl, {0}}, {kIQ4_XS, iq4_xs, {0}},
-      {kMXFP4, mxfp4, {}},
+      {kF32, f32, {}},          {kF16, f16, {0}},       {kBF16, bf16, {}},
+      {kQ8_0, q8_0, {0}},       {kQ4_0, q4_0, {0}},     {kQ4_1, q4_1, {0, 2}},
+      {kQ5_0, q5_0, {0}},       {kQ5_1, q5_1, {0, 2}},  {kQ2_K, q2_k, {80, 82}},
+      {kQ3_K, q3_k, {108}},     {kQ4_K, q4_k, {0, 2}},  {kQ5_K, q5_k, {0, 2}},
+      {kQ6_K, q6_k, {208}},     {kIQ4_NL, iq4_nl, {0}}, {kIQ4_XS, iq4_xs, {0}},
+      {kMXFP4, mxfp4, {}},      {kIQ1_S, iq1_s, {0}},   {kIQ1_M, iq1_m, {}},
+      {kIQ2_XXS, iq2_xxs, {0}}, {kIQ2_XS, iq2_xs, {0}}, {kIQ2_S, iq2_s, {0}},
+      {kIQ3_XXS, iq3_xxs, {0}}, {kIQ3_S, iq3_s, {0}},
   };
   for (const Row& row : rows)
     if (row.format == format) return row;
@@ -230,6 +333,17 @@ std::vector<PlainValue> plain_decode(WeightFormat format, const std::byte* data,
   return out;
 }
 
-std::vector<std::size_t> f16_offsets(WeightFormat format) { return row_of(format).f16_offsets; }
+void write_scales(WeightFormat format, std::byte* block, FunctionRef<std::uint16_t()> scale) {
+  for (const std::size_t offset : row_of(format).f16_offsets) {
+    const std::uint16_t value = scale();
+    std::memcpy(block + offset, &value, sizeof(value));
+  }
+  if (format != WeightFormat::kIQ1_M) return;
+  const std::uint16_t value = scale();  // in the high nibbles of four words
+  for (std::size_t i = 0; i < 4; ++i) {
+    std::byte& high = block[49 + 2 * i];
+    high = (high & std::byte{15}) | static_cast<std::byte>((value >> (4 * i) & 15) << 4);
+  }
+}
 
 }  // namespace hearth::kernels

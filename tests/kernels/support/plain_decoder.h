@@ -1,10 +1,12 @@
 // An independent reading of the weight formats for the tests: bytes to doubles, one value at a time
-// and without any table or struct of kernels/quant.
+// and without any struct of kernels/quant. Of its tables only the code books, which are facts.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
+#include "base/function_ref.h"
 #include "kernels/weight_format.h"
 
 namespace hearth::kernels {
@@ -17,7 +19,7 @@ struct PlainValue {
 // All values of the blocks in [data, data + bytes).
 std::vector<PlainValue> plain_decode(WeightFormat format, const std::byte* data, std::size_t bytes);
 
-// Offsets of the 16-bit floats in a block; empty for the formats without.
-std::vector<std::size_t> f16_offsets(WeightFormat format);
+// Sets every 16-bit float of a block; nothing for the formats without.
+void write_scales(WeightFormat format, std::byte* block, FunctionRef<std::uint16_t()> scale);
 
 }  // namespace hearth::kernels
