@@ -6,12 +6,12 @@
 #include "base/error.h"
 #include "base/small_file.h"
 #include "profiler/cache_policy.h"
-#include "profiler/machine_toml.h"
 #include "profiler/profile_toml.h"
 #include "profiler/seed.h"
 #include "profiler/trace_file.h"
 #include "tools/hearth/command_line.h"
 #include "tools/hearth/interrupt.h"
+#include "tools/hearth/machine_flag.h"
 #include "tools/hearth/nearest_name.h"
 #include "tools/hearth/replay_model.h"
 #include "tools/hearth/replay_report.h"
@@ -41,7 +41,8 @@ void add_flags(ReplayFlags& flags, CommandLine& line) {
            flags.policies);
   line.add({.names = "--budget",
             .value = "LIST",
-            .help = "expert memory, as shares of all experts, or sizes with --model"},
+            .help = "expert memory, as shares of all experts, or sizes with --model (default "
+                    "10%,25%,50%,75%; with --html more)"},
            flags.budgets);
   line.group("What is judged");
   line.add({.names = "--learn",
@@ -60,7 +61,10 @@ void add_flags(ReplayFlags& flags, CommandLine& line) {
   line.add({.names = "-m,--model", .value = "FILE", .help = "model the traces are of"},
            flags.model);
   line.add(
-      {.names = "--machine", .value = "FILE", .help = "machine to predict tokens per second of"},
+      {.names = "--machine",
+       .value = "NAME|FILE|auto",
+       .help = "predict tokens per second: one of 'hearth doctor --presets', a machine.toml, or "
+               "what hearth doctor measured here"},
       flags.machine);
   line.group("Output");
   line.add({.names = "--summary", .help = "one line for each trace and budget"}, flags.summary);
@@ -145,7 +149,11 @@ class Replayer {
         budgets_(chosen_budgets(flags)),
         status_(stderr) {
     std::optional<profiler::Machine> machine;
-    if (!flags.machine.empty()) machine = profiler::load_machine(flags.machine);
+    if (!flags.machine.empty()) {
+      MachineChoice choice = choose_machine(flags.machine);
+      if (!choice.note.empty()) fmt::print(stderr, "note      {}\n", choice.note);
+      machine = std::move(choice.machine);
+    }
     if (!flags.model.empty()) model_.emplace(flags.model, std::move(machine));
     if (!flags.profile.empty()) profile_ = profiler::load_profile(flags.profile);
   }
@@ -251,11 +259,10 @@ class Replayer {
                           .reason = outcome.choice.reason,
                           .below_best = outcome.below_best()};
     const auto add = [&](const profiler::PolicyOutcome& policy) {
-      result.rows.push_back({.outcome = policy,
-                             .below_belady = outcome.below_belady(policy),
-                             .tokens_per_second = model_
-                                                      ? model_->tokens_per_second(policy.hit_rate)
-                                                      : std::nullopt});
+      result.rows.push_back(
+          {.outcome = policy,
+           .below_belady = outcome.below_belady(policy),
+           .tokens_per_second = model_ ? model_->tokens_per_second(policy.bytes) : std::nullopt});
     };
     for (const profiler::PolicyOutcome& policy : outcome.policies) add(policy);
     if (outcome.fixed) add(*outcome.fixed);

@@ -13,7 +13,8 @@ namespace hearth::tools {
 
 class ReplayModel {
  public:
-  // Reads the directory of the file and no weights.
+  // Reads the directory of the file and no weights. Throws Error(kBadInput) for a machine without
+  // a disk, from where misses are read.
   ReplayModel(const std::string& path, std::optional<profiler::Machine> machine);
 
   // Throws Error(kBadInput) unless the trace is of this model. One that was made up need only have
@@ -24,8 +25,9 @@ class ReplayModel {
   profiler::ReplayMemory memory(const SizeOrShare& budget) const;
   Bytes slot_bytes(const profiler::ReplayMemory& memory) const;
 
-  // Of a CPU with everything that is not in memory on its disk; empty without a machine.
-  std::optional<double> tokens_per_second(double hit_rate) const;
+  // With so many bytes of experts read from disk for a token, all others from RAM; empty without a
+  // machine.
+  std::optional<double> tokens_per_second(double bytes_read) const;
 
  private:
   std::string path_;
