@@ -158,6 +158,24 @@ TEST(Replay, WithAModelSizesAreThoseOfItsExperts) {
   EXPECT_EQ(json["traces"][0]["budgets"][1]["slots"], 224);
 }
 
+// The more is missed, the slower; on a card what is missed is not on disk.
+TEST(Replay, WithAMachineSpeedsArePredicted) {
+  const std::string path = made_up_trace("speeds.trace");
+  for (const char* machine : {"ddr5-5600-dual", "rtx3060-12g-ddr4"}) {
+    const Json json =
+        replay_json({path, "-m", kModel, "--machine", machine, "--budget", "20%,60%"});
+    const Json& budgets = json["traces"][0]["budgets"];
+    const double few = row(budgets[0], "lru")["tokens_per_second"];
+    const double many = row(budgets[1], "lru")["tokens_per_second"];
+    EXPECT_GT(few, 0);
+    EXPECT_GT(many, few);
+    const bool gpu = std::string(machine).starts_with("rtx");
+    EXPECT_NE(json["traces"][0]["speed_basis"].get<std::string>().find(gpu ? "a miss is in RAM"
+                                                                           : "a miss is on disk"),
+              std::string::npos);
+  }
+}
+
 TEST(Replay, TablesNameTheChoice) {
   const CommandResult result =
       run_hearth({"replay", made_up_trace("tables.trace"), "--budget", "30%"});

@@ -167,7 +167,8 @@ class Replayer {
                          .tokens = trace.rows(),
                          .learned = rows(trace, 0, known.parts.learned),
                          .judged = rows(trace, known.parts.learned, known.parts.last),
-                         .start = known.start};
+                         .start = known.start,
+                         .speed_basis = model_ ? model_->speed_basis() : std::string()};
     for (const Budget& budget : budgets_) {
       guard_.throw_if_interrupted();
       status_.show(fmt::format("replaying {} at {}", path, budget.label));
