@@ -17,7 +17,7 @@
 #include "io/arena.h"
 #include "io/async_reader.h"
 #include "profiler/machine_toml.h"
-#include "runtime/memory_plan.h"
+#include "runtime/process_memory.h"
 #include "tools/hearth/command_line.h"
 #include "tools/hearth/doctor_cpu.h"
 #include "tools/hearth/doctor_disk.h"
