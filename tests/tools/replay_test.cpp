@@ -184,8 +184,9 @@ TEST(Replay, ThePageHoldsAllItNeeds) {
   EXPECT_EQ(html.find("{{"), std::string::npos);
   // One address: the name of the SVG name space, from where nothing is loaded.
   for (std::size_t at = 0; (at = html.find("http", at)) != html.npos; ++at)
-    if (!html.substr(at).starts_with("http-equiv"))
+    if (!html.substr(at).starts_with("http-equiv")) {
       EXPECT_TRUE(html.substr(at).starts_with("http://www.w3.org/2000/svg")) << html.substr(at, 60);
+    }
   EXPECT_EQ(html.find("src="), html.find("src=\"\""));
   const std::string open = "id=\"data\">";
   const std::size_t begin = html.find(open) + open.size();

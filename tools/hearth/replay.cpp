@@ -2,15 +2,16 @@
 #include <algorithm>
 #include <cstdio>
 #include <optional>
+#include <utility>
 
 #include "base/error.h"
 #include "base/small_file.h"
 #include "profiler/cache_policy.h"
-#include "profiler/machine_toml.h"
 #include "profiler/profile_toml.h"
 #include "profiler/trace_file.h"
 #include "tools/hearth/command_line.h"
 #include "tools/hearth/interrupt.h"
+#include "tools/hearth/machine_flag.h"
 #include "tools/hearth/nearest_name.h"
 #include "tools/hearth/replay_model.h"
 #include "tools/hearth/replay_report.h"
@@ -58,9 +59,10 @@ void add_flags(ReplayFlags& flags, CommandLine& line) {
   line.group("Sizes and speeds");
   line.add({.names = "-m,--model", .value = "FILE", .help = "model the traces are of"},
            flags.model);
-  line.add(
-      {.names = "--machine", .value = "FILE", .help = "machine to predict tokens per second of"},
-      flags.machine);
+  line.add({.names = "--machine",
+            .value = "NAME|FILE|auto",
+            .help = "machine to predict tokens per second of (hearth doctor --presets)"},
+           flags.machine);
   line.group("Output");
   line.add({.names = "--summary", .help = "one line for each trace and budget"}, flags.summary);
   line.add({.names = "--csv", .help = "for spreadsheets"}, flags.csv);
@@ -145,6 +147,12 @@ std::vector<ExpertId> most_popular_first(std::span<const float> popularity, Expe
   return experts;
 }
 
+profiler::Machine chosen_machine(const std::string& flag) {
+  MachineChoice choice = choose_machine(flag);
+  if (!choice.note.empty()) fmt::print(stderr, "note      {}\n", choice.note);
+  return std::move(choice.machine);
+}
+
 // Replays traces as the flags ask for.
 class Replayer {
  public:
@@ -154,7 +162,7 @@ class Replayer {
         budgets_(chosen_budgets(flags)),
         status_(stderr) {
     std::optional<profiler::Machine> machine;
-    if (!flags.machine.empty()) machine = profiler::load_machine(flags.machine);
+    if (!flags.machine.empty()) machine = chosen_machine(flags.machine);
     if (!flags.model.empty()) model_.emplace(flags.model, std::move(machine));
     if (!flags.profile.empty()) profile_ = profiler::load_profile(flags.profile);
   }
