@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <vector>
 
 #include "base/check.h"
@@ -27,7 +28,7 @@ std::uint64_t sum(const std::byte* data, std::size_t bytes) {
   return lanes[0] + lanes[1] + lanes[2] + lanes[3] + lanes[4] + lanes[5] + lanes[6] + lanes[7];
 }
 
-constexpr std::size_t kPiece = std::size_t{1} << 20;
+constexpr std::size_t kPiece = std::size_t{256} << 10;
 
 // Bytes per second of all threads together, over whole pieces.
 double read_once(WorkerPool& pool, std::span<const std::byte> memory) {
@@ -50,17 +51,14 @@ double probe_memory(WorkerPool& pool, std::span<const std::byte> memory) {
   return best;
 }
 
-double probe_memory_median(WorkerPool& pool, std::span<const std::byte> memory) {
-  constexpr std::size_t kWindow = 16 * kPiece;
-  constexpr int kPasses = 2;
-  CHECK_GE(memory.size(), kWindow);
+double probe_memory_sustained(WorkerPool& pool, std::span<const std::byte> memory) {
+  const std::size_t window = std::min((std::size_t{2} << 20) * pool.threads(), memory.size());
   std::vector<double> rates;
-  for (int pass = 0; pass < kPasses; ++pass)
-    for (std::size_t at = 0; at + kWindow <= memory.size(); at += kWindow)
-      rates.push_back(read_once(pool, memory.subspan(at, kWindow)));
-  const auto middle = rates.begin() + static_cast<std::ptrdiff_t>(rates.size() / 2);
-  std::nth_element(rates.begin(), middle, rates.end());
-  return *middle;
+  for (std::size_t at = 0; at + window <= memory.size(); at += window)
+    rates.push_back(read_once(pool, memory.subspan(at, window)));
+  const auto quarter = rates.begin() + static_cast<std::ptrdiff_t>(rates.size() / 4);
+  std::nth_element(rates.begin(), quarter, rates.end(), std::greater());
+  return *quarter;
 }
 
 }  // namespace hearth::kernels

@@ -97,6 +97,12 @@ const toml::node& TableReader::node(std::string_view key) {
   return *node;
 }
 
+std::vector<std::string> TableReader::keys() const {
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : *table_) keys.emplace_back(key.str());
+  return keys;
+}
+
 std::string TableReader::string(std::string_view key) {
   const toml::node& found = node(key);
   if (!found.is_string()) fail_at(key, found, "is not a string");

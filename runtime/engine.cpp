@@ -1,21 +1,12 @@
 #include "runtime/engine.h"
 
 #include <algorithm>
-#include <thread>
 
 #include "base/error.h"
-#include "runtime/model_needs.h"
+#include "runtime/plan_input.h"
 
 namespace hearth::runtime {
 namespace {
-
-std::uint32_t thread_count(std::uint32_t wanted) {
-  return wanted > 0 ? wanted : std::max(1u, std::thread::hardware_concurrency());
-}
-
-std::uint32_t context_length(std::uint32_t wanted, const ModelConfig& config) {
-  return wanted > 0 ? wanted : std::min(config.context_train, kDefaultContext);
-}
 
 void check_vocabulary(const io::GgufFile& file, const ModelConfig& config, std::size_t tokens) {
   if (tokens != config.vocabulary)
@@ -99,22 +90,13 @@ std::span<const std::byte> Engine::largest_arena() const {
 }
 
 void Engine::plan(const EngineOptions& options) {
-  const std::uint32_t context = context_length(options.context, model_->config);
-  needs_ = model_needs(file_, *model_,
-                       {.batch = std::clamp(options.batch, 1u, std::min(context, kMaxBatch)),
-                        .threads = pool_.threads(),
-                        .alignment = reader_->alignment()});
+  PlanInput input = plan_input(file_, *model_, options, reader_->alignment());
   // The bound of the process holds, or else the plan is for a larger process.
   const Bytes resident = options.resident();
-  needs_.process = std::max(needs_.process, resident + kProcessReserve);
-  plan_ = profiler::plan_placement(needs_,
-                                   {.budget = options.budget,
-                                    .available = available_memory() + resident,
-                                    .context = context,
-                                    .threads = pool_.threads(),
-                                    .policy = options.policy,
-                                    .prefetch = options.prefetch},
-                                   nullptr, profile_.get());
+  input.needs.process = std::max(input.needs.process, resident + kProcessReserve);
+  input.request.available = available_memory() + resident;
+  plan_ = profiler::plan_placement(input.needs, input.request, nullptr, profile_.get());
+  needs_ = std::move(input.needs);
 }
 
 }  // namespace hearth::runtime

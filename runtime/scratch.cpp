@@ -65,10 +65,7 @@ Bytes Scratch::bytes_needed(const ScratchShape& shape) {
 }
 
 Scratch::Scratch(const ScratchShape& wanted, io::Arena& arena)
-    : shape(wanted),
-      tiles(wanted.threads),
-      tile_out(wanted.threads),
-      expert_work(wanted.experts) {
+    : shape(wanted), tiles(wanted.threads), tile_out(wanted.threads), expert_work(wanted.experts) {
   visit_pieces(shape, this, [&](std::uint64_t bytes, auto&& bind) {
     bind(arena.take(Bytes(round_up(bytes, kPieceAlignment)), kPieceAlignment));
   });

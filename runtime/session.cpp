@@ -46,7 +46,8 @@ void Session::evaluate(std::span<const TokenId> tokens, std::size_t first_logits
               .scratch = scratch_,
               .clock = engine_.clock(),
               .times = times_,
-              .on_routed = on_routed};
+              .on_routed = on_routed,
+              .forced_routing = forced_routing_};
     decode_step(engine_.model(), step, static_cast<std::uint32_t>(std::min(wanted, count)),
                 [&](std::uint32_t row, std::span<const float> logits) {
                   sink(static_cast<std::uint32_t>(begin + row), logits);

@@ -32,6 +32,9 @@ class Session {
   void on_routed(std::function<void(const profiler::Routing&)> listener) {
     listeners_.push_back(std::move(listener));
   }
+  // Takes experts from there instead of from the routers; null: from the routers again. It must
+  // outlive its use, and have a row for every position that is evaluated.
+  void force_routing(const ForcedRouting* routing) { forced_routing_ = routing; }
   const StepTimes& times() const { return times_; }
   std::uint64_t steps() const { return steps_; }
 
@@ -46,6 +49,7 @@ class Session {
   std::uint64_t steps_ = 0;
   StepTimes times_;
   std::vector<std::function<void(const profiler::Routing&)>> listeners_;
+  const ForcedRouting* forced_routing_ = nullptr;
 };
 
 }  // namespace hearth::runtime

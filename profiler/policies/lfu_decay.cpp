@@ -15,18 +15,17 @@ constexpr float kKept = 0.9576033f;  // 2^(-1/16)
 class LfuDecay final : public CachePolicy {
  public:
   explicit LfuDecay(const PolicyInput& input)
-      : waits_(input), rates_(input.space, kKept, input.popularity) {}
+      : waits_(input), rates_(input.space, kKept, input.popularity) {
+    for (LayerIndex layer = 0; layer < input.space.layers; ++layer) expect(layer);
+  }
 
   std::string_view name() const override { return "lfu-decay"; }
 
   void on_routed(const Routing& routing) override {
     for (std::uint32_t row = 0; row < routing.rows; ++row)
       rates_.add_token(routing.layer, row_of(routing, row).experts);
-    const std::span<const float> rates = rates_.rates(routing.layer);
-    const std::span<float> uses = waits_.on_routed(routing);
-    const float scale = 1 / rates_.filled(routing.layer);
-    for (std::size_t expert = 0; expert < uses.size(); ++expert)
-      uses[expert] = rates[expert] * scale;
+    waits_.on_routed(routing);
+    expect(routing.layer);
   }
 
   void on_hit(ExpertId id) override { CHECK(waits_.contains(id)); }
@@ -39,6 +38,15 @@ class LfuDecay final : public CachePolicy {
   }
 
  private:
+  void expect(LayerIndex layer) {
+    if (rates_.filled(layer) == 0) return;
+    const std::span<const float> rates = rates_.rates(layer);
+    const std::span<float> uses = waits_.uses(layer);
+    const float scale = 1 / rates_.filled(layer);
+    for (std::size_t expert = 0; expert < uses.size(); ++expert)
+      uses[expert] = rates[expert] * scale;
+  }
+
   ExpectedWaits waits_;
   UseRates rates_;
 };

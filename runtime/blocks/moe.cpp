@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "runtime/blocks/linear.h"
 #include "runtime/blocks/router.h"
+#include "runtime/forced_routing.h"
 
 namespace hearth::runtime {
 
@@ -65,6 +66,9 @@ profiler::Routing MoeBlock::route(Step& step) const {
         scratch.expert_weights.subspan(std::size_t{row} * experts_used_, experts_used_));
   }
   const std::size_t pairs = std::size_t{step.rows()} * experts_used_;
+  if (step.forced_routing != nullptr)
+    step.forced_routing->replace(layer_, step.position, scratch.expert_ids.first(pairs),
+                                 scratch.expert_weights.first(pairs));
   return {.layer = layer_,
           .rows = step.rows(),
           .experts_per_row = experts_used_,

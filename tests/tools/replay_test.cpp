@@ -129,7 +129,7 @@ TEST(Replay, ChoosesAmongThePoliciesAskedFor) {
   EXPECT_EQ(budget["below_best"], 0);
 }
 
-// Cold memory misses all of the first token: of 28 experts at least 28 of 10 x 28.
+// Of ten tokens it misses the first one and, below, finds at most the nine others.
 TEST(Replay, ColdMemoryMissesTheFirstToken) {
   const std::string path = made_up_trace("cold.trace");
   const auto hits = [&path](std::vector<std::string> flags) {
@@ -209,10 +209,11 @@ TEST(Replay, RefusesWhatMakesNoSense) {
   refused({"--machine", "x.toml"}, kMisused, {"--machine", "--model"});
   refused({"--csv", "--json"}, kMisused, {"--csv", "--json"});
   refused({"--cold", "--seed-profile", "x"}, kMisused, {"--cold", "--seed-profile"});
+  refused({"--learn", "30%", "--seed-profile", "x"}, kMisused, {"--learn", "--seed-profile"});
   refused({"--learn", "3MiB"}, kMisused, {"--learn", "50%"});
   refused({"--seed-profile", "/nowhere/x.toml"}, kFailed, {"/nowhere/x.toml"});
   refused({"-m", kModel, "--budget", "10KiB"}, kFailed, {"least that works", "--budget"});
-  expect_error(run_hearth({"replay"}), kMisused, {"TRACE"});
+  expect_error(run_hearth({"replay"}), kMisused, {"TRACES"});
   expect_error(run_hearth({"replay", "/nowhere/x.trace"}), kFailed, {"/nowhere/x.trace"});
   expect_error(run_hearth({"replay", made_up_trace("one.trace", {"--seed", "3"}), "-m",
                            HEARTH_SOURCE_DIR "/tests/golden/qwen3moe.gguf"}),

@@ -1,6 +1,7 @@
 // hearth bench: speed of prefill and decode, with what the expert memory and the disk did for it.
 #include <algorithm>
 #include <cstdio>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "tools/hearth/bench_measure.h"
 #include "tools/hearth/bench_points.h"
 #include "tools/hearth/bench_report.h"
+#include "tools/hearth/bench_routing.h"
 #include "tools/hearth/command_line.h"
 #include "tools/hearth/engine_flags.h"
 #include "tools/hearth/interrupt.h"
@@ -28,6 +30,7 @@ struct BenchOptions {
   BenchLists lists;
   BenchSettings settings;
   std::optional<std::string> corpus;
+  std::optional<std::string> forced_routing;  // a trace
   std::uint64_t seed = 1;
   std::string decode = "forced";
   std::string format = "md";
@@ -52,12 +55,18 @@ void add_test_flags(CommandLine& line, BenchOptions& o) {
            o.settings.repetitions);
   line.add({.names = "--no-warmup", .help = "begin with whatever is in expert memory"},
            o.no_warmup);
-  line.add({.names = "--cold", .help = "empty the expert memory before every repetition"}, o.cold);
+  line.add({.names = "--cold",
+            .help = "before every repetition, expert memory as after loading: empty or seeded"},
+           o.cold);
   line.group("Tokens");
   line.add({.names = "-f,--file", .value = "FILE", .help = "take the tokens of this text"},
            o.corpus);
   line.add({.names = "-s,--seed", .value = "N", .help = "of random tokens, where there is no text"},
            o.seed);
+  line.add({.names = "--routing",
+            .value = "TRACE",
+            .help = "take experts from this trace instead of the routers; no prefetch then"},
+           o.forced_routing);
   line.add({.names = "--decode",
             .value = "NAME",
             .help = "tokens that follow: those of the text, or the likeliest",
@@ -91,6 +100,10 @@ bool parse(const Arguments& arguments, BenchOptions& o) {
     throw_error(ErrorCode::kUsage, "--cold has no warm-up; leave out --no-warmup");
   if (o.corpus && line.given("--seed"))
     throw_error(ErrorCode::kUsage, "--seed has no effect on the tokens of --file; leave it out");
+  if (o.forced_routing && line.given("--prefetch") && o.engine.prefetch == "on")
+    throw_error(ErrorCode::kUsage,
+                "--prefetch on asks the routers, whose choices --routing replaces; leave it out");
+  if (o.forced_routing) o.engine.prefetch = "off";
   if (o.in_memory_tok_s && *o.in_memory_tok_s <= 0)
     throw_error(ErrorCode::kUsage, "--in-memory-tok-s must be above 0");
   o.settings.greedy = o.decode == "greedy";
@@ -131,6 +144,14 @@ std::string model_type(const ModelSummary& summary) {
                      most);
 }
 
+void note_seeding(CacheState cache) {
+  constexpr std::string_view kWhen[] = {"before the warm-up of every test",
+                                        "before every repetition",
+                                        "once, before the first test"};  // by CacheState
+  fmt::print(stderr, "note      the experts of the profile are loaded again {}, untimed\n",
+             kWhen[static_cast<std::size_t>(cache)]);
+}
+
 BenchSetup describe(runtime::Engine& engine, const BenchOptions& o) {
   const ModelSummary summary = summarize(engine.file());
   if (!engine.io_is_direct())
@@ -138,6 +159,8 @@ BenchSetup describe(runtime::Engine& engine, const BenchOptions& o) {
                "note      reads go through the page cache, so that what is read twice comes from "
                "memory; the disk figures are the cache's\n");
   const runtime::LinkPeaks peaks = runtime::measure_link_peaks(engine);
+  engine.restore_seed();
+  if (!engine.seed().empty()) note_seeding(o.settings.cache);
   if (!runtime::reset_peak_memory())
     fmt::print(stderr, "note      the peak of memory includes what measuring the links took\n");
   return {.engine = engine,
@@ -146,6 +169,7 @@ BenchSetup describe(runtime::Engine& engine, const BenchOptions& o) {
           .parameters = summary.parameters,
           .settings = o.settings,
           .token_source = o.corpus ? "corpus" : "random",
+          .routing = "router",
           .peaks = peaks,
           .in_memory_tok_s = o.in_memory_tok_s};
 }
@@ -174,6 +198,12 @@ int bench(const Arguments& arguments) {
                : random_tokens(o.seed, engine->config().vocabulary,
                                std::size_t{positions} * (o.settings.repetitions + 1));
   BenchSetup setup = describe(*engine, o);
+  std::unique_ptr<runtime::ForcedRouting> routing;
+  if (o.forced_routing) {
+    routing = open_forced_routing(*o.forced_routing, *engine, positions);
+    setup.routing = describe_routing(*o.forced_routing, *routing);
+    o.settings.routing = routing.get();
+  }
   BenchRunner runner(*engine, tokens, o.settings, [&] { interrupt.throw_if_interrupted(); });
   RoutingRecording recording(o.routing, *engine, runner.session());
   BenchReport report(stdout, *parse_bench_format(o.format));

@@ -1,9 +1,12 @@
 // hearth doctor: measures what this machine reaches, says what limits it and writes machine.toml.
 #include <fmt/chrono.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <ctime>
 #include <filesystem>
 #include <optional>
@@ -14,7 +17,7 @@
 #include "io/arena.h"
 #include "io/async_reader.h"
 #include "profiler/machine_toml.h"
-#include "runtime/memory_plan.h"
+#include "runtime/process_memory.h"
 #include "tools/hearth/command_line.h"
 #include "tools/hearth/doctor_cpu.h"
 #include "tools/hearth/doctor_disk.h"
@@ -278,16 +281,18 @@ void list_presets() {
 
 // Before anything is measured: a path that cannot be written is found early.
 std::string output_path(const DoctorOptions& o) {
-  const std::string path = o.output.value_or("");
-  if (path == "-") return path;
-  if (!path.empty()) return path;
-  const std::filesystem::path saved = saved_machine_path();
+  namespace fs = std::filesystem;
+  if (o.output == "-") return *o.output;
+  const fs::path path = o.output ? fs::path(*o.output) : fs::path(saved_machine_path());
+  const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
   std::error_code error;
-  std::filesystem::create_directories(saved.parent_path(), error);
-  if (error)
-    throw_error(ErrorCode::kIo, "{}: cannot be made: {}; name another file with --output",
-                printable(saved.parent_path().string()), error.message());
-  return saved.string();
+  if (!o.output) fs::create_directories(folder, error);
+  if (access(folder.c_str(), W_OK | X_OK) != 0)
+    throw_error(ErrorCode::kIo,
+                "{}: nothing can be written there: {}; name another file with "
+                "--output",
+                printable(folder.string()), std::strerror(errno));
+  return path.string();
 }
 
 }  // namespace

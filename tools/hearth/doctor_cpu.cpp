@@ -52,26 +52,22 @@ class OwnedRow {
   kernels::ActivationBuffer buffer_;
 };
 
-Nanoseconds median(std::vector<Nanoseconds>& times) {
-  CHECK(!times.empty());
-  const auto middle = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2);
-  std::nth_element(times.begin(), middle, times.end());
-  return *middle;
-}
-
-// Of as many calls as fit `time`, at least three.
+// What a quarter of the calls stay below, of as many as fit `time` and at least nine: calls that
+// lost a time slice to another process do not change it.
 template <typename Work>
-Nanoseconds median_time(Nanoseconds time, Work&& work) {
+Nanoseconds typical_time(Nanoseconds time, Work&& work) {
   std::vector<Nanoseconds> times;
   const Nanoseconds start = steady_clock().now();
   Nanoseconds now = start;
-  while (times.size() < 3 || now - start < time) {
+  while (times.size() < 9 || now - start < time) {
     const Nanoseconds begun = now;
     work();
     now = steady_clock().now();
     times.push_back(now - begun);
   }
-  return median(times);
+  const auto quarter = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 4);
+  std::nth_element(times.begin(), quarter, times.end());
+  return *quarter;
 }
 
 // Copies of a MiB of well-scaled random blocks: codes of any bits would hold numbers that are not
@@ -261,7 +257,7 @@ std::vector<profiler::ThreadRate> measure_memory(const CpuProbe& probe) {
   for (const auto& pool : pools_of(probe)) {
     probe.progress(fmt::format("memory, {} threads", pool->threads()));
     rates.push_back(
-        {.threads = pool->threads(), .rate = kernels::probe_memory_median(*pool, probe.memory)});
+        {.threads = pool->threads(), .rate = kernels::probe_memory_sustained(*pool, probe.memory)});
   }
   return rates;
 }
@@ -278,7 +274,7 @@ std::vector<profiler::KernelRate> measure_kernels(const CpuProbe& probe) {
     out.resize(walk.next().rows);
     profiler::KernelRate kernel{.format = std::string(format.name), .rates = {}};
     for (const auto& pool : pools) {
-      const Nanoseconds time = median_time(
+      const Nanoseconds time = typical_time(
           probe.time, [&] { multiply(*pool, probe.kernels, walk.next(), x.view(), out.data()); });
       kernel.rates.push_back({.threads = pool->threads(),
                               .rate = static_cast<double>(walk.next().bytes()) / seconds(time)});
@@ -294,8 +290,8 @@ FixedCosts measure_fixed_costs(const CpuProbe& probe) {
   WorkerPool pool(probe.threads.back());
   LayerWork layer(probe.kernels, pool);
   TokenWork token(probe.kernels);
-  return {.layer = median_time(probe.time, [&] { layer.run(); }),
-          .token = median_time(probe.time, [&] { token.run(); })};
+  return {.layer = typical_time(probe.time, [&] { layer.run(); }),
+          .token = typical_time(probe.time, [&] { token.run(); })};
 }
 
 }  // namespace hearth::tools

@@ -31,7 +31,7 @@ std::vector<profiler::ThreadRate> measure_memory(const CpuProbe& probe);
 
 // Of every weight format, by name. The work is that of decoding: rows of 2048 columns, one row of
 // activations, a matrix of 8 MiB shared by all threads and cut as runtime/blocks/linear.cpp cuts
-// it, weights that are in no cache. The rate is that of the median matrix.
+// it, weights that are in no cache. The rate is one that a quarter of the matrices exceed.
 std::vector<profiler::KernelRate> measure_kernels(const CpuProbe& probe);
 
 struct FixedCosts {
@@ -39,7 +39,7 @@ struct FixedCosts {
   Nanoseconds token{};
 };
 
-// Medians, with the largest number of threads, of what the shape of Qwen3-30B-A3B (2048 wide, 32
+// With the largest number of threads, what the shape of Qwen3-30B-A3B (2048 wide, 32
 // heads of 128 and 4 of keys and values, 128 experts of which 8 are used, 768 wide) does around its
 // products. A layer: six parallel regions, whose bodies here have no weights to read, and between
 // them the norms, the rotation, the router's choice and the sums. A token: embedding, angles, the

@@ -44,6 +44,7 @@ void EngineFlags::add_to(CommandLine& line) {
             .help = "which expert makes room for another",
             .choices = policies},
            policy);
+  profile.add_to(line);
   line.add({.names = "--prefetch",
             .value = "on|off",
             .help = "read the next layer's experts ahead",
@@ -82,6 +83,9 @@ runtime::EngineOptions EngineFlags::options() const {
   options.threads = threads < 0 ? 0 : static_cast<std::uint32_t>(threads);
   options.policy = policy;
   options.prefetch = prefetch == "on";
+  options.find_profile = [this](const io::GgufFile& file, const runtime::Model& found) {
+    return profile.find(file, found, model);
+  };
   options.io.backend = *io::parse_io_backend(io);
   options.io.direct = direct == "off" ? io::DirectIo::kOff : io::DirectIo::kAuto;
   return options;
@@ -104,7 +108,9 @@ std::unique_ptr<runtime::Engine> EngineFlags::open(bool quiet) const {
   if (quiet) opts.progress = nullptr;
   auto engine = std::make_unique<runtime::Engine>(opts);
   progress.reset();
-  if (!quiet) print_engine(*engine);
+  if (quiet) return engine;
+  print_engine(*engine);
+  if (engine->profile() != nullptr) print_profile(*engine, profile.path(model));
   return engine;
 }
 
@@ -133,10 +139,11 @@ void print_engine(const runtime::Engine& engine) {
              format_size(plan.ram.total()), format_size(plan.ram.dense), format_size(plan.ram.kv),
              plan.context, format_size(plan.ram.scratch), format_size(plan.ram.experts),
              format_size(plan.ram.process));
+  const bool all_fit = plan.ram.slots() == plan.experts;
   fmt::print(stderr, "experts   {} of {} fit ({:.0f} %), policy {}, prefetch {}\n",
              plan.ram.slots(), plan.experts, 100.0 * plan.ram.slots() / plan.experts,
-             plan.ram.slots() == plan.experts ? "unused" : plan.policy,
-             engine.prefetching() ? "on" : "off");
+             all_fit ? "unused" : plan.policy, engine.prefetching() ? "on" : "off");
+  if (!all_fit) fmt::print(stderr, "policy    {}: {}\n", plan.policy, plan.policy_reason);
   fmt::print(stderr, "compute   {} threads, {}, {} tokens per prefill step\n", engine.threads(),
              kernel_text(engine.kernels()), plan.batch);
   fmt::print(stderr, "disk      {}\n", engine.io_description());

@@ -7,6 +7,7 @@
 
 #include "runtime/engine.h"
 #include "tools/hearth/command_line.h"
+#include "tools/hearth/profile_flag.h"
 #include "tools/hearth/quantity.h"
 
 namespace hearth::tools {
@@ -19,7 +20,7 @@ class EngineFlags {
   // model, placement, kernels, I/O.
   std::unique_ptr<runtime::Engine> open(bool quiet = false) const;
 
-  runtime::EngineOptions options() const;
+  runtime::EngineOptions options() const;  // valid as long as the flags
 
   bool model_required = true;  // by add_to()
   std::string model;
@@ -30,6 +31,7 @@ class EngineFlags {
   std::uint32_t ubatch = 512;
   std::int32_t threads = -1;
   std::string policy = "auto";
+  ProfileFlag profile;
   std::string prefetch = "on";
   std::string io = "auto";
   std::string direct = "auto";

@@ -25,6 +25,7 @@ constexpr Subcommand kSubcommands[] = {
     {"kld", "Compare the predictions of two runs", kld},
     {"logits", "Write the logits and expert choices for a sequence of tokens", logits},
     {"doctor", "Measure this machine and say what limits it", doctor},
+    {"plan", "Say what a model would take and how fast it would run, before it does", plan},
     {"inspect", "Describe a model file: shape, formats, experts, memory per token", inspect},
     {"trace", "Describe, measure or make up a trace: the experts that routers chose", trace},
     {"replay", "Judge cache policies on traces: hit rates, bytes, the choice", replay},

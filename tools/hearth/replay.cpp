@@ -21,6 +21,7 @@ namespace hearth::tools {
 namespace {
 
 constexpr std::string_view kBudgets = "10%,25%,50%,75%";
+constexpr SizeOrShare kLearned = {.size = {}, .share = 0.5};
 constexpr std::string_view kCurveBudgets = "5%,10%,15%,20%,25%,30%,40%,50%,60%,75%,90%";
 
 struct ReplayFlags {
@@ -35,11 +36,6 @@ struct ReplayFlags {
 };
 
 void add_flags(ReplayFlags& flags, CommandLine& line) {
-  line.add({.names = "--trace,TRACE",
-            .value = "FILE",
-            .help = "routing traces, recorded by 'hearth run --trace'",
-            .required = true},
-           flags.traces);
   line.add({.names = "--policy", .value = "NAMES", .help = "cache policies, a,b,c, or all"},
            flags.policies);
   line.add({.names = "--budget",
@@ -49,14 +45,15 @@ void add_flags(ReplayFlags& flags, CommandLine& line) {
   line.group("What is judged");
   line.add({.names = "--learn",
             .value = "PERCENT",
-            .help = "first part of each trace that the policy is chosen from (default 50%)"},
+            .help = "first part of each trace that the policy is chosen from (default 50%; with "
+                    "--cold or --seed-profile the whole trace is judged)"},
            flags.learn);
   line.add({.names = "-n,--tokens", .value = "N", .help = "of the rest, so many tokens; 0: all"},
            flags.tokens);
-  line.add({.names = "--cold", .help = "the rest begins with empty memory"}, flags.cold);
+  line.add({.names = "--cold", .help = "begin with empty memory"}, flags.cold);
   line.add({.names = "--seed-profile",
             .value = "FILE",
-            .help = "begins with the experts of a profile, and chooses by it"},
+            .help = "begin with the experts of a profile, and choose by it"},
            flags.profile);
   line.group("Sizes and speeds");
   line.add({.names = "-m,--model", .value = "FILE", .help = "model the traces are of"},
@@ -69,6 +66,10 @@ void add_flags(ReplayFlags& flags, CommandLine& line) {
   line.add({.names = "--csv", .help = "for spreadsheets"}, flags.csv);
   line.add({.names = "--json", .help = "for programs"}, flags.json);
   line.add({.names = "--html", .value = "FILE", .help = "write a page with curves"}, flags.html);
+  line.add({.names = "TRACES",
+            .help = "recorded by 'hearth run --trace' and the like",
+            .required = true},
+           flags.traces);
 }
 
 void check_flags(const ReplayFlags& flags) {
@@ -78,6 +79,9 @@ void check_flags(const ReplayFlags& flags) {
     throw_error(ErrorCode::kUsage, "--machine needs --model: what a miss reads depends on it");
   if (flags.cold && !flags.profile.empty())
     throw_error(ErrorCode::kUsage, "--cold and --seed-profile exclude one another");
+  if (flags.learn && !flags.profile.empty())
+    throw_error(ErrorCode::kUsage,
+                "--learn has no effect with --seed-profile, which is what is learned from");
   if (flags.learn && flags.learn->size) throw_error(ErrorCode::kUsage, "--learn is a share: 50%");
 }
 
@@ -193,25 +197,34 @@ class Replayer {
   }
 
   Known learn(const profiler::RoutingTrace& trace, const std::string& path) {
-    const double share = flags_.learn ? flags_.learn->share : profile_ ? 0 : 0.5;
-    Known known{.parts = parts_of(trace, path, share)};
-    if (profile_) {
-      profiler::check_profile_of(*profile_, trace.header().model, flags_.profile);
-      known.curves = profile_->curves;
-      known.popularity = profile_->popularity();
-      known.seed = most_popular_first(known.popularity, trace.header().space());
-      known.warm = false;
-      known.start = "beginning with the experts of a profile";
-      return known;
-    }
+    const bool nothing_known = (flags_.cold || profile_) && !flags_.learn;
+    Known known{
+        .parts = parts_of(trace, path, nothing_known ? 0 : flags_.learn.value_or(kLearned).share),
+        .warm = !flags_.cold && !profile_};
+    if (profile_)
+      learn_from_profile(trace, known);
+    else if (known.parts.learned > 0)
+      learn_from_trace(trace, path, known);
+    if (flags_.cold) known.start += "beginning with empty memory";
+    return known;
+  }
+
+  void learn_from_profile(const profiler::RoutingTrace& trace, Known& known) const {
+    profiler::check_profile_of(*profile_, trace.header().model, flags_.profile);
+    known.curves = profile_->curves;
+    known.popularity = profile_->popularity();
+    known.seed = most_popular_first(known.popularity, trace.header().space());
+    known.start = "beginning with the experts of a profile";
+  }
+
+  void learn_from_trace(const profiler::RoutingTrace& trace, const std::string& path,
+                        Known& known) {
     status_.show(fmt::format("choosing policies by the first part of {}", path));
     known.curves = profiler::measure_curves(profiler::part_of(trace, 0, known.parts.learned));
     known.popularity = profiler::popularity_of(trace, 0, known.parts.learned);
-    known.warm = !flags_.cold;
-    known.start = fmt::format("after {} that the policy was chosen from{}",
-                              format_grouped(rows(trace, 0, known.parts.learned)),
-                              flags_.cold ? ", beginning with empty memory" : "");
-    return known;
+    known.start =
+        fmt::format("after {} that the policy was chosen from{}",
+                    format_grouped(rows(trace, 0, known.parts.learned)), flags_.cold ? ", " : "");
   }
 
   profiler::StudyParts parts_of(const profiler::RoutingTrace& trace, const std::string& path,
@@ -250,7 +263,7 @@ class Replayer {
                                                       : std::nullopt});
     };
     for (const profiler::PolicyOutcome& policy : outcome.policies) add(policy);
-    add(outcome.fixed);
+    if (outcome.fixed) add(*outcome.fixed);
     add(outcome.belady);
     return result;
   }
