@@ -98,7 +98,8 @@ void Recording::begin() {
 }
 
 void Recording::continue_from(const RecordingState& state) {
-  profiler::check_profile_of(state.profile, header_.model, partial_path_);
+  profiler::check_profile_of(state.profile, header_.model, experts_of_layers(header_),
+                             partial_path_);
   if (state.fingerprint != fingerprint_ || state.chunks > corpus_.chunks() ||
       state.tokens != corpus_.tokens_before(state.chunks))
     throw_error(

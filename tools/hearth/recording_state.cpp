@@ -13,7 +13,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr int kVersion = 1;
-constexpr Bytes kMostBytes = 64 * kMiB;
+constexpr Bytes kMostBytes = 2 * profiler::kMostProfileBytes;  // with its line ends escaped
 
 }  // namespace
 

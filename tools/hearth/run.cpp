@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/utf8.h"
+#include "profiler/profile_toml.h"
 #include "runtime/logits_hash.h"
 #include "runtime/sampler/sampler.h"
 #include "runtime/session.h"
@@ -85,6 +86,7 @@ bool parse(const Arguments& arguments, RunOptions& o) {
   line.add({.names = "--no-report", .help = "no report at the end"}, o.no_report);
   add_sampling_flags(line, o);
   o.routing.add_to(line);
+  o.routing.add_learning_to(line);
   if (!line.parse(arguments)) return false;
   if (o.predict < -1)
     throw_error(ErrorCode::kUsage, "--n-predict is {}; give -1 or more", o.predict);
@@ -143,7 +145,7 @@ void check_length(const std::string& prompt, const runtime::Engine& engine) {
 // Ctrl-C.
 RunReport generate(runtime::Engine& engine, runtime::Session& session,
                    const std::vector<TokenId>& prompt, const RunOptions& o,
-                   const InterruptGuard& interrupt) {
+                   RoutingRecording& recording, const InterruptGuard& interrupt) {
   RunReport report;
   runtime::Sampler sampler(o.sampler, engine.config().vocabulary, session.context());
   runtime::LogitsHash hash;
@@ -166,6 +168,7 @@ RunReport generate(runtime::Engine& engine, runtime::Session& session,
     if (interrupt.interrupted() || session.position() == session.context()) break;
     if (o.predict >= 0 && report.generated_tokens == o.predict) break;
     logits = session.evaluate({&token, 1});
+    recording.between_tokens();
     if (const Nanoseconds now = engine.clock().now(); terminal.due(now))
       terminal.show(status_text(report, Moment::of(engine, session)), now);
   }
@@ -177,6 +180,12 @@ RunReport generate(runtime::Engine& engine, runtime::Session& session,
     fmt::print(stderr, "stopped: the context of {} tokens is full; raise --ctx-size\n",
                session.context());
   return report;
+}
+
+// The profile that guides the run; where none is to, the one beside the model.
+std::string learned_profile(const RunOptions& o) {
+  const std::string path = o.engine.profile.path(o.engine.model);
+  return path.empty() ? profiler::profile_path_of(o.engine.model) : path;
 }
 
 }  // namespace
@@ -195,8 +204,8 @@ int run(const Arguments& arguments) {
   runtime::Session session(*engine);
   ExpertHeat heat(engine->model().experts.space());
   session.on_routed([&](const profiler::Routing& routing) { heat.add(routing); });
-  RoutingRecording recording(options.routing, *engine, session);
-  const RunReport report = generate(*engine, session, tokens, options, interrupt);
+  RoutingRecording recording(options.routing, *engine, session, learned_profile(options));
+  const RunReport report = generate(*engine, session, tokens, options, recording, interrupt);
   if (!options.no_report) print_report(report, *engine, heat, runtime::measure_link_peaks(*engine));
   recording.finish();
   return interrupt.interrupted() ? kExitInterrupted : 0;
