@@ -10,6 +10,7 @@
 #include "runtime/sampler/sampler.h"
 #include "runtime/session.h"
 #include "tools/hearth/command_line.h"
+#include "tools/hearth/counting_memory.h"
 #include "tools/hearth/engine_flags.h"
 #include "tools/hearth/interrupt.h"
 #include "tools/hearth/live_status.h"
@@ -195,6 +196,7 @@ int run(const Arguments& arguments) {
   if (!parse(arguments, options)) return 0;
   const std::string prompt = options.prompt.text();
   const InterruptGuard interrupt;
+  if (options.routing.learn) reserve_counting_memory(options.engine);
   const auto engine = options.engine.open();
   check_length(prompt, *engine);
   const std::vector<TokenId> tokens = engine->tokenizer().encode(prompt, {});
