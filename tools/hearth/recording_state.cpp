@@ -13,7 +13,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr int kVersion = 1;
-constexpr Bytes kMostBytes = 64 * kMiB;
+constexpr Bytes kMostBytes = 2 * profiler::kMostProfileBytes;  // with its line ends escaped
 
 }  // namespace
 
@@ -42,6 +42,7 @@ std::optional<RecordingState> load_recording(const std::string& path) {
         .tokens = json.at("tokens"),
         .all_tokens = json.at("all_tokens"),
         .kept_rows = json.at("kept_rows"),
+        .replaces = json.at("replaces"),
         .profile = profiler::parse_profile(json.at("profile").get<std::string>(), path)};
   } catch (const Json::exception&) {
     throw_error(ErrorCode::kBadFile, "{}: damaged; begin anew with --restart", path);
