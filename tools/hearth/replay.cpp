@@ -8,6 +8,7 @@
 #include "base/small_file.h"
 #include "profiler/cache_policy.h"
 #include "profiler/profile_toml.h"
+#include "profiler/seed.h"
 #include "profiler/trace_file.h"
 #include "tools/hearth/command_line.h"
 #include "tools/hearth/interrupt.h"
@@ -41,7 +42,8 @@ void add_flags(ReplayFlags& flags, CommandLine& line) {
            flags.policies);
   line.add({.names = "--budget",
             .value = "LIST",
-            .help = "expert memory, as shares of all experts, or sizes with --model"},
+            .help = "expert memory, as shares of all experts, or sizes with --model (default "
+                    "10%,25%,50%,75%; with --html more)"},
            flags.budgets);
   line.group("What is judged");
   line.add({.names = "--learn",
@@ -59,10 +61,12 @@ void add_flags(ReplayFlags& flags, CommandLine& line) {
   line.group("Sizes and speeds");
   line.add({.names = "-m,--model", .value = "FILE", .help = "model the traces are of"},
            flags.model);
-  line.add({.names = "--machine",
-            .value = "NAME|FILE|auto",
-            .help = "machine to predict tokens per second of (hearth doctor --presets)"},
-           flags.machine);
+  line.add(
+      {.names = "--machine",
+       .value = "NAME|FILE|auto",
+       .help = "predict tokens per second: one of 'hearth doctor --presets', a machine.toml, or "
+               "what hearth doctor measured here"},
+      flags.machine);
   line.group("Output");
   line.add({.names = "--summary", .help = "one line for each trace and budget"}, flags.summary);
   line.add({.names = "--csv", .help = "for spreadsheets"}, flags.csv);
@@ -137,22 +141,6 @@ std::vector<Budget> chosen_budgets(const ReplayFlags& flags) {
   return budgets;
 }
 
-// Experts that a profile has seen, the most popular first.
-std::vector<ExpertId> most_popular_first(std::span<const float> popularity, ExpertSpace space) {
-  std::vector<ExpertId> experts;
-  for (std::uint32_t expert = 0; expert < space.size(); ++expert)
-    if (popularity[expert] > 0) experts.push_back(space.id(expert));
-  std::ranges::stable_sort(experts, std::greater(),
-                           [&](ExpertId id) { return popularity[space.flat(id)]; });
-  return experts;
-}
-
-profiler::Machine chosen_machine(const std::string& flag) {
-  MachineChoice choice = choose_machine(flag);
-  if (!choice.note.empty()) fmt::print(stderr, "note      {}\n", choice.note);
-  return std::move(choice.machine);
-}
-
 // Replays traces as the flags ask for.
 class Replayer {
  public:
@@ -162,7 +150,11 @@ class Replayer {
         budgets_(chosen_budgets(flags)),
         status_(stderr) {
     std::optional<profiler::Machine> machine;
-    if (!flags.machine.empty()) machine = chosen_machine(flags.machine);
+    if (!flags.machine.empty()) {
+      MachineChoice choice = choose_machine(flags.machine);
+      if (!choice.note.empty()) fmt::print(stderr, "note      {}\n", choice.note);
+      machine = std::move(choice.machine);
+    }
     if (!flags.model.empty()) model_.emplace(flags.model, std::move(machine));
     if (!flags.profile.empty()) profile_ = profiler::load_profile(flags.profile);
   }
@@ -176,7 +168,8 @@ class Replayer {
                          .tokens = trace.rows(),
                          .learned = rows(trace, 0, known.parts.learned),
                          .judged = rows(trace, known.parts.learned, known.parts.last),
-                         .start = known.start};
+                         .start = known.start,
+                         .speed_basis = model_ ? model_->speed_basis() : std::string()};
     for (const Budget& budget : budgets_) {
       guard_.throw_if_interrupted();
       status_.show(fmt::format("replaying {} at {}", path, budget.label));
@@ -192,7 +185,6 @@ class Replayer {
     profiler::StudyParts parts;
     std::vector<profiler::PolicyCurve> curves;
     std::vector<float> popularity;
-    std::vector<ExpertId> seed;
     bool warm = true;
     std::string start;
   };
@@ -221,7 +213,6 @@ class Replayer {
     profiler::check_profile_of(*profile_, trace.header().model, flags_.profile);
     known.curves = profile_->curves;
     known.popularity = profile_->popularity();
-    known.seed = most_popular_first(known.popularity, trace.header().space());
     known.start = "beginning with the experts of a profile";
   }
 
@@ -249,12 +240,18 @@ class Replayer {
     const profiler::ReplayMemory memory =
         model_ ? model_->memory(budget.amount)
                : profiler::uniform_memory(trace, budget.amount.share);
+    std::vector<ExpertId> seed;
+    if (profile_)
+      seed = profiler::choose_seed({.space = trace.header().space(),
+                                    .popularity = known.popularity,
+                                    .size_class_of = memory.size_class_of,
+                                    .slots_of_class = memory.slots_of_class});
     const profiler::BudgetOutcome outcome = profiler::study_budget(trace, memory,
                                                                    {.parts = known.parts,
                                                                     .policies = policies_,
                                                                     .curves = known.curves,
                                                                     .popularity = known.popularity,
-                                                                    .seed = known.seed,
+                                                                    .seed = seed,
                                                                     .warm = known.warm});
     ReplayedBudget result{.label = budget.label,
                           .memory = model_ ? model_->slot_bytes(memory) : Bytes(0),
@@ -264,11 +261,10 @@ class Replayer {
                           .reason = outcome.choice.reason,
                           .below_best = outcome.below_best()};
     const auto add = [&](const profiler::PolicyOutcome& policy) {
-      result.rows.push_back({.outcome = policy,
-                             .below_belady = outcome.below_belady(policy),
-                             .tokens_per_second = model_
-                                                      ? model_->tokens_per_second(policy.hit_rate)
-                                                      : std::nullopt});
+      result.rows.push_back(
+          {.outcome = policy,
+           .below_belady = outcome.below_belady(policy),
+           .tokens_per_second = model_ ? model_->tokens_per_second(policy.bytes) : std::nullopt});
     };
     for (const profiler::PolicyOutcome& policy : outcome.policies) add(policy);
     if (outcome.fixed) add(*outcome.fixed);
