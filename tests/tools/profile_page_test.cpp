@@ -109,7 +109,7 @@ TEST(ProfilePage, ItsScriptsDrawWhatTheProfileHolds) {
   if (std::system("node --version > /dev/null 2>&1") != 0) GTEST_SKIP() << "there is no node";
   page_of({recorded_profile("prose"), recorded_profile("code")});
   const std::string output =
-      output_of("node " HEARTH_SOURCE_DIR "/tests/tools/support/fake_browser.js '" +
+      output_of("node " HEARTH_SOURCE_DIR "/tests/tools/support/visit_profile.js '" +
                 temporary_path("page.html") + "' 2>&1");
   ASSERT_TRUE(Json::accept(output)) << output;
   const Json seen = Json::parse(output);

@@ -1,5 +1,6 @@
 #include "tools/hearth/replay_model.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
@@ -22,7 +23,12 @@ profiler::ModelNeeds needs_of_file(const std::string& path) {
 }  // namespace
 
 ReplayModel::ReplayModel(const std::string& path, std::optional<profiler::Machine> machine)
-    : path_(path), needs_(needs_of_file(path)), machine_(std::move(machine)) {}
+    : path_(path), needs_(needs_of_file(path)), machine_(std::move(machine)) {
+  if (machine_ && !machine_->gpu && !machine_->disk)
+    throw_error(ErrorCode::kBadInput,
+                "{} has no rates of a disk, from where misses are read; give another --machine",
+                printable(machine_->name));
+}
 
 void ReplayModel::check(const profiler::TraceHeader& header, const std::string& trace) const {
   std::vector<std::uint32_t> experts(needs_.model.layers);
@@ -69,12 +75,23 @@ Bytes ReplayModel::slot_bytes(const profiler::ReplayMemory& memory) const {
   return bytes;
 }
 
-std::optional<double> ReplayModel::tokens_per_second(double hit_rate) const {
+std::optional<double> ReplayModel::tokens_per_second(double bytes_missed) const {
   if (!machine_) return std::nullopt;
-  return profiler::predict_decode(
-             needs_, *machine_,
-             {.hits = {.ram = hit_rate, .disk = 1 - hit_rate}, .threads = machine_->cpu.cores})
+  Bytes used;
+  for (const profiler::FormatBytes& part : needs_.expert_read) used += part.bytes;
+  const double missed = std::min(1.0, bytes_missed / static_cast<double>(used.count));
+  const profiler::TierHits hits =
+      machine_->gpu ? profiler::TierHits{.vram = 1 - missed, .ram = missed, .disk = 0}
+                    : profiler::TierHits{.vram = 0, .ram = 1 - missed, .disk = missed};
+  return profiler::predict_decode(needs_, *machine_, {.hits = hits, .threads = machine_->cpu.cores})
       .tokens_per_second;
+}
+
+std::string ReplayModel::speed_basis() const {
+  if (!machine_) return {};
+  return fmt::format("predicted for {}, {}", machine_->name,
+                     machine_->gpu ? "memory is VRAM and a miss is in RAM"
+                                   : "memory is RAM and a miss is on disk");
 }
 
 }  // namespace hearth::tools
