@@ -20,10 +20,15 @@ constexpr Bytes kMostBytes = 2 * profiler::kMostProfileBytes;  // with its line 
 std::string partial_path_of(const std::string& profile_path) { return profile_path + ".partial"; }
 
 void save_recording(const std::string& path, const RecordingState& state) {
-  const Json json = {{"hearth_recording", kVersion}, {"fingerprint", state.fingerprint},
-                     {"workload", state.workload},   {"chunks", state.chunks},
-                     {"tokens", state.tokens},       {"all_tokens", state.all_tokens},
-                     {"kept_rows", state.kept_rows}, {"profile", profiler::to_toml(state.profile)}};
+  const Json json = {{"hearth_recording", kVersion},
+                     {"fingerprint", state.fingerprint},
+                     {"workload", state.workload},
+                     {"chunks", state.chunks},
+                     {"tokens", state.tokens},
+                     {"all_tokens", state.all_tokens},
+                     {"kept_rows", state.kept_rows},
+                     {"replaces", state.replaces},
+                     {"profile", profiler::to_toml(state.profile)}};
   replace_file(path, json.dump(0, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
