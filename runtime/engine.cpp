@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "profiler/plan_toml.h"
+#include "runtime/model_identity.h"
 #include "runtime/plan_input.h"
 
 namespace hearth::runtime {
@@ -16,7 +18,27 @@ void check_vocabulary(const io::GgufFile& file, const ModelConfig& config, std::
                 file.name(), tokens, config.vocabulary);
 }
 
+void check_fits(const profiler::PlacementPlan& plan, Bytes available, const std::string& path) {
+  if (plan.ram.total() <= available) return;
+  throw_error(ErrorCode::kBudget,
+              "{}: the plan takes {} MiB, but {} MiB of memory are free; make a smaller one with "
+              "hearth plan",
+              printable(path), plan.ram.total().count >> 20, available.count >> 20);
+}
+
 }  // namespace
+
+void EngineOptions::follow(profiler::PlacementPlan taken, const std::string& path) {
+  budget = {};
+  context = taken.context;
+  batch = taken.batch;
+  threads = taken.threads;
+  policy = taken.policy;
+  prefetch = taken.prefetch;
+  find_profile = nullptr;
+  plan = std::move(taken);
+  plan_path = path;
+}
 
 std::optional<io::BlockShape> block_shape_of(std::uint32_t gguf_type) {
   const auto format = kernels::format_of_gguf_type(gguf_type);
@@ -36,7 +58,7 @@ Engine::Engine(const EngineOptions& options)
   check_vocabulary(file_, model_->config, tokenizer_->size());
   reader_ = options.open_reader(file_.paths(), options.io);
   if (options.find_profile) profile_ = options.find_profile(file_, *model_);
-  plan(options);
+  make_plan(options);
   load(options);
   prefetcher_ = std::make_unique<Prefetcher>(
       *experts_,
@@ -89,13 +111,21 @@ std::span<const std::byte> Engine::largest_arena() const {
   return experts.size() > dense_.bytes().size() ? experts : dense_.bytes();
 }
 
-void Engine::plan(const EngineOptions& options) {
+void Engine::make_plan(const EngineOptions& options) {
   PlanInput input = plan_input(file_, *model_, options, reader_->alignment());
   // The bound of the process holds, or else the plan is for a larger process.
   const Bytes resident = options.resident();
   input.needs.process = std::max(input.needs.process, resident + kProcessReserve);
   input.request.available = available_memory() + resident;
-  plan_ = profiler::plan_placement(input.needs, input.request, nullptr, profile_.get());
+  if (options.plan) {
+    input.needs.model = identity_of(file_);
+    check_plan_of(*options.plan, input.needs, options.plan_path);
+    check_fits(*options.plan, input.request.available, options.plan_path);
+    plan_ = *options.plan;
+    plan_.ram.process = std::max(plan_.ram.process, resident + kProcessReserve);
+  } else {
+    plan_ = profiler::plan_placement(input.needs, input.request, nullptr, profile_.get());
+  }
   needs_ = std::move(input.needs);
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -44,6 +45,11 @@ struct EngineOptions {
                                                  const io::ReaderOptions&)>
       open_reader = io::AsyncReader::open;
   std::function<Bytes()> resident = resident_memory;
+  // Taken as it is: budget, context, batch, threads, policy and prefetch are then those of the
+  // plan.
+  std::optional<profiler::PlacementPlan> plan;
+  std::string plan_path;  // for messages
+  void follow(profiler::PlacementPlan plan, const std::string& path);
   // Called while dense weights and seeded experts are read, with bytes done and bytes in all.
   std::function<void(Bytes, Bytes)> progress;
 };
@@ -91,7 +97,7 @@ class Engine {
   bool ram_is_bounded() const { return ram_is_bounded_; }  // --ram was given
 
  private:
-  void plan(const EngineOptions& options);
+  void make_plan(const EngineOptions& options);
   std::vector<float> popularity() const;
   void load(const EngineOptions& options);
 

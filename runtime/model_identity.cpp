@@ -185,6 +185,7 @@ std::vector<WeightSample> weight_samples(const io::GgufFile& file) {
 }
 
 profiler::ModelIdentity identity_of(const io::GgufFile& file) {
+  if (!file.has_data()) return identity_of_header(file);
   std::vector<std::unique_ptr<io::ByteSource>> parts;
   for (const std::string& path : file.paths())
     parts.push_back(io::open_file_source(path, io::Access::kScattered));

@@ -13,8 +13,8 @@ namespace hearth::runtime {
 // From the header alone; samples is 0. Throws Error(kBadFile).
 profiler::ModelIdentity identity_of_header(const io::GgufFile& file);
 
-// With samples of the weights: one read for each router and each tensor of experts, at most a few
-// hundred KB of a model of a hundred layers. Throws Error(kIo), too.
+// With samples of the weights, where the file has them: one read for each router and each tensor of
+// experts, at most a few hundred KB of a model of a hundred layers. Throws Error(kIo), too.
 profiler::ModelIdentity identity_of(const io::GgufFile& file);
 
 // Where a sample of the weights is taken. The place within the tensor follows from its name and

@@ -6,6 +6,9 @@
 // weights are learned as decoding goes: with every expert that is routed to, a memory gains weight
 // in proportion to its part in the forecast of that expert (the step of the EM algorithm for
 // mixtures, taken online).
+//
+// It takes 0.05 to 0.1 ms per token of 48 layers with 128 experts and top-8, the more the less
+// memory there is, where LRU takes 0.01 to 0.03: little beside the reading of one expert.
 #include <array>
 #include <vector>
 
@@ -18,7 +21,7 @@ namespace {
 
 // Half-lives of 1, 4, 16, 64 and 256 tokens, 2^(-1 / half-life), and what never changes. Three
 // memories, of 2, 16 and 128 tokens, hit 0.2 percentage points less in replays of recorded texts,
-// one of 16 tokens 1 to 2.
+// one of 16 about 1.
 constexpr std::array kKept = {0.5f, 0.84089642f, 0.95760328f, 0.98922801f, 0.99729606f, 1.0f};
 constexpr std::size_t kMemories = kKept.size();
 // About where recorded texts lead to.

@@ -203,6 +203,15 @@ TEST(MachineToml, NestingWithoutEndIsRefused) {
   EXPECT_TRUE(error_of(std::string(300 << 10, '\n')));
 }
 
+TEST(MachineToml, LettersBeyondAsciiAreForQuotes) {
+  EXPECT_FALSE(error_of(replaced(complete(), "\"c\"", "\"für\"  # übrig")));
+  const auto error = error_of(replaced(complete(), "cores = 4", "cores = 4 \u00fc"));
+  ASSERT_TRUE(error);
+  EXPECT_NE(std::string(error->what()).find("line 8: a character that is not ASCII"),
+            std::string::npos)
+      << error->what();
+}
+
 TEST(MachineToml, EveryCutOffFileIsRefusedOrWhole) {
   const std::string text = complete();
   for (std::size_t size = 0; size + 1 < text.size(); ++size) {

@@ -31,11 +31,20 @@ PolicyCurve flat_curve(std::string policy, double hit_rate) {
 
 TEST(ChoosePolicy, TakesTheBestCurveButASimplerOneThatIsAsGood) {
   const std::vector<PolicyCurve> clear = {flat_curve("belady", 0.99), flat_curve("static", 0.98),
-                                          flat_curve("forecast", 0.602), flat_curve("lru", 0.6)};
-  EXPECT_EQ(choose_policy(clear, 50, 100, 30).policy, "forecast");
+                                          flat_curve("slru", 0.602), flat_curve("lru", 0.6)};
+  EXPECT_EQ(choose_policy(clear, 50, 100, 30).policy, "slru");
   EXPECT_DOUBLE_EQ(choose_policy(clear, 50, 100, 30).hit_rate, 0.602);
-  const std::vector<PolicyCurve> close = {flat_curve("forecast", 0.6008), flat_curve("lru", 0.6)};
+  const std::vector<PolicyCurve> close = {flat_curve("slru", 0.6008), flat_curve("lru", 0.6)};
   EXPECT_EQ(choose_policy(close, 50, 100, 30).policy, "lru");
+}
+
+TEST(ChoosePolicy, StaysWithTheRecommendedWhereTheDifferenceMayBeChance) {
+  const std::string usual(recommend_policy());
+  const std::vector<PolicyCurve> uncertain = {flat_curve(usual, 0.6), flat_curve("slru", 0.6045)};
+  EXPECT_EQ(choose_policy(uncertain, 50, 100, 30).policy, usual);
+  const std::vector<PolicyCurve> certain = {flat_curve(usual, 0.6), flat_curve("slru", 0.6055),
+                                            flat_curve("lru", 0.605)};
+  EXPECT_EQ(choose_policy(certain, 50, 100, 30).policy, "lru");
 }
 
 TEST(ChoosePolicy, SaysWhyInOneLine) {

@@ -188,6 +188,14 @@ TEST(ProfileRecord, ACompleteProfileIsNotReplacedInSilence) {
   expect_error(run_hearth(record_arguments("prose", path)), kFailed, {path, "merge", "--restart"});
 }
 
+TEST(ProfileRecord, CountingIsAPartOfTheBudget) {
+  const std::string path = temporary_path("budget.toml");
+  const CommandResult result =
+      run_ok(record_arguments("prose", path, {"--ram", "32MiB", "--ubatch-size", "64"}));
+  EXPECT_THAT(result.errors, HasSubstr("of --ram\n"));
+  EXPECT_LE(result.peak_memory, 32 * kMiB);
+}
+
 TEST(ProfileRecord, RefusesWhatMakesNoSense) {
   const std::string path = temporary_path("refused.toml"), empty = temporary_path("empty.txt");
   const auto with = [&](Strings more) {

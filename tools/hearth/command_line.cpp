@@ -82,6 +82,7 @@ struct CommandLine::State {
   std::string subcommand;
   std::string group = "Options";
   CLI::App app;
+  std::vector<std::function<void()>> checks;
 
   const CLI::Option* find(const std::string& spelling) const {
     if (const CLI::Option* option = app.get_option_no_throw(spelling)) return option;
@@ -257,8 +258,11 @@ bool CommandLine::parse(const std::vector<std::string>& arguments) {
                 state_->subcommand);
   }
   state_->report_unknown_twins();
+  for (const auto& check : state_->checks) check();
   return true;
 }
+
+void CommandLine::check(std::function<void()> check) { state_->checks.push_back(std::move(check)); }
 
 bool CommandLine::given(std::string_view name) const {
   return state_->app.get_option(std::string(name))->count() > 0;

@@ -57,6 +57,9 @@ class CommandLine {
   // A flag without a value: sets `variable`. "!--no-jinja" as a name makes that name clear it.
   void add(const Flag& flag, bool& variable);
 
+  // `check` is called at the end of parse(), for what flags mean together.
+  void check(std::function<void()> check);
+
   // The arguments after the subcommand. False if --help was asked for and has been printed.
   // Throws Error(kUsage).
   [[nodiscard]] bool parse(const std::vector<std::string>& arguments);

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "profiler/cache_policy.h"
+#include "profiler/plan_toml.h"
 #include "tools/hearth/terminal.h"
 
 namespace hearth::tools {
@@ -28,6 +29,12 @@ void EngineFlags::add_to(CommandLine& line) {
             .value = "N",
             .help = "positions of the KV cache (0: from the model, at most 4096)"},
            context);
+  if (takes_plan)
+    line.add({.names = "--plan",
+              .value = "FILE",
+              .help = "exactly the memory, context, threads and policy of a plan of hearth plan"},
+             plan);
+  if (takes_plan) line.check([this, &line] { check_left_to_plan(line); });
   line.group("Compute");
   line.add(
       {.names = "-t,--threads", .value = "N", .help = "threads that compute (-1: one per core)"},
@@ -86,9 +93,21 @@ runtime::EngineOptions EngineFlags::options() const {
   options.find_profile = [this](const io::GgufFile& file, const runtime::Model& found) {
     return profile.find(file, found, model);
   };
+  if (plan) options.follow(profiler::load_plan(*plan), *plan);
   options.io.backend = *io::parse_io_backend(io);
   options.io.direct = direct == "off" ? io::DirectIo::kOff : io::DirectIo::kAuto;
   return options;
+}
+
+// A plan decides these: a flag beside it would contradict it, or do nothing.
+void EngineFlags::check_left_to_plan(const CommandLine& line) const {
+  if (!plan) return;
+  for (const char* flag : {"--ram", "--expert-ram", "--ctx-size", "--threads", "--batch-size",
+                           "--ubatch-size", "--policy", "--profile", "--prefetch"})
+    if (line.given(flag))
+      throw_error(ErrorCode::kUsage,
+                  "--plan {} decides what {} would; leave one of them out, or make another plan",
+                  printable(*plan), flag);
 }
 
 namespace {

@@ -16,13 +16,14 @@ class EngineFlags {
  public:
   void add_to(CommandLine& line);
 
-  // After parsing. Loads the model with a progress line on stderr and prints what was decided:
-  // model, placement, kernels, I/O.
+  // After parsing. Loads the model with a progress line on stderr and
+  // prints what was decided: model, placement, kernels, I/O.
   std::unique_ptr<runtime::Engine> open(bool quiet = false) const;
 
   runtime::EngineOptions options() const;  // valid as long as the flags
 
   bool model_required = true;  // by add_to()
+  bool takes_plan = true;      // likewise
   std::string model;
   std::optional<Bytes> ram;
   std::optional<SizeOrShare> expert_ram;
@@ -32,9 +33,13 @@ class EngineFlags {
   std::int32_t threads = -1;
   std::string policy = "auto";
   ProfileFlag profile;
+  std::optional<std::string> plan;
   std::string prefetch = "on";
   std::string io = "auto";
   std::string direct = "auto";
+
+ private:
+  void check_left_to_plan(const CommandLine& line) const;
 };
 
 // What start-up decided, on stderr: one line a subject.

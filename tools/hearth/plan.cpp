@@ -6,7 +6,6 @@
 #include "base/small_file.h"
 #include "io/async_reader.h"
 #include "profiler/plan_toml.h"
-#include "profiler/profile_toml.h"
 #include "runtime/model_identity.h"
 #include "runtime/plan_input.h"
 #include "tools/hearth/command_line.h"
@@ -21,7 +20,6 @@ namespace {
 struct PlanFlags {
   EngineFlags engine;
   std::optional<std::string> machine;
-  std::optional<std::string> profile;
   std::optional<Bytes> vram;
   std::uint32_t depth = 0;
   bool json = false;
@@ -33,6 +31,7 @@ struct PlanFlags {
 };
 
 void PlanFlags::add_to(CommandLine& line) {
+  engine.takes_plan = false;
   engine.add_to(line);
   line.group("Plan");
   line.add({.names = "--machine",
@@ -40,10 +39,6 @@ void PlanFlags::add_to(CommandLine& line) {
             .help = "whose figures: one of 'hearth doctor --presets', a machine.toml, or what "
                     "hearth doctor measured here (the default, where it did)"},
            machine);
-  line.add({.names = "--profile",
-            .value = "FILE",
-            .help = "recorded routing: which experts are wanted, and how often they are found"},
-           profile);
   line.add({.names = "--vram",
             .value = "SIZE",
             .help = "budget for everything on the GPU of the machine (0: plan without it)"},
@@ -83,14 +78,6 @@ PlanMachine find_machine(const std::optional<std::string>& flag) {
 // Slots depend on how reads are aligned, which the file system says.
 std::uint64_t read_alignment(const io::GgufFile& file, const io::ReaderOptions& options) {
   return io::AsyncReader::open(file.paths(), options)->alignment();
-}
-
-std::optional<profiler::ExpertProfile> find_profile(const std::optional<std::string>& path,
-                                                    const profiler::ModelNeeds& needs) {
-  if (!path) return std::nullopt;
-  profiler::ExpertProfile profile = profiler::load_profile(*path);
-  profiler::check_profile_of(profile, needs.model, needs.experts_of_layer, *path);
-  return profile;
 }
 
 std::string budget_text(const PlanFlags& flags, const PlanMachine& machine) {
@@ -140,17 +127,16 @@ int plan(const Arguments& arguments) {
   if (!machine.here && options.threads == 0) options.threads = machine.choice->machine.cpu.cores;
   auto [needs, request] =
       runtime::plan_input(file, *model, options, read_alignment(file, options.io));
-  if (file.has_data()) needs.model = runtime::identity_of(file);
+  needs.model = runtime::identity_of(file);
   request.budget.vram = flags.vram;
   request.depth = std::min(flags.depth, request.context);
   request.available = machine.here ? runtime::available_memory() + runtime::resident_memory()
                                    : machine.choice->machine.cpu.memory;
 
-  const auto profile = find_profile(flags.profile, needs);
+  const auto profile = options.find_profile(file, *model);
   const profiler::Machine* figures = machine.choice ? &machine.choice->machine : nullptr;
-  const profiler::ExpertProfile* routing = profile ? &*profile : nullptr;
   const profiler::PlacementPlan placement =
-      profiler::plan_placement(needs, request, figures, routing);
+      profiler::plan_placement(needs, request, figures, profile.get());
   PlanReport report{.needs = needs,
                     .plan = placement,
                     .model_path = options.model_path,
@@ -160,7 +146,7 @@ int plan(const Arguments& arguments) {
                     .advice = {}};
   if (figures != nullptr) {
     report.machine = fmt::format("{} ({})", figures->name, machine.choice->origin);
-    report.advice = profiler::advise(needs, request, *figures, routing);
+    report.advice = profiler::advise(needs, request, *figures, profile.get());
   }
   if (flags.output) profiler::save_plan(*flags.output, placement);
   if (flags.json)

@@ -77,13 +77,13 @@ void print_curves(const profiler::ExpertProfile& profile) {
     fmt::print("hit rate  unknown: no routing was replayed for this profile\n");
     return;
   }
-  fmt::print("hit rate  of {} replayed tokens, with a part of all experts in memory\n          ",
+  fmt::print("hit rate  of {} replayed tokens, with a part of all experts in memory\n            ",
              format_grouped(profile.replayed_tokens));
   for (const profiler::HitPoint& point : profile.curves.front().points)
     fmt::print(" {:>6}", fmt::format("{:.3g} %", 100 * point.share));
   fmt::print("\n");
   for (const profiler::PolicyCurve& curve : profile.curves) {
-    fmt::print("{:<10}", curve.policy);
+    fmt::print("{:<12}", curve.policy);
     for (const profiler::HitPoint& point : curve.points)
       fmt::print(" {:6.1f}", 100 * point.hit_rate);
     fmt::print("\n");
