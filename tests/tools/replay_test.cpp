@@ -219,7 +219,7 @@ TEST(ReplayPage, HoldsAllItNeeds) {
 
 TEST(ReplayPage, ItsScriptsDrawWhatWasReplayed) {
   if (std::system("node --version > /dev/null 2>&1") != 0) GTEST_SKIP() << "there is no node";
-  const std::string page = page_of_two_traces({"--budget", "20%,40%", "-m", kModel});
+  const std::string page = page_of_two_traces({"--budget", "20%,60%", "-m", kModel});
   const std::string seen_path = temporary_path("seen.json");
   const std::string command = "node " HEARTH_SOURCE_DIR "/tests/tools/support/visit_replay.js '" +
                               page + "' > '" + seen_path + "' 2>&1";

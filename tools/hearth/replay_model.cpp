@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "io/async_reader.h"
 #include "profiler/cost_model.h"
 #include "profiler/slot_plan.h"
 #include "runtime/model.h"
@@ -13,11 +14,19 @@
 namespace hearth::tools {
 namespace {
 
-constexpr std::uint64_t kReadAlignment = 4096;  // at most, of the disks in use
-
 profiler::ModelNeeds needs_of_file(const std::string& path) {
   const io::GgufFile file = open_model_file(path);
-  return runtime::model_needs(file, *runtime::build_model(file), {.alignment = kReadAlignment});
+  // The disk it lies on decides how far slots are larger than experts.
+  const std::uint64_t alignment = io::AsyncReader::open(file.paths(), {})->alignment();
+  return runtime::model_needs(file, *runtime::build_model(file), {.alignment = alignment});
+}
+
+// As the planner understands a share: of the bytes of experts, and all of it is room for all.
+Bytes wanted_bytes(const SizeOrShare& budget, const profiler::ModelNeeds& needs) {
+  if (budget.size || budget.share < 1) return budget.of(needs.expert_bytes());
+  Bytes all;
+  for (const profiler::ExpertClass& one : needs.classes) all += one.slot * one.experts;
+  return all;
 }
 
 }  // namespace
@@ -51,13 +60,11 @@ void ReplayModel::check(const profiler::TraceHeader& header, const std::string& 
 profiler::ReplayMemory ReplayModel::memory(const SizeOrShare& budget) const {
   std::vector<profiler::SlotClass> classes;
   profiler::ReplayMemory memory{.size_class_of = needs_.size_class_of()};
-  Bytes all;
   for (const profiler::ExpertClass& one : needs_.classes) {
     classes.push_back({one.slot, one.experts});
     memory.expert_bytes_of_class.push_back(one.expert);
-    all += one.slot * one.experts;
   }
-  const Bytes wanted = budget.of(all);
+  const Bytes wanted = wanted_bytes(budget, needs_);
   const profiler::SlotPlan slots = profiler::plan_slots(classes, wanted, needs_.model.experts_used);
   if (slots.slots.empty())
     throw_error(ErrorCode::kBudget,
