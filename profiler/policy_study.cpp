@@ -31,15 +31,15 @@ std::vector<PolicyCurve> curves_of(const StudyOptions& options) {
 }  // namespace
 
 StudyParts study_parts(const RoutingTrace& trace, double share, std::uint64_t tokens) {
-  if (trace.steps() < 2)
+  const std::size_t least = share > 0 ? 2 : 1;
+  if (trace.steps() < least)
     throw_error(ErrorCode::kBadInput,
-                "a trace of {} step{} cannot be split into a part to learn from and one to judge",
+                "holds {} step{}, too few to learn from a part and to judge by the rest",
                 trace.steps(), trace.steps() == 1 ? "" : "s");
   const double wanted = share * static_cast<double>(trace.rows());
   StudyParts parts;
   std::uint64_t rows = 0;
-  while (parts.learned + 1 < trace.steps() &&
-         (parts.learned == 0 || static_cast<double>(rows) < wanted))
+  while (parts.learned + 1 < trace.steps() && static_cast<double>(rows) < wanted)
     rows += trace.step(parts.learned++).rows;
   parts.last = parts.learned;
   for (std::uint64_t counted = 0; parts.last < trace.steps() && (tokens == 0 || counted < tokens);
@@ -86,9 +86,14 @@ BudgetOutcome study_budget(const RoutingTrace& trace, const ReplayMemory& memory
     result.policies.push_back(outcome(policy, replay(trace, memory, replayed)));
   }
   result.belady = outcome("belady", replay_belady(trace, memory, replayed));
-  result.fixed = outcome("static", replay_static(trace, memory, replayed));
+  if (!options.popularity.empty())
+    result.fixed = outcome("static", replay_static(trace, memory, replayed));
   const std::uint64_t cycle = trace.header().layers.size() * trace.header().experts_per_row;
   result.choice = choose_policy(curves_of(options), result.slots, result.experts, cycle);
+  // Without curves the choice is among all policies.
+  if (std::ranges::find(options.policies, result.choice.policy) == options.policies.end())
+    result.choice = {.policy = options.policies.front(),
+                     .reason = "the first that was asked for, as nothing was measured"};
   return result;
 }
 

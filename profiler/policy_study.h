@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -16,8 +17,8 @@ struct StudyParts {
   std::size_t learned = 0;  // steps
   std::size_t last = 0;
 };
-// The first `share` of the tokens is learned from; both parts have at least one step. At most
-// `tokens` of the rest count, 0: all. Throws Error(kBadInput) for a trace of fewer than two steps.
+// The first `share` of the tokens is learned from, of at least a step where it is more than 0; at
+// most `tokens` of the rest count, 0: all. Throws Error(kBadInput) where no step would be left.
 StudyParts study_parts(const RoutingTrace& trace, double share, std::uint64_t tokens);
 
 // The steps [first, last) as a trace of their own.
@@ -27,7 +28,7 @@ struct StudyOptions {
   StudyParts parts;
   std::vector<std::string> policies;    // those to compare, of policy_names()
   std::span<const PolicyCurve> curves;  // that the choice is made from
-  std::span<const float> popularity;    // that is known at the start
+  std::span<const float> popularity;    // that is known at the start; may be empty
   std::span<const ExpertId> seed = {};  // of memory that does not go through the learned part
   bool warm = true;                     // memory goes through it first, without counting
 };
@@ -45,7 +46,7 @@ struct BudgetOutcome {
   std::uint32_t experts = 0;
   std::vector<PolicyOutcome> policies;  // as in StudyOptions
   PolicyOutcome belady;
-  PolicyOutcome fixed;  // the most popular experts, never changed
+  std::optional<PolicyOutcome> fixed;  // the most popular experts, never changed
   PolicyChoice choice;
 
   double share() const { return static_cast<double>(slots) / experts; }

@@ -28,9 +28,6 @@ constexpr std::string_view kExplanation =
     "and\n"
     "# how often. curve: hit rates when a share of all experts is held in memory.\n";
 
-// 1000 layers of 1000 experts; the profile of 48 layers of 128 has less than half a megabyte.
-constexpr Bytes kMostBytes = kMiB * 64;
-
 template <typename Values>
 void write_array(std::string& text, std::string_view key, const Values& values) {
   fmt::format_to(std::back_inserter(text), "{} = [{}]\n", key, fmt::join(values, ", "));
@@ -267,7 +264,7 @@ ExpertProfile parse_profile(std::string_view text, const std::string& name) {
 }
 
 ExpertProfile load_profile(const std::string& path) {
-  return parse_profile(read_small_file(path, kMostBytes), path);
+  return parse_profile(read_small_file(path, kMostProfileBytes), path);
 }
 
 void save_profile(const std::string& path, const ExpertProfile& profile) {

@@ -6,11 +6,15 @@
 #include <string_view>
 #include <vector>
 
+#include "base/units.h"
 #include "profiler/expert_profile.h"
 
 namespace hearth::profiler {
 
 inline constexpr int kProfileVersion = 1;
+// A larger file is not read: 1000 layers of 1000 experts. That of 48 layers of 128 has less than
+// half a megabyte.
+inline constexpr Bytes kMostProfileBytes = 64 * kMiB;
 
 // Where the profile of a model is by default: "<model>.profile.toml" beside it. Of a split model,
 // "x-00001-of-00003.gguf", without the number: "x.gguf.profile.toml".

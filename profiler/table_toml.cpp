@@ -17,8 +17,9 @@ constexpr int kMostKeyParts = 8;
 }
 
 // a.b.c.d = 1 nests as deep as it has dots, and a table is destroyed recursively. Text in quotes
-// does not count; without multi-line strings it ends with its line.
-void check_depth(std::string_view text, const std::string& name) {
+// does not count; without multi-line strings it ends with its line. Outside of quotes and comments
+// toml++ 3.3 takes some letters beyond ASCII for a case that cannot be.
+void check_text(std::string_view text, const std::string& name) {
   std::uint32_t line = 1;
   int parts = 1;
   char quote = 0;
@@ -39,6 +40,8 @@ void check_depth(std::string_view text, const std::string& name) {
       i = std::min(text.find('\n', i), text.size()) - 1;
     } else if (c == '=' || c == ',' || c == '{' || c == '[') {
       parts = 1;
+    } else if (static_cast<unsigned char>(c) >= 0x80) {
+      bad_file(name, line, "a character that is not ASCII stands outside of quotes");
     } else if (c == '.' && ++parts > kMostKeyParts) {
       bad_file(name, line, "a key has too many parts");
     }
@@ -52,7 +55,7 @@ std::string range_text(const auto& range) {
 }  // namespace
 
 toml::table parse_toml(std::string_view text, const std::string& name) {
-  check_depth(text, name);
+  check_text(text, name);
   try {
     return toml::parse(text);
   } catch (const toml::parse_error& error) {
@@ -95,6 +98,12 @@ const toml::node& TableReader::node(std::string_view key) {
   if (node == nullptr) fail(key, "is missing");
   read_.emplace(key);
   return *node;
+}
+
+std::vector<std::string> TableReader::keys() const {
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : *table_) keys.emplace_back(key.str());
+  return keys;
 }
 
 std::string TableReader::string(std::string_view key) {

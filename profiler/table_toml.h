@@ -51,6 +51,7 @@ class TableReader {
     double high = 0;
   };
   bool has(std::string_view key) const { return table_->contains(key); }
+  std::vector<std::string> keys() const;  // of a table whose keys are data
   std::string string(std::string_view key);
   std::uint64_t count(std::string_view key, Range range);
   double real(std::string_view key, RealRange range);  // finite; integers are accepted

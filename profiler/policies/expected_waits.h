@@ -34,13 +34,16 @@ class ExpectedWaits {
     }
   }
 
-  // This layer runs now. Returns the expected uses per turn of its experts, [experts_per_layer], to
-  // be brought up to date.
-  std::span<float> on_routed(const Routing& routing) {
+  // The expected uses per turn of a layer's experts, [experts_per_layer], to be brought up to date
+  // in its turn.
+  std::span<float> uses(LayerIndex layer) {
+    return std::span(uses_).subspan(table_.flat({layer, 0}), table_.experts_per_layer());
+  }
+  // This layer runs now, and its expectations change.
+  void on_routed(const Routing& routing) {
     turns_.on_routed(routing);
     for (Group& group : groups_)
       if (group.layer == routing.layer) group.longest = kUnknown;
-    return std::span(uses_).subspan(table_.flat({routing.layer, 0}), table_.experts_per_layer());
   }
 
   bool contains(ExpertId id) const { return place_[table_.flat(id)] != kNowhere; }

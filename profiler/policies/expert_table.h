@@ -17,6 +17,7 @@ class ExpertTable {
         slots_of_class_(input.slots_of_class.begin(), input.slots_of_class.end()) {
     CHECK_EQ(size_class_of_.size(), space_.size());
     CHECK(input.popularity.empty() || input.popularity.size() == space_.size());
+    for (const float uses : input.popularity) CHECK(uses >= 0);
   }
 
   std::uint32_t size() const { return space_.size(); }

@@ -8,10 +8,12 @@
 #include "profiler/plan_toml.h"
 #include "profiler/planner.h"
 #include "profiler/profile_toml.h"
+#include "profiler/trace_file.h"
 #include "tests/io/support/gguf_image.h"
 #include "tests/profiler/support/machines.h"
 #include "tests/profiler/support/needs.h"
 #include "tests/profiler/support/profiles.h"
+#include "tests/profiler/support/random_trace.h"
 
 namespace {
 
@@ -40,6 +42,20 @@ void write_gguf_seeds(const std::filesystem::path& directory) {
                                    .text("\xff\xfe"));
   write(directory / "split",
         GgufImage().header(0, 1).key("split.count", GgufType::kUint16).number(std::uint16_t{2}));
+}
+
+// Of one layer and several, with ids of one byte and of two, with weights and without.
+void write_trace_seeds(const std::filesystem::path& directory) {
+  namespace profiler = hearth::profiler;
+  std::filesystem::create_directories(directory);
+  for (std::uint64_t seed = 0; seed < 12; ++seed) {
+    hearth::Random random(seed);
+    const profiler::TraceHeader header = profiler::testing::random_header(random);
+    const profiler::RoutingTrace trace = profiler::testing::random_trace(random, header, seed % 4);
+    profiler::TraceWriter writer((directory / std::to_string(seed)).string(), header, 4);
+    for (std::size_t s = 0; s < trace.steps(); ++s)
+      for (std::size_t n = 0; n < header.layers.size(); ++n) writer.add(trace.decision(s, n));
+  }
 }
 
 void write(const std::filesystem::path& path, const std::string& text) {
@@ -88,6 +104,7 @@ void write_plan_seeds(const std::filesystem::path& directory) {
 int main(int argument_count, char** arguments) {
   if (argument_count != 2) return 2;
   write_gguf_seeds(std::filesystem::path(arguments[1]) / "gguf");
+  write_trace_seeds(std::filesystem::path(arguments[1]) / "trace");
   write_profile_seeds(std::filesystem::path(arguments[1]) / "profile");
   write_machine_seeds(std::filesystem::path(arguments[1]) / "machine");
   write_plan_seeds(std::filesystem::path(arguments[1]) / "plan");

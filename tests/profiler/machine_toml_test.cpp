@@ -120,33 +120,35 @@ struct BadText {
 
 TEST(MachineToml, WhatIsSenselessIsRefusedWithKeyAndLine) {
   const BadText rows[] = {
-      {"cores = 4", "coers = 4", "line 8: unknown key cpu.coers"},
+      {"cores = 4", "coers = 4", "line 5: cpu.cores is missing"},
       {"cores = 4\n", "", "line 5: cpu.cores is missing"},
-      {"cores = 4", "cores = 0", "line 8: cpu.cores is 0; give 1 to 4096"},
+      {"cores = 4", "cores = 0", "line 8: cpu.cores is 0, outside 1 to 4096"},
       {"cores = 4", "cores = -4", "line 8: cpu.cores is -4"},
-      {"cores = 4", "cores = 4.0", "line 8: cpu.cores is not a whole number"},
-      {"cores = 4", "cores = \"4\"", "line 8: cpu.cores is not a whole number"},
+      {"cores = 4", "cores = 4.0", "line 8: cpu.cores is not an integer"},
+      {"cores = 4", "cores = \"4\"", "line 8: cpu.cores is not an integer"},
       {"cores = 4", "cores = 4\ncores = 4", "line 9"},
       {"name = \"c\"", "name = 3", "line 6: cpu.name is not a string"},
       {"name = \"c\"", "name = \"a\\nb\"", "line 6: cpu.name holds a control character"},
       {"measured = false", "measured = 0", "line 4: measured is neither true nor false"},
       {"0.85", "1.5", "cpu.kernel_efficiency is 1.5"},
       {"0.85", "nan", "cpu.kernel_efficiency is nan"},
-      {"gb_s = 40", "gb_s = inf", "line 13: cpu.memory_read.gb_s is inf"},
-      {"gb_s = 40", "gb_s = -40", "line 13: cpu.memory_read.gb_s is -40"},
-      {"gb_s = 40", "gb_s = 0", "line 13: cpu.memory_read.gb_s is 0"},
-      {"gb_s = 40", "gb_s = 40000000000", "line 13: cpu.memory_read.gb_s is 40000000000"},
-      {"gb_s = 40", "mb_s = 40", "line 13: unknown key cpu.memory_read.mb_s"},
+      {"gb_s = 40", "gb_s = inf", "line 13: cpu.memory_read[0].gb_s is inf"},
+      {"gb_s = 40", "gb_s = -40", "line 13: cpu.memory_read[0].gb_s is -40"},
+      {"gb_s = 40", "gb_s = 0", "line 13: cpu.memory_read[0].gb_s is 0"},
+      {"gb_s = 40", "gb_s = 40000000000", "line 13: cpu.memory_read[0].gb_s is 40000000000"},
+      {"gb_s = 40", "gb_s = 40, note = 1", "line 13: cpu.memory_read[0].note is not known"},
+      {"cores = 4", "cores = 4\nthreads = 8", "line 9: cpu.threads is not known"},
+      {"gb_s = 40", "mb_s = 40", "line 13: cpu.memory_read[0].gb_s is missing"},
       {"[ { threads = 4, gb_s = 40 } ]", "[]", "cpu.memory_read has 0 rows"},
-      {"[ { threads = 4, gb_s = 40 } ]", "40", "cpu.memory_read is not a list of tables"},
-      {"[ { threads = 4, gb_s = 40 } ]", "[ 40 ]", "cpu.memory_read is not a list of tables"},
+      {"[ { threads = 4, gb_s = 40 } ]", "40", "cpu.memory_read is not an array"},
+      {"[ { threads = 4, gb_s = 40 } ]", "[ 40 ]", "cpu.memory_read is not a table"},
       {"{ threads = 4, gb_s = 40 }", "{ threads = 4, gb_s = 40 }, { threads = 4, gb_s = 41 }",
-       "cpu.memory_read.threads is not above that of the row before"},
+       "cpu.memory_read[1].threads is not above that of the row before"},
       {"latency_us = 200 },",
        "latency_us = 200 },\n { read_kib = 32, depth = 8, gb_s = 1, "
        "latency_us = 1 }",
-       "line 20: disk.random_reads.read_kib and depth do not come after"},
-      {"[disk]", "[disks]", "unknown key disks"},
+       "line 20: disk.random_reads[1].read_kib and depth do not come after"},
+      {"[disk]", "[disks]", "disks is not known"},
       {"reserved_mib = 700", "reserved_mib = 8192", "leaves nothing of gpu.memory_mib"},
       {"[gpu]", "[gpu", "line 21: Error while parsing"},
       {"version = 1\n", "", "version is missing"},
@@ -171,7 +173,9 @@ TEST(MachineToml, ANewerVersionIsRefusedBeforeItsKeys) {
 TEST(MachineToml, AValueInThePlaceOfATableIsRefused) {
   const auto error = error_of("version = 1\nname = 'm'\nsource = 's'\nmeasured = true\ncpu = 4\n");
   ASSERT_TRUE(error);
-  EXPECT_EQ(std::string_view(error->what()), "machine.toml: line 5: cpu is not a table");
+  EXPECT_TRUE(
+      std::string_view(error->what()).starts_with("machine.toml: line 5: cpu is not a table"))
+      << error->what();
 }
 
 TEST(MachineToml, EveryKeyIsNeeded) {
@@ -197,6 +201,15 @@ TEST(MachineToml, NestingWithoutEndIsRefused) {
   EXPECT_TRUE(error_of("[" + dots.substr(0, 4000) + "a]\n"));
   EXPECT_TRUE(error_of("x = " + std::string(3000, '[')));
   EXPECT_TRUE(error_of(std::string(300 << 10, '\n')));
+}
+
+TEST(MachineToml, LettersBeyondAsciiAreForQuotes) {
+  EXPECT_FALSE(error_of(replaced(complete(), "\"c\"", "\"für\"  # übrig")));
+  const auto error = error_of(replaced(complete(), "cores = 4", "cores = 4 \u00fc"));
+  ASSERT_TRUE(error);
+  EXPECT_NE(std::string(error->what()).find("line 8: a character that is not ASCII"),
+            std::string::npos)
+      << error->what();
 }
 
 TEST(MachineToml, EveryCutOffFileIsRefusedOrWhole) {

@@ -1,6 +1,7 @@
 #include "profiler/replay.h"
 
 #include <gtest/gtest.h>
+#include <rapidcheck.h>
 
 #include <algorithm>
 #include <set>
@@ -127,6 +128,35 @@ TEST(Belady, IsNeverBeatenByAPolicy) {
                 << policy << " " << slots << " " << seed << " " << prompt_rows << " " << from;
         }
       }
+}
+
+TEST(Belady, IsNeverBeatenOnRandomTraces) {
+  EXPECT_TRUE(rc::check([] {
+    const ExpertSpace space{*rc::gen::inRange<std::uint32_t>(1, 4),
+                            *rc::gen::inRange<std::uint32_t>(4, 12)};
+    RoutingTrace trace = empty_trace(space, 2);
+    const auto steps = *rc::gen::inRange<std::size_t>(1, 60);
+    const auto draws = *rc::gen::container<std::vector<std::uint32_t>>(
+        steps * space.layers, rc::gen::inRange<std::uint32_t>(0, 1u << 30));
+    for (std::size_t step = 0; step < steps; ++step) {
+      trace.begin_step({static_cast<std::uint32_t>(step), 1});
+      for (LayerIndex layer = 0; layer < space.layers; ++layer) {
+        const std::uint32_t draw = draws[step * space.layers + layer];
+        const std::uint32_t one = draw % space.experts_per_layer;
+        const std::uint32_t far = 1 + draw / 64 % (space.experts_per_layer - 1);
+        const std::uint16_t row[] = {
+            static_cast<std::uint16_t>(one),
+            static_cast<std::uint16_t>((one + far) % space.experts_per_layer)};
+        trace.add(testing::one_row(layer, row));
+      }
+    }
+    const ReplayMemory memory =
+        memory_of(trace, {*rc::gen::inRange<std::uint32_t>(2, space.size() + 1)});
+    const std::size_t from = *rc::gen::inRange<std::size_t>(0, steps);
+    const std::uint64_t bound = replay_belady(trace, memory, {.count_from = from}).total.hits;
+    for (const std::string_view policy : policy_names())
+      RC_ASSERT(bound >= replay(trace, memory, {.policy = policy, .count_from = from}).total.hits);
+  }));
 }
 
 // The most hits by trying every victim: what Belady's rule must find.

@@ -49,9 +49,12 @@ TEST_P(SteadyState, ATokenAllocatesNothing) {
   profiler::TraceWriter trace(
       path, runtime::trace_header_of(engine.model(), runtime::identity_of(engine.file()), "test"),
       engine.plan().batch);
+  profiler::ProfileRecorder recorder(*made_profile(engine.model(), 2), "test");
+  const std::uint64_t counted_before = recorder.profile().tokens();
   std::uint64_t routed = 0;
   session.on_routed([&](const profiler::Routing&) { ++routed; });
   session.on_routed([&](const profiler::Routing& routing) { trace.add(routing); });
+  session.on_routed([&](const profiler::Routing& routing) { recorder.observe(routing); });
 
   // A prompt, and single tokens into the first trial of the prefetcher, which begins after 256.
   std::vector<TokenId> prompt(64);
@@ -69,6 +72,7 @@ TEST_P(SteadyState, ATokenAllocatesNothing) {
   EXPECT_GT(engine.experts().residency().counters().misses, misses)
       << "no expert was read meanwhile";
   EXPECT_EQ(routed, (1u + kBefore + kCounted) * engine.config().layers);
+  EXPECT_EQ(recorder.profile().tokens() - counted_before, prompt.size() + kBefore + kCounted);
   trace.finish();
   EXPECT_EQ(trace.rows(), prompt.size() + kBefore + kCounted);
   const profiler::RoutingTrace recorded = profiler::read_trace(path).trace;

@@ -102,9 +102,10 @@ TEST(Doctor, ThreadCountsDoubleUpToAll) {
   EXPECT_EQ(thread_counts(12, true), (std::vector<std::uint32_t>{1, 12}));
 }
 
-std::string verdict(const profiler::Machine& machine) {
+std::string verdict(const profiler::Machine& machine, double load = 0) {
+  const DoctorFindings findings{.system = {.load = load}, .machine = machine};
   std::string text;
-  for (const std::string& line : verdict_lines(machine)) text += line + "\n";
+  for (const std::string& line : verdict_lines(findings)) text += line + "\n";
   return text;
 }
 
@@ -119,6 +120,10 @@ TEST(DoctorReport, SaysWhatLimitsTheMachine) {
   EXPECT_TRUE(contains(measured(20e9, 45e9, 48e9, 40e9), "limit     memory: 8 threads"));
   EXPECT_TRUE(contains(measured(6e9, 24e9, 48e9, 40e9), "limit     the number of cores"));
   EXPECT_TRUE(contains(measured(20e9, 45e9, 48e9, 12e9), "limit     the CPU's arithmetic"));
+}
+
+TEST(DoctorReport, JudgesNothingWhileTheMachineIsBusy) {
+  EXPECT_TRUE(contains(verdict(profiler::complete_machine(), 3.0), "limit     not judged"));
 }
 
 TEST(DoctorReport, SaysWhatADiskCosts) {

@@ -99,6 +99,12 @@ TEST(MachineFlag, APresetIsFoundByName) {
   EXPECT_TRUE(choice.note.empty());
 }
 
+TEST(MachineFlag, TheBeginningOfOneNameIsEnough) {
+  EXPECT_EQ(choose_machine("rtx4060-laptop-8g").origin, "preset rtx4060-laptop-8g-ddr5");
+  EXPECT_NE(error_of("rtx4060").find("unknown name 'rtx4060'"), std::string::npos);  // of several
+  EXPECT_NE(error_of("").find("unknown name"), std::string::npos);
+}
+
 TEST(MachineFlag, AnUnknownNameHasTheNearestOne) {
   const std::string error = error_of("rtx3060-12gb-ddr4");
   EXPECT_NE(error.find("did you mean 'rtx3060-12g-ddr4'"), std::string::npos) << error;

@@ -3,29 +3,52 @@
 #include <xxhash.h>
 
 #include <algorithm>
-#include <string_view>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <utility>
 
 #include "base/check.h"
 #include "base/error.h"
-#include "tools/hearth/prompt_text.h"
 
 namespace hearth::tools {
 namespace {
 
-// Encoding takes forty times the size of a text, so a long one is encoded in pieces of lines.
+// Encoding takes forty times the size of a text, so a long one is encoded in pieces.
 constexpr std::size_t kPieceBytes = 256 << 10;
 
-// The next piece from the front of `text`, up to the last end of a line in it.
-std::string_view take_piece(std::string_view& text) {
-  std::size_t length = std::min(text.size(), kPieceBytes);
-  if (length < text.size()) {
-    const std::size_t end = text.rfind('\n', length - 1);
-    if (end != text.npos) length = end + 1;
+// A file in pieces that end with a line, where lines are not longer than a piece.
+class TextPieces {
+ public:
+  explicit TextPieces(const std::string& path)
+      : path_(path), file_(std::fopen(path.c_str(), "rb"), std::fclose) {
+    if (file_ == nullptr) fail(ErrorCode::kNotFound, "opened");
   }
-  const std::string_view piece = text.substr(0, length);
-  text.remove_prefix(length);
-  return piece;
-}
+
+  std::string next() {  // empty at the end
+    std::string piece = std::exchange(rest_, {});
+    const std::size_t kept = piece.size();
+    piece.resize(kPieceBytes);
+    piece.resize(kept + std::fread(piece.data() + kept, 1, kPieceBytes - kept, file_.get()));
+    if (std::ferror(file_.get()) != 0) fail(ErrorCode::kIo, "read");
+    const std::size_t end = piece.rfind('\n');
+    if (piece.size() < kPieceBytes || end == piece.npos) return piece;
+    rest_ = piece.substr(end + 1);
+    piece.resize(end + 1);
+    return piece;
+  }
+
+ private:
+  [[noreturn]] void fail(ErrorCode code, const char* what) const {
+    throw_error(code, "{}: cannot be {}: {}; check the path", printable(path_, 400), what,
+                std::strerror(errno));
+  }
+
+  std::string path_;
+  std::unique_ptr<std::FILE, int (*)(std::FILE*)> file_;
+  std::string rest_;  // the begin of a line
+};
 
 }  // namespace
 
@@ -33,7 +56,7 @@ Corpus::Corpus(const std::vector<std::string>& files, const runtime::Tokenizer& 
                const Limits& limits) {
   CHECK_GE(limits.chunk, 2u);
   if (tokenizer.adds_bos()) bos_ = tokenizer.bos();
-  for (const std::string& file : files) add_text(read_text(file), tokenizer, limits);
+  for (const std::string& file : files) add_file(file, tokenizer, limits);
   if (tokens_.empty())
     throw_error(ErrorCode::kBadInput,
                 "the texts have no two tokens to be run; give a longer one with --file");
@@ -43,15 +66,16 @@ std::uint64_t Corpus::room(const Limits& limits) const {
   return limits.most_tokens.value_or(UINT64_MAX) - tokens_.size();
 }
 
-void Corpus::add_text(std::string_view text, const runtime::Tokenizer& tokenizer,
+void Corpus::add_file(const std::string& path, const runtime::Tokenizer& tokenizer,
                       const Limits& limits) {
-  std::vector<TokenId> encoded;
-  while (!text.empty() && encoded.size() < room(limits)) {
-    const std::vector<TokenId> piece =
-        tokenizer.encode(take_piece(text), {.add_special = false, .parse_special = false});
-    encoded.insert(encoded.end(), piece.begin(), piece.end());
+  TextPieces pieces(path);
+  std::vector<TokenId> text;
+  for (std::string piece; text.size() < room(limits) && !(piece = pieces.next()).empty();) {
+    const std::vector<TokenId> encoded =
+        tokenizer.encode(piece, {.add_special = false, .parse_special = false});
+    text.insert(text.end(), encoded.begin(), encoded.end());
   }
-  cut(encoded, limits);
+  cut(text, limits);
 }
 
 void Corpus::cut(std::span<const TokenId> text, const Limits& limits) {

@@ -35,7 +35,7 @@ class Corpus {
 
  private:
   std::uint64_t room(const Limits& limits) const;  // for so many tokens
-  void add_text(std::string_view text, const runtime::Tokenizer& tokenizer, const Limits& limits);
+  void add_file(const std::string& path, const runtime::Tokenizer& tokenizer, const Limits& limits);
   void cut(std::span<const TokenId> text, const Limits& limits);
 
   std::optional<TokenId> bos_;

@@ -35,7 +35,6 @@ using std::chrono::milliseconds;
 
 constexpr Bytes kLeastMemory = 64 * kMiB;
 constexpr std::uint32_t kMostThreads = 1024;
-constexpr double kBusy = 0.5;  // processes per core
 
 struct DoctorOptions {
   std::optional<std::string> output, disk;
@@ -143,7 +142,7 @@ class Doctor {
   // Figures of a busy machine are true for it, but not what it can do: the file says so, too.
   void say_if_busy() {
     const double load = findings_.system.load;
-    if (load < kBusy * findings_.system.cores) return;
+    if (!is_busy(findings_.system)) return;
     findings_.machine.source += fmt::format(", while others used it (load {:.1f})", load);
     stages_.say(
         fmt::format("note      other processes are using this machine (load {:.1f} on {} "
@@ -310,7 +309,7 @@ int doctor(const Arguments& arguments) {
   if (findings.machine.cpu.memory_read.empty())
     throw_error(ErrorCode::kBudget,
                 "nothing was measured, and no machine file is written; see above");
-  for (const std::string& line : verdict_lines(findings.machine)) fmt::print(out, "{}\n", line);
+  for (const std::string& line : verdict_lines(findings)) fmt::print(out, "{}\n", line);
   if (path == "-") {
     fmt::print("{}", profiler::to_toml(findings.machine));
   } else {

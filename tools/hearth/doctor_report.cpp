@@ -156,11 +156,15 @@ std::vector<std::string> report_lines(const DoctorFindings& findings) {
   return lines;
 }
 
-std::vector<std::string> verdict_lines(const Machine& machine) {
+std::vector<std::string> verdict_lines(const DoctorFindings& findings) {
+  const Machine& machine = findings.machine;
   const profiler::CpuMachine& cpu = machine.cpu;
   const std::uint32_t threads = cpu.memory_read.back().threads;
   const double kernel = kernel_rate(cpu, kCommonFormat, threads);
-  std::vector<std::string> lines = {memory_verdict(cpu)};
+  std::vector<std::string> lines = {
+      is_busy(findings.system)
+          ? "limit     not judged: while others use this machine, what threads add cannot be seen"
+          : memory_verdict(cpu)};
   lines.push_back(
       fmt::format("decode    a token reads all weights it uses once: 1 GB of {} takes {:.0f} ms, "
                   "so a model that "

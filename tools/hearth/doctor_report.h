@@ -21,6 +21,6 @@ struct DoctorFindings {
 std::vector<std::string> report_lines(const DoctorFindings& findings);
 
 // What bounds decoding here and what would help, as sentences.
-std::vector<std::string> verdict_lines(const profiler::Machine& machine);
+std::vector<std::string> verdict_lines(const DoctorFindings& findings);
 
 }  // namespace hearth::tools

@@ -58,6 +58,15 @@ bool looks_like_a_path(const std::string& flag) {
       nearest.empty() ? std::string() : fmt::format("did you mean '{}'? ", nearest), kExtension);
 }
 
+// The preset of this name, or the only one whose name begins like that.
+const std::string& preset_named(const std::string& flag, std::span<const std::string> sorted) {
+  const auto at = std::ranges::lower_bound(sorted, flag);
+  if (flag.empty() || at == sorted.end() || !at->starts_with(flag)) unknown_machine(flag, sorted);
+  const bool only_one = at + 1 == sorted.end() || !(at + 1)->starts_with(flag);
+  if (*at != flag && !only_one) unknown_machine(flag, sorted);
+  return *at;
+}
+
 }  // namespace
 
 std::vector<std::string> machine_presets() {
@@ -103,8 +112,8 @@ MachineChoice choose_machine(const std::string& flag) {
   }
   if (looks_like_a_path(flag)) return from_file(flag);
   const std::vector<std::string> presets = machine_presets();
-  if (!std::ranges::binary_search(presets, flag)) unknown_machine(flag, presets);
-  return {.machine = machine_preset(flag), .origin = "preset " + flag, .note = {}};
+  const std::string& name = preset_named(flag, presets);
+  return {.machine = machine_preset(name), .origin = "preset " + name, .note = {}};
 }
 
 }  // namespace tools

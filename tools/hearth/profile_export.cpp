@@ -7,6 +7,7 @@
 #include "profiler/whole_layers.h"
 #include "runtime/model.h"
 #include "runtime/model_identity.h"
+#include "runtime/trace_header.h"
 #include "tools/hearth/command_line.h"
 #include "tools/hearth/model_summary.h"
 #include "tools/hearth/profile_files.h"
@@ -59,8 +60,10 @@ bool parse(const Arguments& arguments, ExportOptions& o) {
 
 std::string llama_text(const profiler::NamedProfile& named, const ExportOptions& o) {
   const io::GgufFile file = open_model_file(o.model);
-  profiler::check_profile_of(named.profile, runtime::identity_of(file), named.name);
   const auto model = runtime::build_model(file);
+  const profiler::TraceHeader header =
+      runtime::trace_header_of(*model, runtime::identity_of(file), "");
+  profiler::check_profile_of(named.profile, header.model, experts_of_layers(header), named.name);
   std::vector<Bytes> layer_bytes;
   for (const profiler::LayerProfile& layer : named.profile.layers) {
     const runtime::LayerExperts& experts = model->experts.layer(layer.layer);

@@ -24,18 +24,23 @@ std::vector<profiler::NamedProfile> load_named_profiles(const std::vector<std::s
   return profiles;
 }
 
-profiler::ExpertProfile empty_profile_of(const profiler::TraceHeader& header) {
+std::vector<std::uint32_t> experts_of_layers(const profiler::TraceHeader& header) {
   std::vector<std::uint32_t> experts(header.model.layers);
   for (const profiler::TraceLayer& layer : header.layers) experts[layer.layer] = layer.experts;
-  return profiler::empty_profile(header.model, experts);
+  return experts;
+}
+
+profiler::ExpertProfile empty_profile_of(const profiler::TraceHeader& header) {
+  return profiler::empty_profile(header.model, experts_of_layers(header));
 }
 
 std::string model_text(const profiler::ExpertProfile& profile) {
   const profiler::ModelIdentity& model = profile.model;
-  return fmt::format("{}{}, {} layers with up to {} experts of which {} are used, {}",
+  return fmt::format("{}{}, {} layers with up to {} experts of which {} are used{}",
                      printable(model.architecture),
                      model.name.empty() ? "" : " " + printable(model.name), profile.layers.size(),
-                     model.experts_per_layer, model.experts_used, printable(model.formats));
+                     model.experts_per_layer, model.experts_used,
+                     model.formats.empty() ? "" : ", " + printable(model.formats));
 }
 
 std::string workloads_text(const profiler::ExpertProfile& profile) {

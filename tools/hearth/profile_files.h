@@ -1,6 +1,7 @@
 // Profiles as arguments: a profile, or the model that it lies beside.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,8 @@ std::string profile_path(const std::string& argument);
 profiler::NamedProfile load_named_profile(const std::string& argument);
 std::vector<profiler::NamedProfile> load_named_profiles(const std::vector<std::string>& arguments);
 
+// Of every block of the model, 0 where it has none.
+std::vector<std::uint32_t> experts_of_layers(const profiler::TraceHeader& header);
 // Without counts, in the shape of the model that the header describes.
 profiler::ExpertProfile empty_profile_of(const profiler::TraceHeader& header);
 

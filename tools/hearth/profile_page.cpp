@@ -1,5 +1,6 @@
 #include "tools/hearth/profile_page.h"
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "profiler/profile_skew.h"
@@ -38,7 +39,7 @@ Json curve_json(const profiler::PolicyCurve& curve) {
 Json profile_json(const profiler::NamedProfile& named) {
   const profiler::ExpertProfile& profile = named.profile;
   const profiler::ModelIdentity& model = profile.model;
-  Json json = {{"name", named.name},
+  Json json = {{"name", std::filesystem::path(named.name).filename().string()},
                {"model",
                 {{"architecture", model.architecture},
                  {"name", model.name},

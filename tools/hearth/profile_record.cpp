@@ -1,4 +1,5 @@
 // hearth profile record: a corpus through a model, its routing into a profile.
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 
@@ -7,6 +8,7 @@
 #include "profiler/policy_choice.h"
 #include "profiler/profile_toml.h"
 #include "tools/hearth/command_line.h"
+#include "tools/hearth/counting_memory.h"
 #include "tools/hearth/engine_flags.h"
 #include "tools/hearth/interrupt.h"
 #include "tools/hearth/profile_verbs.h"
@@ -81,13 +83,26 @@ bool parse(const Arguments& arguments, RecordOptions& o) {
 
 // A profile that is complete is not added to in silence, and not replaced either.
 void check_output(const RecordOptions& o) {
-  if (o.restart || !std::filesystem::exists(o.output) ||
-      std::filesystem::exists(partial_path_of(o.output)))
-    return;
+  if (o.restart || !std::filesystem::exists(o.output)) return;
+  const std::optional<RecordingState> begun = load_recording(partial_path_of(o.output));
+  if (begun && begun->replaces) return;
   throw_error(ErrorCode::kBadInput,
               "{}: a profile is there already; record into another with --output and combine them "
               "with 'hearth profile merge', or replace it with --restart",
               o.output);
+}
+
+// Beside the engine and the counts: the tokens of the texts, of which there are no more than bytes,
+// and what is kept for the replay: two bytes for each expert chosen, seldom more than 16, twice
+// while it grows.
+MoreMemory memory_of(const RecordOptions& o) {
+  std::uint64_t bytes = 0;
+  for (const std::string& file : o.files)
+    if (std::error_code error; std::filesystem::is_regular_file(file, error))
+      bytes += std::filesystem::file_size(file, error);
+  const std::uint64_t tokens = std::min(o.tokens.value_or(UINT64_MAX), bytes);
+  return {.per_layer = Bytes(2 * 16 * 2 * std::min(tokens, o.replay_tokens)),
+          .in_all = Bytes(tokens * sizeof(TokenId))};
 }
 
 // True when done, false after Ctrl-C.
@@ -126,6 +141,7 @@ int profile_record(const Arguments& arguments) {
   if (!parse(arguments, options)) return 0;
   check_output(options);
   const InterruptGuard interrupt;
+  reserve_counting_memory(options.engine, memory_of(options));
   const auto engine = options.engine.open();
   const Corpus corpus(options.files, engine->tokenizer(),
                       {.chunk = engine->plan().context, .most_tokens = options.tokens});

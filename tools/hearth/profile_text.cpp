@@ -44,8 +44,10 @@ void print_heat(const profiler::ExpertProfile& profile, const TerminalTraits& tr
   }
   const unsigned room = traits.columns > kFigureColumns + 16 ? traits.columns - kFigureColumns : 16;
   const unsigned cells = std::min(room, profile.model.experts_per_layer);
-  fmt::print("heat      full: {:.1f} times the even share{}\n", hottest,
-             hottest_first ? ", hottest first" : "");
+  const unsigned per_cell = (profile.model.experts_per_layer + cells - 1) / cells;
+  fmt::print("heat      full: {:.1f} times the even share{}{}\n", hottest,
+             hottest_first ? ", hottest first" : "",
+             per_cell > 1 ? fmt::format(", up to {} experts in a cell", per_cell) : std::string());
   fmt::print("          {:{}}  {:>10} {:>10}  {:>6}\n", "", cells, "50 % need", "90 % need",
              "Gini");
   for (std::size_t i = 0; i < rows.size(); ++i) {
@@ -77,13 +79,13 @@ void print_curves(const profiler::ExpertProfile& profile) {
     fmt::print("hit rate  unknown: no routing was replayed for this profile\n");
     return;
   }
-  fmt::print("hit rate  of {} replayed tokens, with a part of all experts in memory\n          ",
+  fmt::print("hit rate  of {} replayed tokens, with a part of all experts in memory\n            ",
              format_grouped(profile.replayed_tokens));
   for (const profiler::HitPoint& point : profile.curves.front().points)
     fmt::print(" {:>6}", fmt::format("{:.3g} %", 100 * point.share));
   fmt::print("\n");
   for (const profiler::PolicyCurve& curve : profile.curves) {
-    fmt::print("{:<10}", curve.policy);
+    fmt::print("{:<12}", curve.policy);
     for (const profiler::HitPoint& point : curve.points)
       fmt::print(" {:6.1f}", 100 * point.hit_rate);
     fmt::print("\n");

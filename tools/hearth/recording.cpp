@@ -77,7 +77,8 @@ Recording::Recording(runtime::Engine& engine, const Corpus& corpus, const Record
       fingerprint_(fingerprint_of(corpus, options)),
       keep_every_(keep_every(corpus.tokens(), options.replay_tokens)),
       session_(engine),
-      rows_(header_, [this](const profiler::Routing& row) { keep(row); }) {
+      rows_(header_, [this](const profiler::Routing& row) { keep(row); }),
+      replaces_(options.restart) {
   std::optional<RecordingState> state;
   if (!options_.restart) state = load_recording(partial_path_);
   kept_.emplace(kept_header_);
@@ -98,7 +99,8 @@ void Recording::begin() {
 }
 
 void Recording::continue_from(const RecordingState& state) {
-  profiler::check_profile_of(state.profile, header_.model, partial_path_);
+  profiler::check_profile_of(state.profile, header_.model, experts_of_layers(header_),
+                             partial_path_);
   if (state.fingerprint != fingerprint_ || state.chunks > corpus_.chunks() ||
       state.tokens != corpus_.tokens_before(state.chunks))
     throw_error(
@@ -113,7 +115,7 @@ void Recording::continue_from(const RecordingState& state) {
   if (!options_.trace_path.empty())
     trace_ = continue_trace(options_.trace_path, header_, state.tokens);
   chunk_ = state.chunks;
-  continued_ = state.tokens;
+  replaces_ = state.replaces;
 }
 
 void Recording::keep(const profiler::Routing& row) {
@@ -137,6 +139,7 @@ void Recording::save() {
                                  .tokens = tokens(),
                                  .all_tokens = corpus_.tokens(),
                                  .kept_rows = kept_->rows(),
+                                 .replaces = replaces_ || done(),
                                  .profile = profile()});
 }
 

@@ -22,7 +22,7 @@ struct RecordingOptions {
   std::string workload;
   std::string trace_path;           // empty: the whole trace is not written
   std::uint64_t replay_tokens = 0;  // at most so many, and a chunk, are kept for the replay
-  bool restart = false;             // what an earlier recording left is ignored
+  bool restart = false;  // what an earlier recording left is ignored, and a profile replaced
 };
 
 // Whole chunks only are recorded: an interruption costs the chunk that was begun and what was not
@@ -34,7 +34,6 @@ class Recording {
   Recording(runtime::Engine& engine, const Corpus& corpus, const RecordingOptions& options);
 
   std::uint64_t tokens() const { return corpus_.tokens_before(chunk_); }  // done
-  std::uint64_t tokens_continued() const { return continued_; }  // of them, by earlier calls
   bool done() const { return chunk_ == corpus_.chunks(); }
   void run_chunk();
 
@@ -66,7 +65,7 @@ class Recording {
   std::unique_ptr<profiler::TraceWriter> trace_;
   TokenByToken rows_;
   std::size_t chunk_ = 0;  // the next one
-  std::uint64_t continued_ = 0;
+  bool replaces_;
 };
 
 }  // namespace hearth::tools

@@ -13,17 +13,22 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr int kVersion = 1;
-constexpr Bytes kMostBytes = 64 * kMiB;
+constexpr Bytes kMostBytes = 2 * profiler::kMostProfileBytes;  // with its line ends escaped
 
 }  // namespace
 
 std::string partial_path_of(const std::string& profile_path) { return profile_path + ".partial"; }
 
 void save_recording(const std::string& path, const RecordingState& state) {
-  const Json json = {{"hearth_recording", kVersion}, {"fingerprint", state.fingerprint},
-                     {"workload", state.workload},   {"chunks", state.chunks},
-                     {"tokens", state.tokens},       {"all_tokens", state.all_tokens},
-                     {"kept_rows", state.kept_rows}, {"profile", profiler::to_toml(state.profile)}};
+  const Json json = {{"hearth_recording", kVersion},
+                     {"fingerprint", state.fingerprint},
+                     {"workload", state.workload},
+                     {"chunks", state.chunks},
+                     {"tokens", state.tokens},
+                     {"all_tokens", state.all_tokens},
+                     {"kept_rows", state.kept_rows},
+                     {"replaces", state.replaces},
+                     {"profile", profiler::to_toml(state.profile)}};
   replace_file(path, json.dump(0, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
@@ -42,6 +47,7 @@ std::optional<RecordingState> load_recording(const std::string& path) {
         .tokens = json.at("tokens"),
         .all_tokens = json.at("all_tokens"),
         .kept_rows = json.at("kept_rows"),
+        .replaces = json.at("replaces"),
         .profile = profiler::parse_profile(json.at("profile").get<std::string>(), path)};
   } catch (const Json::exception&) {
     throw_error(ErrorCode::kBadFile, "{}: damaged; begin anew with --restart", path);

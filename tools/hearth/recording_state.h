@@ -17,6 +17,7 @@ struct RecordingState {
   std::uint64_t tokens = 0;      // in them
   std::uint64_t all_tokens = 0;  // of the corpus
   std::uint64_t kept_rows = 0;   // of those tokens, in the trace that is replayed at the end
+  bool replaces = false;         // a profile that is there: as asked for, or by being done
   profiler::ExpertProfile profile;
 };
 

@@ -2,15 +2,17 @@
 #include <algorithm>
 #include <cstdio>
 #include <optional>
+#include <utility>
 
 #include "base/error.h"
 #include "base/small_file.h"
 #include "profiler/cache_policy.h"
-#include "profiler/machine_toml.h"
 #include "profiler/profile_toml.h"
+#include "profiler/seed.h"
 #include "profiler/trace_file.h"
 #include "tools/hearth/command_line.h"
 #include "tools/hearth/interrupt.h"
+#include "tools/hearth/machine_flag.h"
 #include "tools/hearth/nearest_name.h"
 #include "tools/hearth/replay_model.h"
 #include "tools/hearth/replay_report.h"
@@ -21,6 +23,7 @@ namespace hearth::tools {
 namespace {
 
 constexpr std::string_view kBudgets = "10%,25%,50%,75%";
+constexpr SizeOrShare kLearned = {.size = {}, .share = 0.5};
 constexpr std::string_view kCurveBudgets = "5%,10%,15%,20%,25%,30%,40%,50%,60%,75%,90%";
 
 struct ReplayFlags {
@@ -35,40 +38,44 @@ struct ReplayFlags {
 };
 
 void add_flags(ReplayFlags& flags, CommandLine& line) {
-  line.add({.names = "--trace,TRACE",
-            .value = "FILE",
-            .help = "routing traces, recorded by 'hearth run --trace'",
-            .required = true},
-           flags.traces);
   line.add({.names = "--policy", .value = "NAMES", .help = "cache policies, a,b,c, or all"},
            flags.policies);
   line.add({.names = "--budget",
             .value = "LIST",
-            .help = "expert memory, as shares of all experts, or sizes with --model"},
+            .help = "expert memory, as shares of all experts, or sizes with --model (default "
+                    "10%,25%,50%,75%; with --html more)"},
            flags.budgets);
   line.group("What is judged");
   line.add({.names = "--learn",
             .value = "PERCENT",
-            .help = "first part of each trace that the policy is chosen from (default 50%)"},
+            .help = "first part of each trace that the policy is chosen from (default 50%; with "
+                    "--cold or --seed-profile the whole trace is judged)"},
            flags.learn);
   line.add({.names = "-n,--tokens", .value = "N", .help = "of the rest, so many tokens; 0: all"},
            flags.tokens);
-  line.add({.names = "--cold", .help = "the rest begins with empty memory"}, flags.cold);
+  line.add({.names = "--cold", .help = "begin with empty memory"}, flags.cold);
   line.add({.names = "--seed-profile",
             .value = "FILE",
-            .help = "begins with the experts of a profile, and chooses by it"},
+            .help = "begin with the experts of a profile, and choose by it"},
            flags.profile);
   line.group("Sizes and speeds");
   line.add({.names = "-m,--model", .value = "FILE", .help = "model the traces are of"},
            flags.model);
   line.add(
-      {.names = "--machine", .value = "FILE", .help = "machine to predict tokens per second of"},
+      {.names = "--machine",
+       .value = "NAME|FILE|auto",
+       .help = "predict tokens per second: one of 'hearth doctor --presets', a machine.toml, or "
+               "what hearth doctor measured here"},
       flags.machine);
   line.group("Output");
   line.add({.names = "--summary", .help = "one line for each trace and budget"}, flags.summary);
   line.add({.names = "--csv", .help = "for spreadsheets"}, flags.csv);
   line.add({.names = "--json", .help = "for programs"}, flags.json);
   line.add({.names = "--html", .value = "FILE", .help = "write a page with curves"}, flags.html);
+  line.add({.names = "TRACES",
+            .help = "recorded by 'hearth run --trace' and the like",
+            .required = true},
+           flags.traces);
 }
 
 void check_flags(const ReplayFlags& flags) {
@@ -78,6 +85,9 @@ void check_flags(const ReplayFlags& flags) {
     throw_error(ErrorCode::kUsage, "--machine needs --model: what a miss reads depends on it");
   if (flags.cold && !flags.profile.empty())
     throw_error(ErrorCode::kUsage, "--cold and --seed-profile exclude one another");
+  if (flags.learn && !flags.profile.empty())
+    throw_error(ErrorCode::kUsage,
+                "--learn has no effect with --seed-profile, which is what is learned from");
   if (flags.learn && flags.learn->size) throw_error(ErrorCode::kUsage, "--learn is a share: 50%");
 }
 
@@ -131,16 +141,6 @@ std::vector<Budget> chosen_budgets(const ReplayFlags& flags) {
   return budgets;
 }
 
-// Experts that a profile has seen, the most popular first.
-std::vector<ExpertId> most_popular_first(std::span<const float> popularity, ExpertSpace space) {
-  std::vector<ExpertId> experts;
-  for (std::uint32_t expert = 0; expert < space.size(); ++expert)
-    if (popularity[expert] > 0) experts.push_back(space.id(expert));
-  std::ranges::stable_sort(experts, std::greater(),
-                           [&](ExpertId id) { return popularity[space.flat(id)]; });
-  return experts;
-}
-
 // Replays traces as the flags ask for.
 class Replayer {
  public:
@@ -150,7 +150,11 @@ class Replayer {
         budgets_(chosen_budgets(flags)),
         status_(stderr) {
     std::optional<profiler::Machine> machine;
-    if (!flags.machine.empty()) machine = profiler::load_machine(flags.machine);
+    if (!flags.machine.empty()) {
+      MachineChoice choice = choose_machine(flags.machine);
+      if (!choice.note.empty()) fmt::print(stderr, "note      {}\n", choice.note);
+      machine = std::move(choice.machine);
+    }
     if (!flags.model.empty()) model_.emplace(flags.model, std::move(machine));
     if (!flags.profile.empty()) profile_ = profiler::load_profile(flags.profile);
   }
@@ -164,7 +168,8 @@ class Replayer {
                          .tokens = trace.rows(),
                          .learned = rows(trace, 0, known.parts.learned),
                          .judged = rows(trace, known.parts.learned, known.parts.last),
-                         .start = known.start};
+                         .start = known.start,
+                         .speed_basis = model_ ? model_->speed_basis() : std::string()};
     for (const Budget& budget : budgets_) {
       guard_.throw_if_interrupted();
       status_.show(fmt::format("replaying {} at {}", path, budget.label));
@@ -180,7 +185,6 @@ class Replayer {
     profiler::StudyParts parts;
     std::vector<profiler::PolicyCurve> curves;
     std::vector<float> popularity;
-    std::vector<ExpertId> seed;
     bool warm = true;
     std::string start;
   };
@@ -193,25 +197,33 @@ class Replayer {
   }
 
   Known learn(const profiler::RoutingTrace& trace, const std::string& path) {
-    const double share = flags_.learn ? flags_.learn->share : profile_ ? 0 : 0.5;
-    Known known{.parts = parts_of(trace, path, share)};
-    if (profile_) {
-      profiler::check_profile_of(*profile_, trace.header().model, flags_.profile);
-      known.curves = profile_->curves;
-      known.popularity = profile_->popularity();
-      known.seed = most_popular_first(known.popularity, trace.header().space());
-      known.warm = false;
-      known.start = "beginning with the experts of a profile";
-      return known;
-    }
+    const bool nothing_known = (flags_.cold || profile_) && !flags_.learn;
+    Known known{
+        .parts = parts_of(trace, path, nothing_known ? 0 : flags_.learn.value_or(kLearned).share),
+        .warm = !flags_.cold && !profile_};
+    if (profile_)
+      learn_from_profile(trace, known);
+    else if (known.parts.learned > 0)
+      learn_from_trace(trace, path, known);
+    if (flags_.cold) known.start += "beginning with empty memory";
+    return known;
+  }
+
+  void learn_from_profile(const profiler::RoutingTrace& trace, Known& known) const {
+    profiler::check_profile_of(*profile_, trace.header().model, flags_.profile);
+    known.curves = profile_->curves;
+    known.popularity = profile_->popularity();
+    known.start = "beginning with the experts of a profile";
+  }
+
+  void learn_from_trace(const profiler::RoutingTrace& trace, const std::string& path,
+                        Known& known) {
     status_.show(fmt::format("choosing policies by the first part of {}", path));
     known.curves = profiler::measure_curves(profiler::part_of(trace, 0, known.parts.learned));
     known.popularity = profiler::popularity_of(trace, 0, known.parts.learned);
-    known.warm = !flags_.cold;
-    known.start = fmt::format("after {} that the policy was chosen from{}",
-                              format_grouped(rows(trace, 0, known.parts.learned)),
-                              flags_.cold ? ", beginning with empty memory" : "");
-    return known;
+    known.start =
+        fmt::format("after {} that the policy was chosen from{}",
+                    format_grouped(rows(trace, 0, known.parts.learned)), flags_.cold ? ", " : "");
   }
 
   profiler::StudyParts parts_of(const profiler::RoutingTrace& trace, const std::string& path,
@@ -228,12 +240,18 @@ class Replayer {
     const profiler::ReplayMemory memory =
         model_ ? model_->memory(budget.amount)
                : profiler::uniform_memory(trace, budget.amount.share);
+    std::vector<ExpertId> seed;
+    if (profile_)
+      seed = profiler::choose_seed({.space = trace.header().space(),
+                                    .popularity = known.popularity,
+                                    .size_class_of = memory.size_class_of,
+                                    .slots_of_class = memory.slots_of_class});
     const profiler::BudgetOutcome outcome = profiler::study_budget(trace, memory,
                                                                    {.parts = known.parts,
                                                                     .policies = policies_,
                                                                     .curves = known.curves,
                                                                     .popularity = known.popularity,
-                                                                    .seed = known.seed,
+                                                                    .seed = seed,
                                                                     .warm = known.warm});
     ReplayedBudget result{.label = budget.label,
                           .memory = model_ ? model_->slot_bytes(memory) : Bytes(0),
@@ -243,14 +261,13 @@ class Replayer {
                           .reason = outcome.choice.reason,
                           .below_best = outcome.below_best()};
     const auto add = [&](const profiler::PolicyOutcome& policy) {
-      result.rows.push_back({.outcome = policy,
-                             .below_belady = outcome.below_belady(policy),
-                             .tokens_per_second = model_
-                                                      ? model_->tokens_per_second(policy.hit_rate)
-                                                      : std::nullopt});
+      result.rows.push_back(
+          {.outcome = policy,
+           .below_belady = outcome.below_belady(policy),
+           .tokens_per_second = model_ ? model_->tokens_per_second(policy.bytes) : std::nullopt});
     };
     for (const profiler::PolicyOutcome& policy : outcome.policies) add(policy);
-    add(outcome.fixed);
+    if (outcome.fixed) add(*outcome.fixed);
     add(outcome.belady);
     return result;
   }

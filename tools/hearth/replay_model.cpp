@@ -1,8 +1,10 @@
 #include "tools/hearth/replay_model.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
+#include "io/async_reader.h"
 #include "profiler/cost_model.h"
 #include "profiler/slot_plan.h"
 #include "runtime/model.h"
@@ -12,17 +14,30 @@
 namespace hearth::tools {
 namespace {
 
-constexpr std::uint64_t kReadAlignment = 4096;  // at most, of the disks in use
-
 profiler::ModelNeeds needs_of_file(const std::string& path) {
   const io::GgufFile file = open_model_file(path);
-  return runtime::model_needs(file, *runtime::build_model(file), {.alignment = kReadAlignment});
+  // The disk it lies on decides how far slots are larger than experts.
+  const std::uint64_t alignment = io::AsyncReader::open(file.paths(), {})->alignment();
+  return runtime::model_needs(file, *runtime::build_model(file), {.alignment = alignment});
+}
+
+// As the planner understands a share: of the bytes of experts, and all of it is room for all.
+Bytes wanted_bytes(const SizeOrShare& budget, const profiler::ModelNeeds& needs) {
+  if (budget.size || budget.share < 1) return budget.of(needs.expert_bytes());
+  Bytes all;
+  for (const profiler::ExpertClass& one : needs.classes) all += one.slot * one.experts;
+  return all;
 }
 
 }  // namespace
 
 ReplayModel::ReplayModel(const std::string& path, std::optional<profiler::Machine> machine)
-    : path_(path), needs_(needs_of_file(path)), machine_(std::move(machine)) {}
+    : path_(path), needs_(needs_of_file(path)), machine_(std::move(machine)) {
+  if (machine_ && !machine_->gpu && !machine_->disk)
+    throw_error(ErrorCode::kBadInput,
+                "{} has no rates of a disk, from where misses are read; give another --machine",
+                printable(machine_->name));
+}
 
 void ReplayModel::check(const profiler::TraceHeader& header, const std::string& trace) const {
   std::vector<std::uint32_t> experts(needs_.model.layers);
@@ -45,13 +60,11 @@ void ReplayModel::check(const profiler::TraceHeader& header, const std::string& 
 profiler::ReplayMemory ReplayModel::memory(const SizeOrShare& budget) const {
   std::vector<profiler::SlotClass> classes;
   profiler::ReplayMemory memory{.size_class_of = needs_.size_class_of()};
-  Bytes all;
   for (const profiler::ExpertClass& one : needs_.classes) {
     classes.push_back({one.slot, one.experts});
     memory.expert_bytes_of_class.push_back(one.expert);
-    all += one.slot * one.experts;
   }
-  const Bytes wanted = budget.of(all);
+  const Bytes wanted = wanted_bytes(budget, needs_);
   const profiler::SlotPlan slots = profiler::plan_slots(classes, wanted, needs_.model.experts_used);
   if (slots.slots.empty())
     throw_error(ErrorCode::kBudget,
@@ -69,12 +82,23 @@ Bytes ReplayModel::slot_bytes(const profiler::ReplayMemory& memory) const {
   return bytes;
 }
 
-std::optional<double> ReplayModel::tokens_per_second(double hit_rate) const {
+std::optional<double> ReplayModel::tokens_per_second(double bytes_missed) const {
   if (!machine_) return std::nullopt;
-  return profiler::predict_decode(
-             needs_, *machine_,
-             {.hits = {.ram = hit_rate, .disk = 1 - hit_rate}, .threads = machine_->cpu.cores})
+  Bytes used;
+  for (const profiler::FormatBytes& part : needs_.expert_read) used += part.bytes;
+  const double missed = std::min(1.0, bytes_missed / static_cast<double>(used.count));
+  const profiler::TierHits hits =
+      machine_->gpu ? profiler::TierHits{.vram = 1 - missed, .ram = missed, .disk = 0}
+                    : profiler::TierHits{.vram = 0, .ram = 1 - missed, .disk = missed};
+  return profiler::predict_decode(needs_, *machine_, {.hits = hits, .threads = machine_->cpu.cores})
       .tokens_per_second;
+}
+
+std::string ReplayModel::speed_basis() const {
+  if (!machine_) return {};
+  return fmt::format("predicted for {}, {}", machine_->name,
+                     machine_->gpu ? "memory is VRAM and a miss is in RAM"
+                                   : "memory is RAM and a miss is on disk");
 }
 
 }  // namespace hearth::tools

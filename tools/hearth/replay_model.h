@@ -13,7 +13,8 @@ namespace hearth::tools {
 
 class ReplayModel {
  public:
-  // Reads the directory of the file and no weights.
+  // Reads the directory of the file and no weights. Throws Error(kBadInput) for a machine that has
+  // neither a GPU nor a disk.
   ReplayModel(const std::string& path, std::optional<profiler::Machine> machine);
 
   // Throws Error(kBadInput) unless the trace is of this model. One that was made up need only have
@@ -24,8 +25,11 @@ class ReplayModel {
   profiler::ReplayMemory memory(const SizeOrShare& budget) const;
   Bytes slot_bytes(const profiler::ReplayMemory& memory) const;
 
-  // Of a CPU with everything that is not in memory on its disk; empty without a machine.
-  std::optional<double> tokens_per_second(double hit_rate) const;
+  // With so many bytes of experts missed by a token; empty without a machine.
+  std::optional<double> tokens_per_second(double bytes_missed) const;
+  // What the memory is then, and where a miss is found: in VRAM and RAM with a GPU, else in RAM and
+  // on disk. Empty without a machine.
+  std::string speed_basis() const;
 
  private:
   std::string path_;

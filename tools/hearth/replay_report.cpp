@@ -29,6 +29,7 @@ void print_header(const ReplayedTrace& trace) {
              format_grouped(trace.tokens), header.layers.size(), header.model.experts_per_layer,
              header.experts_per_row);
   fmt::print("judged on {} tokens {}\n", format_grouped(trace.judged), trace.start);
+  if (!trace.speed_basis.empty()) fmt::print("tok/s are {}\n", trace.speed_basis);
 }
 
 void print_row(const ReplayedBudget& budget, const ReplayRow& row, bool sizes, bool speeds) {
@@ -149,7 +150,8 @@ Json trace_json(const ReplayedTrace& trace) {
                {"tokens", trace.tokens},
                {"tokens_learned", trace.learned},
                {"tokens_judged", trace.judged},
-               {"start", trace.start}};
+               {"start", trace.start},
+               {"speed_basis", trace.speed_basis}};
   Json& budgets = json["budgets"] = Json::array();
   for (const ReplayedBudget& budget : trace.budgets) budgets.push_back(budget_json(budget));
   return json;

@@ -36,6 +36,7 @@ struct ReplayedTrace {
   std::uint64_t learned = 0;  // tokens from which the policy was chosen
   std::uint64_t judged = 0;   // tokens that the figures are of
   std::string start;          // what was in memory before the first of them, in words
+  std::string speed_basis;    // what the predicted speeds are of; empty without
   std::vector<ReplayedBudget> budgets;
 };
 

@@ -28,29 +28,43 @@ void RoutingFlags::add_to(CommandLine& line) {
            workload);
 }
 
+void RoutingFlags::add_learning_to(CommandLine& line) {
+  line.add({.names = "--learn",
+            .help = "count the experts chosen into the profile beside the model, or that of "
+                    "--profile, for later runs"},
+           learn);
+}
+
 void RoutingFlags::check() const {
   if (trace && trace->empty())
     throw_error(ErrorCode::kUsage, "--trace is empty; give the name of a file to write");
   if (!workload) return;
-  if (!trace)
+  if (!trace && !learn)
     throw_error(ErrorCode::kUsage,
                 "--workload labels what is recorded, and nothing is; add --trace FILE");
   check_workload(*workload);
 }
 
 RoutingRecording::RoutingRecording(const RoutingFlags& flags, const runtime::Engine& engine,
-                                   runtime::Session& session)
+                                   runtime::Session& session, const std::string& learned)
     : path_(flags.trace.value_or("")) {
+  const std::string workload = flags.workload.value_or("default");
+  if (flags.learn)
+    learning_ = std::make_unique<ProfileLearning>(learned, engine, session, workload);
   if (!flags.trace) return;
   trace_ = std::make_unique<profiler::TraceWriter>(
       path_,
-      runtime::trace_header_of(engine.model(), runtime::identity_of(engine.file()),
-                               flags.workload.value_or("default")),
+      runtime::trace_header_of(engine.model(), runtime::identity_of(engine.file()), workload),
       engine.plan().batch);
   session.on_routed([this](const profiler::Routing& routing) { trace_->add(routing); });
 }
 
+void RoutingRecording::between_tokens() {
+  if (learning_ != nullptr) learning_->save_when_due();
+}
+
 void RoutingRecording::finish() {
+  if (learning_ != nullptr) learning_->finish();
   if (trace_ == nullptr) return;
   trace_->finish();
   fmt::print(stderr, "trace     {} tokens, {}, in {}\n", format_grouped(trace_->rows()),

@@ -22,6 +22,9 @@ struct SystemFacts {
   std::vector<std::string> gpus;          // with a driver: "NVIDIA GeForce RTX 3060 (NVIDIA)"
 };
 
+// Whether other processes take so much of the CPU that measuring shows them, too.
+inline bool is_busy(const SystemFacts& facts) { return facts.load > 0.5 * facts.cores; }
+
 // `root` stands for "/", so that tests can have a machine of their own.
 SystemFacts system_facts(const std::string& root = "");
 

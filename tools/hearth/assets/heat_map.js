@@ -20,10 +20,12 @@ function expertOrder(values, byHeat) {
   return order;
 }
 
-// How hot a value is, 0 to 1; 0 only for no use at all.
-function heatOf(value, hottest, logarithmic) {
+// How hot a value is, 0 to 1; 0 only for no use at all. The logarithmic scale begins at the coldest
+// value that was used at all, but reaches over no more than a factor of a thousand.
+function heatOf(value, { coldest, hottest }, logarithmic) {
   if (value <= 0 || hottest <= 0) return 0;
-  const part = logarithmic ? Math.log1p(value) / Math.log1p(hottest) : value / hottest;
+  const from = Math.min(Math.max(coldest, hottest / 1000), hottest * 0.999);
+  const part = logarithmic ? Math.log(value / from) / Math.log(hottest / from) : value / hottest;
   return Math.max(0.02, part);
 }
 
@@ -34,7 +36,10 @@ class HeatMap {
     this.chosen = chosen;
     this.dark = matchMedia("(prefers-color-scheme: dark)");
     this.cell = null;  // {row, column} as drawn
-    canvas.addEventListener("pointermove", (event) => this.choose(this.cellAt(event)));
+    canvas.addEventListener("pointermove", (event) => {
+      const cell = this.cellAt(event);
+      if (JSON.stringify(cell) !== JSON.stringify(this.cell)) this.choose(cell);
+    });
     canvas.addEventListener("pointerleave", () => this.choose(null));
     canvas.addEventListener("keydown", (event) => this.step(event));
     this.dark.addEventListener("change", () => this.draw());
@@ -49,7 +54,9 @@ class HeatMap {
     this.values = values;
     this.logarithmic = logarithmic;
     this.orders = values.map((layer) => expertOrder(layer, byHeat));
-    this.hottest = Math.max(...values.map((layer) => layer.reduce((a, b) => Math.max(a, b), 0)));
+    const used = values.flat().filter((value) => value > 0);
+    this.range = { coldest: used.reduce((a, b) => Math.min(a, b), Infinity),
+                   hottest: used.reduce((a, b) => Math.max(a, b), 0) };
     this.columns = Math.max(...values.map((layer) => layer.length));
     this.draw();
     this.choose(this.cell);
@@ -83,7 +90,7 @@ class HeatMap {
       context.fillStyle = style.getPropertyValue("--faint");
       if (row % every === 0) context.fillText(String(layer), this.gutter - 8, y + this.rowHeight / 2);
       this.orders[row].forEach((expert, column) => {
-        const heat = heatOf(this.values[row][expert], this.hottest, this.logarithmic);
+        const heat = heatOf(this.values[row][expert], this.range, this.logarithmic);
         context.fillStyle = heat === 0 ? style.getPropertyValue("--never") : rampColour(this.ramp, heat);
         context.fillRect(this.gutter + column * this.cellWidth, y, this.cellWidth - gap, this.rowHeight - 1);
       });

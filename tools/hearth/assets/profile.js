@@ -48,9 +48,13 @@ function drawCoverage(profile) {
 
 function drawReuse(profile) {
   const all = profile.layers[0].reuse.map((_, b) => sum(profile.layers.map((layer) => layer.reuse[b])));
-  const last = 2 ** (all.length - 1);
-  const curves = profile.layers.map((layer) => reuseWithin(layer.reuse));
-  const ticks = all.map((_, b) => 2 ** b).filter((_, b) => b % 2 === 0);
+  // As far as nearly all repeated uses reach.
+  const reached = reuseWithin(all).findIndex(([, part]) => part > 0.999);
+  const end = reached < 0 ? all.length - 1 : Math.max(3, reached + 1);
+  const last = 2 ** end;
+  const within = (buckets) => reuseWithin(buckets).slice(0, end);
+  const curves = profile.layers.map((layer) => within(layer.reuse));
+  const ticks = all.map((_, b) => 2 ** b).slice(0, end + 1).filter((_, b) => end < 8 || b % 2 === 0);
   lineChart(byId("reuse"), {
     label: "Part of the repeated uses within a number of tokens",
     x: {
@@ -59,7 +63,7 @@ function drawReuse(profile) {
     },
     y: shareAxis(""),
     series: [...curves.map((points) => ({ points, style: "thin" })),
-             { name: "all layers", points: reuseWithin(all), style: "" }],
+             { name: "all layers", points: within(all), style: "" }],
   });
 }
 
@@ -118,7 +122,7 @@ function drawHeat() {
   const ramp = heatMap.ramp;
   byId("ramp").style.background =
     `linear-gradient(to right, ${ramp.map((_, i) => rampColour(ramp, i / (ramp.length - 1))).join(", ")})`;
-  byId("hottest").textContent = `${grouped(heatMap.hottest)} uses`;
+  byId("hottest").textContent = `${grouped(heatMap.range.hottest)} uses`;
 }
 
 function drawAll() {

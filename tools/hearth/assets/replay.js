@@ -85,7 +85,8 @@ function drawTrace() {
   byId("subtitle").textContent =
     `${grouped(trace.tokens)} tokens${label} (${[trace.origin, trace.model].filter(Boolean).join(", ")}), ` +
     `${trace.layers} layers, ${trace.experts_per_token} of ${trace.experts_per_layer} experts used per token. ` +
-    `Judged on ${grouped(trace.tokens_judged)} tokens ${trace.start}.`;
+    `Judged on ${grouped(trace.tokens_judged)} tokens ${trace.start}.` +
+    (trace.speed_basis ? ` Tokens per second are ${trace.speed_basis}.` : "");
   selectFrom(byId("measure"), known().map(({ key, name }) => [key, name]), byId("measure").value);
   selectFrom(byId("budget"), trace.budgets.map(({ budget }, i) => [String(i), budget]), byId("budget").value);
   drawCurves();
