@@ -41,9 +41,12 @@ Bytes all_slots(const ModelNeeds& needs) {
   return all;
 }
 
-// What would hold the experts that `tier` does not, at most as much again as it has.
+// What would hold the experts that `tier` does not, at most as much again as it has. With room for
+// them, the batch that was asked for has its scratch as well.
 Bytes missing(const ModelNeeds& needs, const TierPlan& tier) {
-  return std::min(all_slots(needs) - tier.experts, tier.total());
+  const Bytes scratch =
+      tier.scratch > Bytes(0) ? needs.scratch.front().bytes - tier.scratch : Bytes(0);
+  return std::min(all_slots(needs) - tier.experts + scratch, tier.total());
 }
 
 void add_ram(Setting& setting, Bytes more, const TierPlan& ram) {

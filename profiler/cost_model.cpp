@@ -12,9 +12,10 @@ namespace {
 // How far measurements lay from this model.
 //
 // CPU and disk, measured machine: 16 layers of Qwen3-30B-A3B (6.3 GB, 2 threads) decode in 33.1 ms
-// in memory. With memory for 75, 50 and 25 % of the file the model says 33.5, 63.8 and 151.3 ms
-// where 35.1, 65.4 and 153.8 were measured: 95 to 98 % of the predicted speed. What a run differs
-// from the next by is more than that.
+// in memory. With memory for 50 and 25 % of the file, where the disk alone takes 53.3 and 140.8 ms,
+// the model says 63.8 and 151.3 where 65.4 and 153.8 were measured: 98 % of the predicted speed.
+// With 75 %, where the disk takes less than compute, it says 33.1 to 35.2 (misses in no or in all
+// layers), and 35.1 was measured. What a run differs from the next by is more than that.
 constexpr double kMeasuredLow = 0.85, kMeasuredHigh = 1.05;
 // CPU, from a preset: kernels of one thread per core reach between half and all of what
 // kernel_efficiency assumes (a llama.cpp of 2026 46 to 61 % of the memory's rate, two threads).

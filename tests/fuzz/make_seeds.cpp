@@ -5,10 +5,13 @@
 #include <utility>
 
 #include "profiler/machine_toml.h"
+#include "profiler/plan_toml.h"
+#include "profiler/planner.h"
 #include "profiler/profile_toml.h"
 #include "profiler/trace_file.h"
 #include "tests/io/support/gguf_image.h"
 #include "tests/profiler/support/machines.h"
+#include "tests/profiler/support/needs.h"
 #include "tests/profiler/support/profiles.h"
 #include "tests/profiler/support/random_trace.h"
 
@@ -84,6 +87,18 @@ void write_machine_seeds(const std::filesystem::path& directory) {
   write(directory / "minimal", to_toml(machine));
 }
 
+void write_plan_seeds(const std::filesystem::path& directory) {
+  using namespace hearth::profiler;
+  const ModelNeeds needs = small_needs();
+  const PlanRequest request{.budget = {.ram = hearth::Bytes(40'000'000)}, .context = 1000};
+  PlacementPlan plan = plan_placement(needs, request, nullptr, nullptr);
+  write(directory / "minimal", to_toml(plan));
+  plan.seed = {{.layer = 1, .index = 3}, {.layer = 0, .index = 0}};
+  plan.seed_uses = {0.7f, 0.1f};
+  plan.vram = plan.ram;
+  write(directory / "complete", to_toml(plan));
+}
+
 }  // namespace
 
 int main(int argument_count, char** arguments) {
@@ -92,5 +107,6 @@ int main(int argument_count, char** arguments) {
   write_trace_seeds(std::filesystem::path(arguments[1]) / "trace");
   write_profile_seeds(std::filesystem::path(arguments[1]) / "profile");
   write_machine_seeds(std::filesystem::path(arguments[1]) / "machine");
+  write_plan_seeds(std::filesystem::path(arguments[1]) / "plan");
   return 0;
 }

@@ -38,9 +38,9 @@ TEST(ProfileShow, HasARowForEveryLayer) {
 }
 
 TEST(ProfileShow, TakesTheModelForItsProfile) {
-  const std::string model = temporary_path("beside.gguf");
+  const std::string model = temporary_path("shown.gguf");
   std::filesystem::create_symlink(kDemoModel, model);
-  expect_error(run_hearth({"profile", "show", model}), kFailed, {"beside.gguf.profile.toml"});
+  expect_error(run_hearth({"profile", "show", model}), kFailed, {"shown.gguf.profile.toml"});
   write_file(model + ".profile.toml", read_file(recorded_profile("prose")));
   EXPECT_THAT(run_ok({"profile", "show", model}).output, HasSubstr("tokens of prose"));
 }

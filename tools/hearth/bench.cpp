@@ -197,13 +197,11 @@ int bench(const Arguments& arguments) {
       o.corpus ? corpus_tokens(*o.corpus, engine->tokenizer(), positions)
                : random_tokens(o.seed, engine->config().vocabulary,
                                std::size_t{positions} * (o.settings.repetitions + 1));
-  BenchSetup setup = describe(*engine, o);
   std::unique_ptr<runtime::ForcedRouting> routing;
-  if (o.forced_routing) {
-    routing = open_forced_routing(*o.forced_routing, *engine, positions);
-    setup.routing = describe_routing(*o.forced_routing, *routing);
-    o.settings.routing = routing.get();
-  }
+  if (o.forced_routing) routing = open_forced_routing(*o.forced_routing, *engine, positions);
+  o.settings.routing = routing.get();
+  BenchSetup setup = describe(*engine, o);
+  if (routing) setup.routing = describe_routing(*o.forced_routing, *routing);
   BenchRunner runner(*engine, tokens, o.settings, [&] { interrupt.throw_if_interrupted(); });
   RoutingRecording recording(o.routing, *engine, runner.session());
   BenchReport report(stdout, *parse_bench_format(o.format));

@@ -36,10 +36,11 @@ profiler::ExpertProfile empty_profile_of(const profiler::TraceHeader& header) {
 
 std::string model_text(const profiler::ExpertProfile& profile) {
   const profiler::ModelIdentity& model = profile.model;
-  return fmt::format("{}{}, {} layers with up to {} experts of which {} are used, {}",
+  return fmt::format("{}{}, {} layers with up to {} experts of which {} are used{}",
                      printable(model.architecture),
                      model.name.empty() ? "" : " " + printable(model.name), profile.layers.size(),
-                     model.experts_per_layer, model.experts_used, printable(model.formats));
+                     model.experts_per_layer, model.experts_used,
+                     model.formats.empty() ? "" : ", " + printable(model.formats));
 }
 
 std::string workloads_text(const profiler::ExpertProfile& profile) {

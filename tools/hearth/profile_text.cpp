@@ -44,8 +44,10 @@ void print_heat(const profiler::ExpertProfile& profile, const TerminalTraits& tr
   }
   const unsigned room = traits.columns > kFigureColumns + 16 ? traits.columns - kFigureColumns : 16;
   const unsigned cells = std::min(room, profile.model.experts_per_layer);
-  fmt::print("heat      full: {:.1f} times the even share{}\n", hottest,
-             hottest_first ? ", hottest first" : "");
+  const unsigned per_cell = (profile.model.experts_per_layer + cells - 1) / cells;
+  fmt::print("heat      full: {:.1f} times the even share{}{}\n", hottest,
+             hottest_first ? ", hottest first" : "",
+             per_cell > 1 ? fmt::format(", up to {} experts in a cell", per_cell) : std::string());
   fmt::print("          {:{}}  {:>10} {:>10}  {:>6}\n", "", cells, "50 % need", "90 % need",
              "Gini");
   for (std::size_t i = 0; i < rows.size(); ++i) {
