@@ -15,6 +15,8 @@ class Arena {
     kHuge,  // transparent huge pages where the system grants them on request
   };
 
+  static constexpr std::size_t kAlignment = 64;  // of the pieces, where nothing else is asked for
+
   Arena() = default;
   // Maps `size` bytes, 2 MiB aligned, and touches every page, so that nothing faults later.
   // Throws Error(kBudget) when the system refuses.
@@ -29,7 +31,7 @@ class Arena {
   bool empty() const { return size_ == 0; }
 
   // Carves the next piece off the front; CHECKs that it fits. `alignment` is a power of two.
-  std::span<std::byte> take(Bytes size, std::size_t alignment = 64);
+  std::span<std::byte> take(Bytes size, std::size_t alignment = kAlignment);
   Bytes remaining() const { return Bytes(size_ - taken_); }
 
  private:

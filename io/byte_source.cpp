@@ -58,7 +58,7 @@ class MemorySource final : public ByteSource {
 
 }  // namespace
 
-std::unique_ptr<ByteSource> open_file_source(const std::string& path) {
+std::unique_ptr<ByteSource> open_file_source(const std::string& path, Access access) {
   // O_NONBLOCK: opening a pipe without a writer returns, to be refused below.
   const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0 && (errno == ENOENT || errno == ENOTDIR))
@@ -79,6 +79,7 @@ std::unique_ptr<ByteSource> open_file_source(const std::string& path) {
     throw_error(ErrorCode::kIo, "{}: is not a regular file; copy the model to a disk first", path);
   if (status.st_size == 0)
     throw_error(ErrorCode::kBadFile, "{}: is empty; download it again", path);
+  if (access == Access::kScattered) posix_fadvise(descriptor, 0, 0, POSIX_FADV_RANDOM);
   return source;
 }
 

@@ -30,8 +30,10 @@ class ByteSource {
 
 // A regular file, read with pread: a file that is cut short while it is read gives an error, where
 // a mapping would give a signal. Throws Error(kNotFound / kIo) if it cannot be opened and
-// Error(kBadFile) if it is empty.
-std::unique_ptr<ByteSource> open_file_source(const std::string& path);
+// Error(kBadFile) if it is empty. With kScattered the system reads nothing ahead.
+enum class Access { kInOrder, kScattered };
+std::unique_ptr<ByteSource> open_file_source(const std::string& path,
+                                             Access access = Access::kInOrder);
 
 // Borrows `bytes`.
 std::unique_ptr<ByteSource> memory_source(std::span<const std::byte> bytes, std::string name);

@@ -10,9 +10,9 @@
 #include <bit>
 #include <cerrno>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <vector>
 
 #include "base/error.h"
 
@@ -53,9 +53,12 @@ std::uint64_t direct_alignment(int fd) {
 // 0, or the errno with which a first direct read is refused. Errors of the medium are not refusals:
 // they are left to the read that needs those bytes.
 int first_read_refusal(int fd, std::uint64_t alignment, KernelCalls& calls) {
-  const std::unique_ptr<void, void (*)(void*)> block(std::aligned_alloc(alignment, alignment),
-                                                     &std::free);
-  const std::span<std::byte> destination(static_cast<std::byte*>(block.get()), alignment);
+  // Aligned by hand: mimalloc 2.0.9 returns addresses from aligned_alloc that are not, now and
+  // then, and the kernel then refuses a read that it would not refuse from an arena.
+  std::vector<std::byte> block(2 * alignment);
+  const auto address = reinterpret_cast<std::uintptr_t>(block.data());
+  const std::span<std::byte> destination =
+      std::span(block).subspan(round_up(address, alignment) - address, alignment);
   const ssize_t result = pread(fd, destination.data(), destination.size(), 0);
   const int code = calls.read_result(destination, result < 0 ? -errno : static_cast<int>(result));
   return code == -EINVAL || code == -EOPNOTSUPP ? -code : 0;

@@ -36,6 +36,36 @@ class RandomPlaces {
   Random random_;
 };
 
+// The memory that reads go to, cut into equal parts, one for each read of the queue. A read takes
+// the next place of its own part, so that no two that are on their way share bytes.
+class Destinations {
+ public:
+  Destinations(std::span<std::byte> memory, std::uint64_t read_size, std::uint32_t parts)
+      : memory_(memory),
+        read_size_(read_size),
+        places_(memory.size() / read_size / parts),
+        next_(parts, 0) {
+    CHECK_GT(places_, 0u);
+  }
+
+  std::span<std::byte> next(std::uint64_t part) {
+    const std::uint64_t place = part * places_ + next_[part]++ % places_;
+    return memory_.subspan(place * read_size_, read_size_);
+  }
+
+ private:
+  std::span<std::byte> memory_;
+  std::uint64_t read_size_;
+  std::uint64_t places_;
+  std::vector<std::uint64_t> next_;
+};
+
+Nanoseconds median_of(std::vector<Nanoseconds>& times) {
+  const auto middle = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2);
+  std::nth_element(times.begin(), middle, times.end());
+  return *middle;
+}
+
 }  // namespace
 
 DiskRate probe_disk(AsyncReader& reader, const DiskProbeOptions& options, const Clock& clock) {
@@ -46,38 +76,50 @@ DiskRate probe_disk(AsyncReader& reader, const DiskProbeOptions& options, const 
     throw_error(ErrorCode::kIo, "an empty file cannot measure a disk; give a model file");
 
   RandomPlaces places(options, reader.alignment());
-  Arena memory(Bytes(places.read_size() * options.queue_depth));
+  Arena own;
+  if (options.memory.empty()) own = Arena(Bytes(places.read_size() * options.queue_depth));
+  Destinations destinations(options.memory.empty() ? own.bytes() : options.memory,
+                            places.read_size(), options.queue_depth);
   std::vector<ReadRequest> requests(options.queue_depth);
   std::vector<ReadCompletion> finished(options.queue_depth);
+  std::vector<Nanoseconds> begun(options.queue_depth);
+  std::vector<Nanoseconds> times;
   std::uint64_t submitted = 0;
+  const auto choose = [&](std::uint64_t tag) {
+    ReadRequest& request = requests[tag];
+    request.destination = destinations.next(tag);
+    places.choose(request);
+    submitted += request.needed;
+  };
   for (std::uint32_t i = 0; i < options.queue_depth; ++i) {
     requests[i].file = options.file;
-    requests[i].destination = memory.take(Bytes(places.read_size()), reader.alignment());
     requests[i].tag = i;
-    places.choose(requests[i]);
-    submitted += requests[i].needed;
+    choose(i);
   }
 
   const Bytes before = reader.bytes_read();
   const Nanoseconds start = clock.now();
+  std::ranges::fill(begun, start);
   reader.submit(requests);
   int error = 0;
   while (const std::size_t count = reader.reap(finished, AsyncReader::Wait::kOne)) {
     for (const ReadCompletion& completion : std::span(finished).first(count)) {
+      const Nanoseconds now = clock.now();
+      times.push_back(now - begun[completion.tag]);
       if (completion.error != 0) error = completion.error;
-      if (error != 0 || submitted >= options.max_bytes.count ||
-          clock.now() - start >= options.max_time)
+      if (error != 0 || submitted >= options.max_bytes.count || now - start >= options.max_time)
         continue;
-      ReadRequest& request = requests[completion.tag];
-      places.choose(request);
-      submitted += request.needed;
-      reader.submit({&request, 1});
+      choose(completion.tag);
+      begun[completion.tag] = now;
+      reader.submit({&requests[completion.tag], 1});
     }
   }
   if (error != 0)
     throw_error(ErrorCode::kIo, "the disk cannot be measured: reading failed: {}; check the file",
                 error > 0 ? std::strerror(error) : "the file ended early");
-  return {.bytes = reader.bytes_read() - before, .time = clock.now() - start};
+  return {.bytes = reader.bytes_read() - before,
+          .time = clock.now() - start,
+          .median = median_of(times)};
 }
 
 }  // namespace hearth::io

@@ -7,14 +7,14 @@
 
 namespace hearth::io {
 
-GgufFile GgufFile::open(const std::string& path, BlockShapeOf block_shape_of) {
+GgufFile GgufFile::open(const std::string& path, BlockShapeOf block_shape_of, Data data) {
   GgufFile file;
-  GgufPart first = parse_gguf_part(*open_file_source(path), block_shape_of);
+  GgufPart first = parse_gguf_part(*open_file_source(path), block_shape_of, data);
   const GgufSplit split = GgufSplit::of_first_part(path, first.metadata);
   file.add(path, std::move(first));
   for (std::uint32_t number = 1; number < split.count; ++number) {
     const std::string part_path = split.path(number);
-    GgufPart part = parse_gguf_part(*split.open(number), block_shape_of);
+    GgufPart part = parse_gguf_part(*split.open(number), block_shape_of, data);
     split.check_later_part(number, part.metadata);
     file.add(part_path, std::move(part));
   }
@@ -24,7 +24,7 @@ GgufFile GgufFile::open(const std::string& path, BlockShapeOf block_shape_of) {
 
 GgufFile GgufFile::parse(std::span<const std::byte> bytes, const std::string& name,
                          BlockShapeOf block_shape_of) {
-  GgufPart part = parse_gguf_part(*memory_source(bytes, name), block_shape_of);
+  GgufPart part = parse_gguf_part(*memory_source(bytes, name), block_shape_of, Data::kPresent);
   if (split_count(part.metadata) > 1)
     throw_error(ErrorCode::kUnsupported, "{}: one part of a split model; open it as a file", name);
   GgufFile file;
@@ -40,6 +40,7 @@ void GgufFile::add(const std::string& path, GgufPart part) {
   }
   paths_.push_back(path);
   part_bytes_.push_back(part.file_bytes);
+  has_data_ = has_data_ && part.has_data;
   for (GgufTensor& tensor : part.tensors) {
     if (!tensor_index_.emplace(tensor.name, tensors_.size()).second)
       throw_error(ErrorCode::kBadFile,

@@ -98,8 +98,13 @@ struct GgufTensor {
 
 class GgufFile {
  public:
+  // Whether the tensors must be there. A file that ends after its directory, or anywhere later,
+  // still says what the model would need.
+  enum class Data { kPresent, kMayBeMissing };
+
   // `path`: the file, or the first part of a split set.
-  static GgufFile open(const std::string& path, BlockShapeOf block_shape_of);
+  static GgufFile open(const std::string& path, BlockShapeOf block_shape_of,
+                       Data data = Data::kPresent);
   // The same from memory, for tests and fuzzing. `name` appears in messages. A split set is not
   // followed: the key split.count > 1 is an error.
   static GgufFile parse(std::span<const std::byte> bytes, const std::string& name,
@@ -112,6 +117,7 @@ class GgufFile {
   const std::string& name() const { return paths_.front(); }
   Bytes part_bytes(std::size_t part) const { return part_bytes_[part]; }  // of paths()[part]
   Bytes file_bytes() const;                                               // all parts together
+  bool has_data() const { return has_data_; }                             // of every tensor
   std::uint32_t version() const { return version_; }
 
  private:
@@ -124,6 +130,7 @@ class GgufFile {
   std::vector<std::string> paths_;
   std::vector<Bytes> part_bytes_;
   std::uint32_t version_ = 0;
+  bool has_data_ = true;
 };
 
 }  // namespace hearth::io

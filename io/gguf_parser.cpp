@@ -75,8 +75,8 @@ GgufValue with_element(GgufType type, Use use) {
 
 class PartParser {
  public:
-  PartParser(const ByteSource& source, BlockShapeOf block_shape_of)
-      : source_(source), block_shape_of_(block_shape_of), cursor_(source) {}
+  PartParser(const ByteSource& source, BlockShapeOf block_shape_of, GgufFile::Data data)
+      : source_(source), block_shape_of_(block_shape_of), data_(data), cursor_(source) {}
 
   GgufPart parse() {
     part_.file_bytes = Bytes(source_.size());
@@ -97,6 +97,7 @@ class PartParser {
   void read_directory(std::uint64_t count);
   GgufTensor read_tensor();
   void place_tensors();
+  void check_end(const GgufTensor& tensor, std::uint64_t end);
   void check_overlap() const;
 
   std::string read_name(const char* what, std::uint64_t max_bytes);
@@ -116,6 +117,7 @@ class PartParser {
 
   const ByteSource& source_;
   BlockShapeOf block_shape_of_;
+  GgufFile::Data data_;
   GgufCursor cursor_;
   GgufPart part_;
 };
@@ -264,12 +266,22 @@ void PartParser::place_tensors() {
     // A tensor of unknown type has at least one byte.
     const auto end = begin ? checked_add(*begin, tensor.size.value_or(Bytes(1)).count) : begin;
     if (!end) bad_tensor(tensor, "has an offset that overflows");
-    if (*end > source_.size())
-      throw_error(ErrorCode::kBadFile,
-                  "{}: truncated: tensor '{}' needs {} bytes, the file has {}; download it again",
-                  source_.name(), printable(tensor.name), *end, source_.size());
+    check_end(tensor, *end);
     tensor.offset = *begin;
   }
+}
+
+// Without its data, nothing but the address space bounds what a file may claim.
+void PartParser::check_end(const GgufTensor& tensor, std::uint64_t end) {
+  if (end <= source_.size()) return;
+  if (data_ == GgufFile::Data::kPresent)
+    throw_error(ErrorCode::kBadFile,
+                "{}: truncated: tensor '{}' needs {} bytes, the file has {}; download it again",
+                source_.name(), printable(tensor.name), end, source_.size());
+  constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 47;
+  if (end > kMostBytes) bad_tensor(tensor, "ends at {}, beyond any file", end);
+  part_.has_data = false;
+  part_.file_bytes = std::max(part_.file_bytes, Bytes(end));
 }
 
 void PartParser::check_overlap() const {
@@ -287,8 +299,9 @@ void PartParser::check_overlap() const {
 
 }  // namespace
 
-GgufPart parse_gguf_part(const ByteSource& source, BlockShapeOf block_shape_of) {
-  return PartParser(source, block_shape_of).parse();
+GgufPart parse_gguf_part(const ByteSource& source, BlockShapeOf block_shape_of,
+                         GgufFile::Data data) {
+  return PartParser(source, block_shape_of, data).parse();
 }
 
 }  // namespace hearth::io

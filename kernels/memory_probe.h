@@ -12,4 +12,9 @@ namespace hearth::kernels {
 // or the figure is theirs). Changes nothing in it.
 double probe_memory(WorkerPool& pool, std::span<const std::byte> memory);
 
+// The same as it is sustained: over pieces of 2 MiB for each thread (at least one) that follow each
+// other, the rate that a quarter of them exceed. Those that lost a time slice to another process do
+// not change it, and the best do not flatter it.
+double probe_memory_sustained(WorkerPool& pool, std::span<const std::byte> memory);
+
 }  // namespace hearth::kernels

@@ -47,8 +47,7 @@ struct PolicyInput {
 std::span<const std::string_view> policy_names();
 // Empty for an unknown name.
 std::unique_ptr<CachePolicy> make_policy(std::string_view name, const PolicyInput& input);
-// The name of the policy to take by default, for so many slots (all size classes together) and a
-// cycle of so many experts (MoE layers x top-k: what one token uses).
-std::string_view recommend_policy(std::uint64_t slots_total, std::uint64_t cycle);
+// The policy to take where nothing was measured; see choose_policy() for where something was.
+std::string_view recommend_policy();
 
 }  // namespace hearth::profiler

@@ -18,17 +18,26 @@
 
 namespace hearth::profiler {
 
-// Where the routed experts of a token are found: parts that sum to 1.
+// Where the routed experts of a token are found: parts of their bytes that sum to 1.
 struct TierHits {
   double vram = 0;
   double ram = 1;
   double disk = 0;
 };
 
+// What becomes of an expert that is in RAM but not in VRAM.
+enum class MissPath : std::uint8_t {
+  kSplit,  // whichever is sooner, some by the CPU and some copied
+  kCopy,
+  kCpu,
+};
+
 struct DecodeLoad {
   TierHits hits;
   std::uint32_t threads = 1;
   std::uint32_t depth = 0;  // positions in the KV cache
+  bool prefetch = true;     // the disk works while attention is computed
+  MissPath misses = MissPath::kSplit;
 };
 
 struct LinkTime {
@@ -40,11 +49,12 @@ struct LinkTime {
 
 struct DecodePrediction {
   double tokens_per_second = 0;
-  double low = 0, high = 0;  // the range that measurements fell into, see cost_model.cpp
-  std::vector<LinkTime> links;
-  std::string binding_link;  // the one whose time is longest
+  double low = 0, high = 0;     // the range that measurements fell into, see cost_model.cpp
+  std::vector<LinkTime> links;  // in use; their times overlap
+  std::string binding_link;     // the one whose time is longest
 };
 
+// On the machine's GPU if it has one. Experts on disk need a machine with a disk.
 DecodePrediction predict_decode(const ModelNeeds& needs, const Machine& machine,
                                 const DecodeLoad& load);
 

@@ -1,6 +1,7 @@
 // What a machine can do, measured (hearth doctor) or collected (configs/machines): the input of the
 // cost model. Rates are bytes per second; all of them are what is reached, not what is printed on
-// the box.
+// the box. Lists ascend: rates by threads, disk reads by size and then by depth; those of memory
+// and disk have at least one entry (profiler/machine_toml.h refuses a file where that is not so).
 #pragma once
 
 #include <cstdint>
@@ -17,12 +18,16 @@ using BytesPerSecond = double;
 struct ThreadRate {
   std::uint32_t threads = 1;
   BytesPerSecond rate = 0;
+
+  bool operator==(const ThreadRate&) const = default;
 };
 
 // Matrix-vector products of one weight format, weights in memory and not in caches.
 struct KernelRate {
   std::string format;  // "Q4_K"
   std::vector<ThreadRate> rates;
+
+  bool operator==(const KernelRate&) const = default;
 };
 
 struct DiskRate {
@@ -30,6 +35,8 @@ struct DiskRate {
   std::uint32_t depth = 1;  // reads at once
   BytesPerSecond rate = 0;
   Nanoseconds latency{0};  // median of one read
+
+  bool operator==(const DiskRate&) const = default;
 };
 
 struct CpuMachine {
@@ -38,10 +45,14 @@ struct CpuMachine {
   std::uint32_t cores = 1;      // physical
   Bytes memory;                 // installed
   std::vector<ThreadRate> memory_read;
-  std::vector<KernelRate> kernels;  // empty in presets: then kernel_efficiency of memory_read
+  std::vector<KernelRate> kernels;  // by name; empty in presets
   double kernel_efficiency = 0.85;  // of memory_read, for formats without a rate of their own
-  Nanoseconds layer_overhead{0};    // per layer of a token: barriers, norms, router
+  // What a token takes beside reading weights, keys and values: the barriers between the operations
+  // of a layer, norms, rotations and the router; and once a token, embedding and sampling.
+  Nanoseconds layer_overhead{0};
   Nanoseconds token_overhead{0};
+
+  bool operator==(const CpuMachine&) const = default;
 };
 
 struct DiskMachine {
@@ -49,6 +60,8 @@ struct DiskMachine {
   bool io_uring = true;
   bool direct = true;  // O_DIRECT
   std::vector<DiskRate> random_reads;
+
+  bool operator==(const DiskMachine&) const = default;
 };
 
 struct GpuMachine {
@@ -63,6 +76,8 @@ struct GpuMachine {
   BytesPerSecond cpu_shared = 0;             // the CPU's kernels while copies run
   Nanoseconds layer_overhead{0};             // launches of a captured layer
   Nanoseconds join_overhead{0};              // per layer in which the CPU takes part
+
+  bool operator==(const GpuMachine&) const = default;
 };
 
 struct Machine {
@@ -72,12 +87,17 @@ struct Machine {
   CpuMachine cpu;
   std::optional<DiskMachine> disk;
   std::optional<GpuMachine> gpu;
+
+  bool operator==(const Machine&) const = default;
 };
 
-// Interpolated or, beyond the largest measured count, that of the largest.
+// Interpolated; below the least measured count in proportion to the threads, beyond the largest
+// that of the largest.
 BytesPerSecond memory_rate(const CpuMachine& cpu, std::uint32_t threads);
 BytesPerSecond kernel_rate(const CpuMachine& cpu, const std::string& format, std::uint32_t threads);
-// Of reads of about this size at the depth that serves them best.
+// Of reads of this size at the depth that serves them best. Between two measured sizes the time of
+// a read is interpolated, which is right for a fixed cost and a rate; a read below the least
+// measured size takes as long as one of that size.
 BytesPerSecond disk_rate(const DiskMachine& disk, Bytes read);
 
 }  // namespace hearth::profiler

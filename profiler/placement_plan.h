@@ -9,6 +9,7 @@
 #include "base/ids.h"
 #include "base/units.h"
 #include "profiler/cost_model.h"
+#include "profiler/hit_estimate.h"
 #include "profiler/model_identity.h"
 
 namespace hearth::profiler {
@@ -39,9 +40,11 @@ struct PlacementPlan {
   std::string policy;
   std::string policy_reason;  // in plain words
   bool prefetch = true;
-  std::vector<ExpertId> seed;  // into the fastest tier with slots, most wanted first
-  std::uint32_t pinned = 0;    // of the seed: kept for good by the policy
-  std::optional<DecodePrediction> prediction;  // where a machine was given
+  std::vector<ExpertId> seed;       // into the fastest tier with slots, most wanted first
+  std::vector<float> seed_uses;     // of each of these, expected per token
+  std::optional<HitEstimate> hits;  // of the fastest tier with slots; with a machine
+  std::optional<DecodePrediction> prediction;  // likewise
+  std::vector<std::string> notes;              // what else a reader should know, a line each
 };
 
 }  // namespace hearth::profiler

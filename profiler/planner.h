@@ -23,7 +23,7 @@ struct MemoryBudget {
 
 struct PlanRequest {
   MemoryBudget budget;
-  Bytes available;  // memory the system could still give; 0: unknown
+  Bytes available;  // memory this process may have: free now, or held by it; 0: unknown
   std::uint32_t context = 0;
   std::uint32_t threads = 1;
   std::string policy = "auto";  // or one of policy_names()

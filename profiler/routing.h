@@ -17,4 +17,16 @@ struct Routing {
   std::uint32_t position = 0;              // of the first row in its sequence
 };
 
+// The decision for one of the rows.
+inline Routing row_of(const Routing& routing, std::uint32_t row) {
+  const std::size_t first = std::size_t{row} * routing.experts_per_row;
+  Routing one = routing;
+  one.rows = 1;
+  one.experts = routing.experts.subspan(first, routing.experts_per_row);
+  if (!routing.weights.empty())
+    one.weights = routing.weights.subspan(first, routing.experts_per_row);
+  one.position += row;
+  return one;
+}
+
 }  // namespace hearth::profiler

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -26,6 +27,8 @@ struct TraceHeader {
   bool has_weights = true;  // else every weight is 1 / experts_per_row
 
   ExpertSpace space() const { return {model.layers, model.experts_per_layer}; }
+  // What contradicts itself, as the end of a sentence.
+  std::optional<std::string> flaw() const;
 };
 
 // One step is one pass over the layers: one token, or one chunk of a prompt.
@@ -36,7 +39,7 @@ struct TraceStep {
 
 class RoutingTrace {
  public:
-  explicit RoutingTrace(TraceHeader header);
+  explicit RoutingTrace(TraceHeader header);  // CHECKs that it has no flaw
 
   // Decisions are added for all layers of the header, in order, then the next step begins.
   void begin_step(const TraceStep& step);

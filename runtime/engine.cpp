@@ -1,21 +1,14 @@
 #include "runtime/engine.h"
 
 #include <algorithm>
-#include <thread>
 
 #include "base/error.h"
-#include "profiler/cache_policy.h"
+#include "profiler/plan_toml.h"
+#include "runtime/model_identity.h"
+#include "runtime/plan_input.h"
 
 namespace hearth::runtime {
 namespace {
-
-std::uint32_t thread_count(std::uint32_t wanted) {
-  return wanted > 0 ? wanted : std::max(1u, std::thread::hardware_concurrency());
-}
-
-std::uint32_t context_length(std::uint32_t wanted, const ModelConfig& config) {
-  return wanted > 0 ? wanted : std::min(config.context_train, kDefaultContext);
-}
 
 void check_vocabulary(const io::GgufFile& file, const ModelConfig& config, std::size_t tokens) {
   if (tokens != config.vocabulary)
@@ -25,7 +18,27 @@ void check_vocabulary(const io::GgufFile& file, const ModelConfig& config, std::
                 file.name(), tokens, config.vocabulary);
 }
 
+void check_fits(const profiler::PlacementPlan& plan, Bytes available, const std::string& path) {
+  if (plan.ram.total() <= available) return;
+  throw_error(ErrorCode::kBudget,
+              "{}: the plan takes {} MiB, but {} MiB of memory are free; make a smaller one with "
+              "hearth plan",
+              printable(path), plan.ram.total().count >> 20, available.count >> 20);
+}
+
 }  // namespace
+
+void EngineOptions::follow(profiler::PlacementPlan taken, const std::string& path) {
+  budget = {};
+  context = taken.context;
+  batch = taken.batch;
+  threads = taken.threads;
+  policy = taken.policy;
+  prefetch = taken.prefetch;
+  find_profile = nullptr;
+  plan = std::move(taken);
+  plan_path = path;
+}
 
 std::optional<io::BlockShape> block_shape_of(std::uint32_t gguf_type) {
   const auto format = kernels::format_of_gguf_type(gguf_type);
@@ -44,31 +57,53 @@ Engine::Engine(const EngineOptions& options)
       pool_(thread_count(options.threads)) {
   check_vocabulary(file_, model_->config, tokenizer_->size());
   reader_ = options.open_reader(file_.paths(), options.io);
-  const std::uint32_t context = context_length(options.context, model_->config);
-  plan_ =
-      plan_memory(*model_, {.budget = options.budget,
-                            .context = context,
-                            .batch = std::clamp(options.batch, 1u, std::min(context, kMaxBatch)),
-                            .threads = pool_.threads(),
-                            .alignment = reader_->alignment(),
-                            .process = resident_memory(),
-                            .available = available_memory()});
-  choose_policy(options);
-  dense_ = io::Arena(plan_.dense);
-  const Bytes all = model_->weights.weight_bytes();
-  model_->weights.load(*reader_, dense_, [&](Bytes done) {
+  if (options.find_profile) profile_ = options.find_profile(file_, *model_);
+  make_plan(options);
+  load(options);
+  prefetcher_ = std::make_unique<Prefetcher>(
+      *experts_,
+      Prefetcher::Options{.enabled = plan_.prefetch, .experts_used = model_->config.experts_used});
+}
+
+// Dense weights, then the experts that the profile says are wanted most.
+void Engine::load(const EngineOptions& options) {
+  const Bytes dense = model_->weights.weight_bytes(), all = dense + seed_bytes();
+  const auto progress = [&](Bytes done) {
     if (options.progress) options.progress(done, all);
-  });
+  };
+  dense_ = io::Arena(plan_.ram.dense);
+  model_->weights.load(*reader_, dense_, progress);
   experts_ =
       std::make_unique<ExpertStore>(file_, model_->experts, *reader_,
-                                    ExpertStore::Options{.policy = policy_,
-                                                         .slots_of_class = plan_.slots_of_class,
+                                    ExpertStore::Options{.policy = plan_.policy,
+                                                         .slots_of_class = plan_.ram.slots_of_class,
+                                                         .popularity = popularity(),
                                                          .max_reads = options.io.max_queued},
                                     clock_);
-  const bool all_fit = plan_.expert_slots == plan_.experts_total;
-  prefetcher_ = std::make_unique<Prefetcher>(
-      *experts_, Prefetcher::Options{.enabled = options.prefetch && !all_fit,
-                                     .experts_used = model_->config.experts_used});
+  experts_->seed(plan_.seed, [&](Bytes done) { progress(dense + done); });
+}
+
+void Engine::restore_seed() {
+  experts_->settle();
+  experts_->drop_all();
+  experts_->seed(plan_.seed, [](Bytes) {});
+}
+
+// Uses per token of the experts, where a profile or a plan knows them.
+std::vector<float> Engine::popularity() const {
+  if (profile_) return profile_->popularity();
+  if (plan_.seed.empty()) return {};
+  const ExpertSpace space = needs_.space();
+  std::vector<float> uses(space.size(), 0.0f);
+  for (std::size_t i = 0; i < plan_.seed.size(); ++i)
+    uses[space.flat(plan_.seed[i])] = plan_.seed_uses[i];
+  return uses;
+}
+
+Bytes Engine::seed_bytes() const {
+  Bytes total;
+  for (const ExpertId id : plan_.seed) total += Bytes(model_->experts.layer(id.layer).bytes());
+  return total;
 }
 
 std::span<const std::byte> Engine::largest_arena() const {
@@ -76,19 +111,22 @@ std::span<const std::byte> Engine::largest_arena() const {
   return experts.size() > dense_.bytes().size() ? experts : dense_.bytes();
 }
 
-void Engine::choose_policy(const EngineOptions& options) {
-  const auto names = profiler::policy_names();
-  if (options.policy == "auto") {
-    const std::uint32_t cycle = model_->config.layers * model_->config.experts_used;
-    policy_ = profiler::recommend_policy(plan_.expert_slots, cycle);
-    return;
+void Engine::make_plan(const EngineOptions& options) {
+  PlanInput input = plan_input(file_, *model_, options, reader_->alignment(), profile_ != nullptr);
+  // The bound of the process holds, or else the plan is for a larger process.
+  const Bytes resident = options.resident();
+  input.needs.process = std::max(input.needs.process, resident + kProcessReserve);
+  input.request.available = available_memory() + resident;
+  if (options.plan) {
+    input.needs.model = identity_of(file_);
+    check_plan_of(*options.plan, input.needs, options.plan_path);
+    check_fits(*options.plan, input.request.available, options.plan_path);
+    plan_ = *options.plan;
+    plan_.ram.process = std::max(plan_.ram.process, resident + kProcessReserve);
+  } else {
+    plan_ = profiler::plan_placement(input.needs, input.request, nullptr, profile_.get());
   }
-  policy_ = options.policy;
-  if (std::find(names.begin(), names.end(), policy_) != names.end()) return;
-  std::string known;
-  for (const std::string_view name : names) known += fmt::format(", {}", name);
-  throw_error(ErrorCode::kUsage, "unknown cache policy {}; known are auto{}", printable(policy_),
-              known);
+  needs_ = std::move(input.needs);
 }
 
 }  // namespace hearth::runtime

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -15,27 +17,40 @@
 #include "io/gguf.h"
 #include "kernels/cpu_kernels.h"
 #include "kernels/worker_pool.h"
+#include "profiler/expert_profile.h"
+#include "profiler/placement_plan.h"
+#include "profiler/planner.h"
 #include "runtime/experts/expert_store.h"
 #include "runtime/experts/prefetcher.h"
-#include "runtime/memory_plan.h"
 #include "runtime/model.h"
+#include "runtime/process_memory.h"
 #include "runtime/tokenizer/tokenizer.h"
 
 namespace hearth::runtime {
 
 struct EngineOptions {
   std::string model_path;
-  MemoryBudget budget;
+  profiler::MemoryBudget budget;
   std::uint32_t context = 0;    // 0: the training context, at most kDefaultContext
   std::uint32_t batch = 512;    // at most the context and kMaxBatch
   std::uint32_t threads = 0;    // 0: one per core
   std::string policy = "auto";  // or one of profiler::policy_names()
   bool prefetch = true;
   io::ReaderOptions io;
+  // Asked once the model is known, for the profile to seed expert memory and guide the policy by;
+  // it must be of a model of this shape. May return nothing.
+  std::function<std::shared_ptr<const profiler::ExpertProfile>(const io::GgufFile&, const Model&)>
+      find_profile;
   std::function<std::unique_ptr<io::AsyncReader>(const std::vector<std::string>& paths,
                                                  const io::ReaderOptions&)>
       open_reader = io::AsyncReader::open;
-  // Called while dense weights are read, with bytes done and bytes in all.
+  std::function<Bytes()> resident = resident_memory;
+  // Taken as it is: budget, context, batch, threads, policy and prefetch are then those of the
+  // plan.
+  std::optional<profiler::PlacementPlan> plan;
+  std::string plan_path;  // for messages
+  void follow(profiler::PlacementPlan plan, const std::string& path);
+  // Called while dense weights and seeded experts are read, with bytes done and bytes in all.
   std::function<void(Bytes, Bytes)> progress;
 };
 inline constexpr std::uint32_t kDefaultContext = 4096;
@@ -51,8 +66,13 @@ class Engine {
   const Model& model() const { return *model_; }
   const ModelConfig& config() const { return model_->config; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
-  const MemoryPlan& plan() const { return plan_; }
-  const std::string& policy() const { return policy_; }
+  const profiler::ModelNeeds& needs() const { return needs_; }
+  const profiler::PlacementPlan& plan() const { return plan_; }
+  const std::string& policy() const { return plan_.policy; }
+  const profiler::ExpertProfile* profile() const { return profile_.get(); }  // may be none
+  // The experts that are in memory before the first token, most wanted first.
+  std::span<const ExpertId> seed() const { return plan_.seed; }
+  Bytes seed_bytes() const;
   const kernels::CpuKernels& kernels() const { return kernels_; }
   const Clock& clock() const { return clock_; }
   std::uint32_t threads() const { return pool_.threads(); }
@@ -68,11 +88,18 @@ class Engine {
   Prefetcher& prefetcher() { return *prefetcher_; }
   const Prefetcher& prefetcher() const { return *prefetcher_; }
 
+  std::span<const std::byte> dense_memory() const { return dense_.bytes(); }
+  // Expert memory as it is before the first token: empty, or seeded. Waits for reads. Throws
+  // Error(kIo).
+  void restore_seed();
+
   std::span<const std::byte> largest_arena() const;
   bool ram_is_bounded() const { return ram_is_bounded_; }  // --ram was given
 
  private:
-  void choose_policy(const EngineOptions& options);
+  void make_plan(const EngineOptions& options);
+  std::vector<float> popularity() const;
+  void load(const EngineOptions& options);
 
   const bool ram_is_bounded_;
   const Clock& clock_;
@@ -83,8 +110,9 @@ class Engine {
   kernels::WorkerPool pool_;
   io::Arena dense_;  // before the reader: memory outlives the reads into it
   std::unique_ptr<io::AsyncReader> reader_;
-  MemoryPlan plan_;
-  std::string policy_;
+  profiler::ModelNeeds needs_;
+  profiler::PlacementPlan plan_;
+  std::shared_ptr<const profiler::ExpertProfile> profile_;
   std::unique_ptr<ExpertStore> experts_;
   std::unique_ptr<Prefetcher> prefetcher_;
 };

@@ -4,11 +4,14 @@
 
 namespace hearth::runtime {
 
-Bytes KvCache::bytes_needed(const std::vector<KvLayer>& layers, std::uint32_t context) {
+Bytes KvCache::bytes_per_token(const std::vector<KvLayer>& layers) {
   Bytes total;
-  for (const KvLayer& layer : layers)
-    total += Bytes(round_up(layer.bytes_per_token() * context, 64)) + Bytes(64);
+  for (const KvLayer& layer : layers) total += Bytes(layer.bytes_per_token());
   return total;
+}
+
+Bytes KvCache::alignment_bytes(const std::vector<KvLayer>& layers) {
+  return Bytes(2 * io::Arena::kAlignment * layers.size());
 }
 
 KvCache::KvCache(std::vector<KvLayer> layers, std::uint32_t context, io::Arena& arena)

@@ -24,7 +24,9 @@ struct KvLayer {
 
 class KvCache {
  public:
-  static Bytes bytes_needed(const std::vector<KvLayer>& layers, std::uint32_t context);
+  // Of the pieces of the layers in an arena: bytes for each position, and for their alignment.
+  static Bytes bytes_per_token(const std::vector<KvLayer>& layers);
+  static Bytes alignment_bytes(const std::vector<KvLayer>& layers);
   KvCache(std::vector<KvLayer> layers, std::uint32_t context, io::Arena& arena);
 
   std::uint16_t* keys(LayerIndex layer, std::uint32_t head) const {

@@ -40,7 +40,7 @@ void visit_pieces(const ScratchShape& s, Scratch* scratch, Visitor&& visit) {
   floats(&Scratch::expert_weights, pairs);
   counts(&Scratch::pair_order, pairs);
   counts(&Scratch::pair_place, pairs);
-  counts(&Scratch::expert_rows, s.experts);
+  counts(&Scratch::expert_place, s.experts);
   buffer(scratch ? &scratch->expert_hidden : nullptr, pairs, s.expert_ff);
   floats(&Scratch::expert_out, std::uint64_t{pairs} * s.embedding);
   for (std::uint32_t worker = 0; worker < s.threads; ++worker) {
@@ -65,11 +65,10 @@ Bytes Scratch::bytes_needed(const ScratchShape& shape) {
 }
 
 Scratch::Scratch(const ScratchShape& wanted, io::Arena& arena)
-    : shape(wanted), tiles(wanted.threads), tile_out(wanted.threads) {
+    : shape(wanted), tiles(wanted.threads), tile_out(wanted.threads), expert_work(wanted.experts) {
   visit_pieces(shape, this, [&](std::uint64_t bytes, auto&& bind) {
     bind(arena.take(Bytes(round_up(bytes, kPieceAlignment)), kPieceAlignment));
   });
-  expert_work.reserve(shape.experts);
   ready_work.reserve(shape.experts);
 }
 

@@ -10,7 +10,7 @@
 #include "base/ids.h"
 #include "io/arena.h"
 #include "kernels/activations.h"
-#include "runtime/experts/expert_store.h"
+#include "runtime/experts/expert_work.h"
 
 namespace hearth::runtime {
 
@@ -40,15 +40,6 @@ inline constexpr std::uint32_t kExpertTileRows = 32;
 inline constexpr std::uint32_t kExpertChunk = 64;
 inline constexpr std::uint32_t kDownChunk = 128;
 
-// One expert of a step: the pairs [begin, end) of Scratch::pair_order are computed with it.
-struct ExpertWork {
-  ExpertId id;
-  std::uint32_t begin = 0;
-  std::uint32_t end = 0;
-  ExpertLease lease;
-  bool computed = false;
-};
-
 struct Scratch {
   static Bytes bytes_needed(const ScratchShape& shape);
   Scratch(const ScratchShape& shape, io::Arena& arena);
@@ -68,12 +59,12 @@ struct Scratch {
   std::span<float> expert_out;                   // [rows × experts_used][embedding]
   std::vector<kernels::ActivationBuffer> tiles;  // per worker [kExpertTileRows][embedding or ff]
   std::vector<std::span<float>> tile_out;        // per worker [2][kExpertTileRows][kExpertChunk]
-  std::span<std::uint32_t> pair_order;   // [rows × experts_used]: (row, rank) pairs by expert
-  std::span<std::uint32_t> pair_place;   // its inverse: where a pair lies in pair_order
-  std::span<std::uint32_t> expert_rows;  // [experts]: rows that want an expert
-  std::vector<ExpertWork> expert_work;   // capacity [experts]
-  std::vector<ExpertWork*> ready_work;   // likewise
-  std::span<float> logits;               // [logit_rows][vocabulary]
+  std::span<std::uint32_t> pair_order;    // [rows × experts_used]: (row, rank) pairs by expert
+  std::span<std::uint32_t> pair_place;    // its inverse: where a pair lies in pair_order
+  std::span<std::uint32_t> expert_place;  // [experts]: where an expert lies in expert_work
+  ExpertWorkList expert_work;             // capacity [experts]
+  std::vector<ExpertWork*> ready_work;    // likewise
+  std::span<float> logits;                // [logit_rows][vocabulary]
 };
 
 }  // namespace hearth::runtime

@@ -3,12 +3,13 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "runtime/model_needs.h"
 
 namespace hearth::runtime {
 
 Session::Session(Engine& engine)
     : engine_(engine),
-      memory_(engine.plan().kv + engine.plan().scratch),
+      memory_(engine.plan().ram.kv + engine.plan().ram.scratch),
       kv_(engine.model().kv_layers(), engine.plan().context, memory_),
       scratch_(scratch_shape_for(engine.model(), engine.plan().batch, engine.pool().threads()),
                memory_) {}
@@ -30,7 +31,7 @@ void Session::check(std::span<const TokenId> tokens) const {
 void Session::evaluate(std::span<const TokenId> tokens, std::size_t first_logits, LogitsSink sink) {
   check(tokens);
   const auto on_routed = [this](const profiler::Routing& routing) {
-    if (listener_) listener_(routing);
+    for (const auto& listener : listeners_) listener(routing);
   };
   for (std::size_t begin = 0; begin < tokens.size();) {
     const std::size_t count = std::min<std::size_t>(engine_.plan().batch, tokens.size() - begin);
@@ -45,7 +46,8 @@ void Session::evaluate(std::span<const TokenId> tokens, std::size_t first_logits
               .scratch = scratch_,
               .clock = engine_.clock(),
               .times = times_,
-              .on_routed = on_routed};
+              .on_routed = on_routed,
+              .forced_routing = forced_routing_};
     decode_step(engine_.model(), step, static_cast<std::uint32_t>(std::min(wanted, count)),
                 [&](std::uint32_t row, std::span<const float> logits) {
                   sink(static_cast<std::uint32_t>(begin + row), logits);

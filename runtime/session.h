@@ -27,11 +27,15 @@ class Session {
   void reset();  // back to an empty timeline; experts stay where they are
   std::uint32_t position() const { return position_; }
   std::uint32_t context() const { return kv_.context(); }
+  std::span<const std::byte> memory() const { return memory_.bytes(); }
 
-  // Sees every routing decision from now on.
+  // Sees every routing decision from now on, after the listeners that are there already.
   void on_routed(std::function<void(const profiler::Routing&)> listener) {
-    listener_ = std::move(listener);
+    listeners_.push_back(std::move(listener));
   }
+  // Takes experts from there instead of from the routers; null: from the routers again. It must
+  // outlive its use, and have a row for every position that is evaluated.
+  void force_routing(const ForcedRouting* routing) { forced_routing_ = routing; }
   const StepTimes& times() const { return times_; }
   std::uint64_t steps() const { return steps_; }
 
@@ -45,7 +49,8 @@ class Session {
   std::uint32_t position_ = 0;
   std::uint64_t steps_ = 0;
   StepTimes times_;
-  std::function<void(const profiler::Routing&)> listener_;
+  std::vector<std::function<void(const profiler::Routing&)>> listeners_;
+  const ForcedRouting* forced_routing_ = nullptr;
 };
 
 }  // namespace hearth::runtime

@@ -17,6 +17,8 @@
 
 namespace hearth::runtime {
 
+class ForcedRouting;
+
 // Where the time of steps went. Waiting for the disk is counted by the expert store, and is part of
 // the experts' time here.
 struct StepTimes {
@@ -39,6 +41,7 @@ struct Step {
   const Clock& clock;
   StepTimes& times;
   FunctionRef<void(const profiler::Routing&)> on_routed;  // every decision, for recording
+  const ForcedRouting* forced_routing = nullptr;          // takes the place of the routers' choices
 
   std::uint32_t rows() const { return static_cast<std::uint32_t>(tokens.size()); }
   float* hidden(std::uint32_t row) const {

@@ -1,57 +1,57 @@
 // A protected set by popularity, and LRU for the rest.
 //
-// Up to three quarters of the slots of each size class belong to its most often routed experts. A
+// Up to seven eighths of the slots of each size class belong to its most often routed experts. A
 // victim is the least recently used of the others; a protected expert goes only when no other may.
 // This is for budgets below one cycle (layers x top-k experts): there LRU evicts every expert just
 // before its return and hits nothing, while a set that stays keeps hitting.
 #include <algorithm>
 
 #include "base/check.h"
+#include "profiler/policies/expert_table.h"
+#include "profiler/policies/layer_turns.h"
 #include "profiler/policies/policies.h"
 #include "profiler/policies/recency_lists.h"
 
 namespace hearth::profiler {
 namespace {
 
-// Popularity is a decision count in units of 1/256, multiplied by 7/8 every 32 steps: it halves in
-// about 166 steps, the length of a paragraph, so that the set follows a change of subject but not
-// single tokens. The largest value is 32 * 256 * 8 = 2^16: 32 bits never overflow.
+// Popularity is a decision count in units of 1/256, multiplied by 7/8 every 8 steps: it halves in
+// about 42 steps, so that the set follows a change of subject but not single tokens. In replays of
+// recorded texts that change, four times that length cost up to 12 percentage points of hits. The
+// largest value is 8 * 256 * 8 = 2^14: 32 bits never overflow.
 constexpr std::uint32_t kDecision = 256;
 constexpr std::uint32_t kDecayShift = 3;
-constexpr std::uint32_t kStepsPerRanking = 32;
+constexpr std::uint32_t kStepsPerRanking = 8;
+constexpr std::uint32_t kMostPopularity = (kStepsPerRanking * kDecision) << kDecayShift;
 
 // The rest is where newcomers prove themselves. It must hold the misses of one layer, all in use at
 // the same time, or these would push out protected experts.
 constexpr std::uint32_t protected_slots(std::uint32_t slots, std::uint32_t top_k) {
-  return std::min(static_cast<std::uint32_t>(std::uint64_t{slots} * 3 / 4),
+  return std::min(static_cast<std::uint32_t>(std::uint64_t{slots} * 7 / 8),
                   slots - std::min(slots, top_k));
 }
 
 class PinLru final : public CachePolicy {
  public:
   explicit PinLru(const PolicyInput& input)
-      : space_(input.space),
-        size_class_of_(input.size_class_of.begin(), input.size_class_of.end()),
-        slots_of_class_(input.slots_of_class.begin(), input.slots_of_class.end()),
-        experts_of_class_(slots_of_class_.size()),
-        experts_(space_.size()),
-        lists_(space_.size(), 2 * static_cast<std::uint32_t>(slots_of_class_.size())) {
-    CHECK_EQ(size_class_of_.size(), space_.size());
-    for (std::uint32_t expert = 0; expert < space_.size(); ++expert)
-      if (size_class_of_[expert] < slots_of_class_.size())
-        experts_of_class_[size_class_of_[expert]].push_back(expert);
-    resident_.reserve(space_.size());
+      : table_(input),
+        experts_of_class_(table_.size_classes()),
+        experts_(table_.size()),
+        lists_(table_.size(), 2u * table_.size_classes()) {
+    for (std::uint32_t expert = 0; expert < table_.size(); ++expert)
+      if (table_.exists(expert)) experts_of_class_[table_.size_class(expert)].push_back(expert);
+    resident_.reserve(table_.size());
+    if (!input.popularity.empty()) begin_with(input.popularity);
   }
 
   std::string_view name() const override { return "pin+lru"; }
 
   void on_routed(const Routing& routing) override {
-    if (routing.layer <= last_layer_) begin_step();
-    last_layer_ = routing.layer;
+    if (turns_.on_routed(routing)) begin_step();
     ++decisions_;
     top_k_ = std::max(top_k_, routing.experts_per_row);
     for (const std::uint16_t index : routing.experts) {
-      Expert& expert = experts_[flat({routing.layer, index})];
+      Expert& expert = experts_[table_.flat({routing.layer, index})];
       // Once for all rows of the step: it is loaded once for all of them, too.
       if (expert.counted_in == decisions_) continue;
       expert.counted_in = decisions_;
@@ -60,27 +60,26 @@ class PinLru final : public CachePolicy {
   }
 
   void on_hit(ExpertId id) override {
-    lists_.remove(flat(id));
+    lists_.remove(table_.flat(id));
     on_insert(id);
   }
 
   void on_insert(ExpertId id) override {
-    const std::uint32_t expert = flat(id);
-    CHECK_LT(size_class_of_[expert], slots_of_class_.size());
+    const std::uint32_t expert = table_.flat(id);
     experts_[expert].last_use = ++uses_;
     lists_.push_newest(list_of(expert), expert);
   }
 
-  void on_evict(ExpertId id) override { lists_.remove(flat(id)); }
+  void on_evict(ExpertId id) override { lists_.remove(table_.flat(id)); }
 
   std::optional<ExpertId> choose_victim(std::uint8_t size_class,
                                         FunctionRef<bool(ExpertId)> may_evict) override {
-    CHECK_LT(size_class, slots_of_class_.size());
+    CHECK_LT(size_class, table_.size_classes());
     for (const bool is_protected : {false, true}) {
       const std::uint32_t list = list_of(size_class, is_protected);
       for (std::uint32_t expert = lists_.oldest(list); expert != lists_.end(list);
            expert = lists_.newer(expert))
-        if (may_evict(space_.id(expert))) return space_.id(expert);
+        if (may_evict(table_.id(expert))) return table_.id(expert);
     }
     return std::nullopt;
   }
@@ -93,23 +92,33 @@ class PinLru final : public CachePolicy {
     bool is_protected = false;
   };
 
-  // A layer that does not follow its predecessor begins the next pass over the layers. The first
-  // rankings come after 1, 2, 4, ... steps: a short run should not wait for 32.
+  // A profile stands for as many tokens as are remembered, and is ranked at once.
+  void begin_with(std::span<const float> popularity) {
+    for (std::uint32_t expert = 0; expert < table_.size(); ++expert)
+      experts_[expert].popularity = static_cast<std::uint32_t>(
+          std::clamp(popularity[expert], 0.0f, 1.0f) * static_cast<float>(kMostPopularity));
+    for (std::uint8_t size_class = 0; size_class < table_.size_classes(); ++size_class)
+      rank(size_class);
+    steps_until_ranking_ = kStepsPerRanking;
+  }
+
+  // The first rankings without a profile come after 1, 2, 4, ... steps: a short run should not wait
+  // for all of them.
   void begin_step() {
     if (++steps_ < steps_until_ranking_) return;
     steps_ = 0;
     steps_until_ranking_ = std::min(2 * steps_until_ranking_, kStepsPerRanking);
-    for (std::size_t size_class = 0; size_class < slots_of_class_.size(); ++size_class) {
+    for (std::uint8_t size_class = 0; size_class < table_.size_classes(); ++size_class) {
       rank(size_class);
-      rebuild_lists(static_cast<std::uint8_t>(size_class));
+      rebuild_lists(size_class);
     }
     for (Expert& expert : experts_) expert.popularity -= expert.popularity >> kDecayShift;
   }
 
-  void rank(std::size_t size_class) {
+  void rank(std::uint8_t size_class) {
     std::vector<std::uint32_t>& members = experts_of_class_[size_class];
     const std::size_t count =
-        std::min<std::size_t>(protected_slots(slots_of_class_[size_class], top_k_), members.size());
+        std::min<std::size_t>(protected_slots(table_.slots(size_class), top_k_), members.size());
     const auto boundary = members.begin() + static_cast<std::ptrdiff_t>(count);
     std::nth_element(members.begin(), boundary, members.end(),
                      [this](std::uint32_t a, std::uint32_t b) {
@@ -139,22 +148,15 @@ class PinLru final : public CachePolicy {
     return 2u * size_class + (is_protected ? 1 : 0);
   }
   std::uint32_t list_of(std::uint32_t expert) const {
-    return list_of(size_class_of_[expert], experts_[expert].is_protected);
+    return list_of(table_.size_class(expert), experts_[expert].is_protected);
   }
 
-  std::uint32_t flat(ExpertId id) const {
-    CHECK(space_.contains(id));
-    return space_.flat(id);
-  }
-
-  const ExpertSpace space_;
-  const std::vector<std::uint8_t> size_class_of_;
-  const std::vector<std::uint32_t> slots_of_class_;
+  ExpertTable table_;
   std::vector<std::vector<std::uint32_t>> experts_of_class_;  // partly sorted by rank()
   std::vector<Expert> experts_;
   std::vector<std::uint32_t> resident_;  // scratch of rebuild_lists()
   RecencyLists lists_;                   // per size class: the others, the protected
-  std::int32_t last_layer_ = -1;
+  LayerTurns turns_{table_.layers()};
   std::uint32_t top_k_ = 0;
   std::uint32_t steps_ = 0;
   std::uint32_t steps_until_ranking_ = 1;

@@ -13,7 +13,12 @@ struct Entry {
 
 constexpr Entry kPolicies[] = {
     {"lru", make_lru},
+    {"slru", make_slru},
+    {"layer-lru", make_layer_lru},
+    {"least-stale", make_least_stale},
     {"pin+lru", make_pin_lru},
+    {"lfu-decay", make_lfu_decay},
+    {"forecast", make_forecast},
 };
 
 constexpr auto kNames = [] {
@@ -32,13 +37,6 @@ std::unique_ptr<CachePolicy> make_policy(std::string_view name, const PolicyInpu
   return nullptr;
 }
 
-// Decoding visits the layers in a cycle, so an expert comes back only after a whole token's worth
-// of others. With fewer slots than that, LRU evicts each expert just before its return and hits
-// nothing, while a pinned set keeps hitting in proportion to its size. With a little more than a
-// cycle, the experts that recur still compete with those that do not: a quarter of head room is
-// taken as the point where recency starts to hold what two neighbouring tokens share.
-std::string_view recommend_policy(std::uint64_t slots_total, std::uint64_t cycle) {
-  return slots_total * 4 < cycle * 5 ? "pin+lru" : "lru";
-}
+std::string_view recommend_policy() { return "forecast"; }
 
 }  // namespace hearth::profiler

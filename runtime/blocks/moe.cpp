@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "base/check.h"
 #include "runtime/blocks/linear.h"
 #include "runtime/blocks/router.h"
+#include "runtime/forced_routing.h"
 
 namespace hearth::runtime {
 
@@ -32,18 +34,20 @@ void MoeBlock::run(Step& step) const {
   const Nanoseconds start = step.clock.now();
   normalize(step, weights_.norm.data(), epsilon_, {0, step.rows()});
   const profiler::Routing routing = route(step);
-  group_by_expert(step, routing);
   step.experts.observe(routing);
   step.on_routed(routing);
-  lease_present(step);
-  start_missing(step);  // the longest lane starts first
-  prefetch_next(step);  // behind the demands, so it never delays one
+  ExpertWorkList& work = step.scratch.expert_work;
+  work.begin(routing, step.experts);
+  group_by_expert(step, routing);
   try {
+    work.advance(step.experts);  // the longest lane starts first
+    prefetch_next(step);         // behind the demands, so it never delays one
     compute_as_they_arrive(step);
   } catch (...) {
-    step.scratch.expert_work.clear();  // no lease outlives its step, also one that fails
+    work.clear();
     throw;
   }
+  work.clear();
   combine(step, routing);
   add_block_out(step);
   step.times.experts += step.clock.now() - start;
@@ -62,6 +66,9 @@ profiler::Routing MoeBlock::route(Step& step) const {
         scratch.expert_weights.subspan(std::size_t{row} * experts_used_, experts_used_));
   }
   const std::size_t pairs = std::size_t{step.rows()} * experts_used_;
+  if (step.forced_routing != nullptr)
+    step.forced_routing->replace(layer_, step.position, scratch.expert_ids.first(pairs),
+                                 scratch.expert_weights.first(pairs));
   return {.layer = layer_,
           .rows = step.rows(),
           .experts_per_row = experts_used_,
@@ -70,46 +77,25 @@ profiler::Routing MoeBlock::route(Step& step) const {
           .position = step.position};
 }
 
-// Sorts the (row, rank) pairs by expert, experts in order of first appearance, so that the rows of
-// an expert are neighbours in expert_hidden and expert_out.
+// Sorts the (row, rank) pairs by expert, so that the rows of an expert are neighbours in
+// expert_hidden and expert_out.
 void MoeBlock::group_by_expert(Step& step, const profiler::Routing& routing) const {
   Scratch& scratch = step.scratch;
-  std::fill_n(scratch.expert_rows.begin(), experts_, 0u);
-  for (const std::uint16_t expert : routing.experts) scratch.expert_rows[expert] += 1;
-
-  scratch.expert_work.clear();
+  const std::span<ExpertWork> items = scratch.expert_work.items();
+  for (std::uint32_t i = 0; i < items.size(); ++i) scratch.expert_place[items[i].id.index] = i;
+  const auto work_of = [&](std::uint16_t expert) -> ExpertWork& {
+    return items[scratch.expert_place[expert]];
+  };
+  for (const std::uint16_t expert : routing.experts) work_of(expert).end += 1;
   std::uint32_t begin = 0;
-  for (const std::uint16_t expert : routing.experts) {
-    const std::uint32_t rows = scratch.expert_rows[expert];
-    if (rows == 0) continue;  // already listed
-    scratch.expert_work.push_back({.id = {layer_, expert}, .begin = begin, .end = begin});
-    begin += rows;
-    scratch.expert_rows[expert] = 0;
+  for (ExpertWork& work : items) {
+    work.begin = begin;
+    begin += std::exchange(work.end, begin);
   }
-  // From here on expert_rows holds the place of an expert in expert_work.
-  for (std::uint32_t i = 0; i < scratch.expert_work.size(); ++i)
-    scratch.expert_rows[scratch.expert_work[i].id.index] = i;
   for (std::uint32_t pair = 0; pair < routing.experts.size(); ++pair) {
-    ExpertWork& work = scratch.expert_work[scratch.expert_rows[routing.experts[pair]]];
+    ExpertWork& work = work_of(routing.experts[pair]);
     scratch.pair_order[work.end] = pair;
     scratch.pair_place[pair] = work.end++;
-  }
-}
-
-// Leases the experts that are resident or on their way, before a fetch could evict one.
-void MoeBlock::lease_present(Step& step) const {
-  for (ExpertWork& work : step.scratch.expert_work) {
-    if (step.experts.state(work.id) != profiler::ExpertState::kAbsent)
-      work.lease = step.experts.lease(work.id);
-  }
-}
-
-// Starts reading the absent ones, as many as there are slots for.
-void MoeBlock::start_missing(Step& step) const {
-  for (ExpertWork& work : step.scratch.expert_work) {
-    if (work.lease.held() || work.computed) continue;
-    if (!step.experts.fetch(work.id, profiler::FillReason::kDemand)) continue;
-    work.lease = step.experts.lease(work.id);
   }
 }
 
@@ -129,17 +115,14 @@ void MoeBlock::prefetch_next(Step& step) const {
 }
 
 void MoeBlock::compute_as_they_arrive(Step& step) const {
-  std::uint32_t left = static_cast<std::uint32_t>(step.scratch.expert_work.size());
+  ExpertWorkList& work = step.scratch.expert_work;
+  std::size_t left = work.items().size();
   while (true) {
     step.experts.collect(AsyncReader::Wait::kNow);
     left -= compute_ready(step);
     if (left == 0) return;
-    // Computed experts gave their slots back, so that what had to wait can start.
-    start_missing(step);
-    const bool any_ready =
-        std::any_of(step.scratch.expert_work.begin(), step.scratch.expert_work.end(),
-                    [](const ExpertWork& work) { return work.lease.held() && work.lease.ready(); });
-    if (any_ready) continue;
+    work.advance(step.experts);
+    if (std::ranges::any_of(work.items(), &ExpertWork::can_compute)) continue;
     CHECK(step.experts.reading());  // else nothing would ever arrive
     step.experts.collect(AsyncReader::Wait::kOne);
   }
@@ -150,8 +133,8 @@ void MoeBlock::compute_as_they_arrive(Step& step) const {
 std::uint32_t MoeBlock::compute_ready(Step& step) const {
   Scratch& scratch = step.scratch;
   scratch.ready_work.clear();
-  for (ExpertWork& work : scratch.expert_work)
-    if (work.lease.held() && work.lease.ready()) scratch.ready_work.push_back(&work);
+  for (ExpertWork& work : scratch.expert_work.items())
+    if (work.can_compute()) scratch.ready_work.push_back(&work);
   const auto ready = static_cast<std::uint32_t>(scratch.ready_work.size());
   if (ready == 0) return 0;
 
@@ -166,10 +149,7 @@ std::uint32_t MoeBlock::compute_ready(Step& step) const {
   step.pool.run(ready * down_chunks, [&](std::uint32_t task, std::uint32_t) {
     down_chunk(step, *scratch.ready_work[task / down_chunks], task % down_chunks);
   });
-  for (ExpertWork* work : scratch.ready_work) {
-    work->computed = true;
-    work->lease.reset();
-  }
+  for (ExpertWork* work : scratch.ready_work) work->computed = true;
   return ready;
 }
 

@@ -28,8 +28,6 @@ class MoeBlock final : public Block {
  private:
   profiler::Routing route(Step& step) const;
   void group_by_expert(Step& step, const profiler::Routing& routing) const;
-  void lease_present(Step& step) const;
-  void start_missing(Step& step) const;
   void prefetch_next(Step& step) const;
   void compute_as_they_arrive(Step& step) const;
   std::uint32_t compute_ready(Step& step) const;

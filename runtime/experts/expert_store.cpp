@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <ranges>
 #include <span>
 #include <utility>
 
@@ -77,8 +78,10 @@ std::unique_ptr<Residency> make_residency(const ExpertCatalog& catalog, const Si
   for (std::uint32_t l = 0; l < catalog.layers(); ++l)
     for (std::uint32_t e = 0; e < catalog.layer(static_cast<LayerIndex>(l)).count; ++e)
       config.size_class_of[l * config.space.experts_per_layer + e] = classes.class_of_layer[l];
-  auto policy = profiler::make_policy(options.policy,
-                                      {config.space, config.size_class_of, config.slots_of_class});
+  auto policy = profiler::make_policy(options.policy, {.space = config.space,
+                                                       .size_class_of = config.size_class_of,
+                                                       .slots_of_class = config.slots_of_class,
+                                                       .popularity = options.popularity});
   CHECK(policy != nullptr);  // names are validated where options are read
   return std::make_unique<Residency>(std::move(config), std::move(policy));
 }
@@ -114,12 +117,13 @@ std::byte* ExpertStore::slot_memory(profiler::SlotId slot) const {
   return class_memory_[slot.size_class] + slot.index * classes_.slot_bytes[slot.size_class];
 }
 
-bool ExpertStore::fetch(ExpertId id, profiler::FillReason reason) {
-  if (!reader_has_room()) return false;
+// Asks the queue first: a decision on slots that could not be carried out would have to be undone.
+FetchResult ExpertStore::fetch(ExpertId id, profiler::FillReason reason) {
+  if (!reader_has_room()) return FetchResult::kQueueFull;
   const auto slot = residency_->begin_fill(id, reason);
-  if (!slot) return false;
+  if (!slot) return FetchResult::kNoSlot;
   read_into(*slot, id, reason);
-  return true;
+  return FetchResult::kStarted;
 }
 
 bool ExpertStore::reader_has_room() const {
@@ -172,6 +176,27 @@ void ExpertStore::release(ExpertId id) {
 
 void ExpertStore::settle() {
   while (reading()) collect(io::AsyncReader::Wait::kOne);
+}
+
+// The leases keep what is on its way from being given up silently where its read fails.
+void ExpertStore::seed(std::span<const ExpertId> most_wanted_first,
+                       FunctionRef<void(Bytes)> progress) {
+  const Bytes before = bytes_read_;
+  std::vector<ExpertLease> leases;
+  for (const ExpertId id : std::views::reverse(most_wanted_first)) {
+    FetchResult result = fetch(id, profiler::FillReason::kSeed);
+    while (result == FetchResult::kQueueFull) {
+      collect(io::AsyncReader::Wait::kOne);
+      progress(bytes_read_ - before);
+      result = fetch(id, profiler::FillReason::kSeed);
+    }
+    CHECK(result == FetchResult::kStarted);
+    leases.push_back(lease(id));
+  }
+  while (reading()) {
+    collect(io::AsyncReader::Wait::kOne);
+    progress(bytes_read_ - before);
+  }
 }
 
 ExpertId ExpertStore::expert_of(const io::ReadCompletion& completion) const {

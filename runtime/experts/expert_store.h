@@ -11,11 +11,13 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/clock.h"
+#include "base/function_ref.h"
 #include "base/ids.h"
 #include "io/arena.h"
 #include "io/async_reader.h"
@@ -54,6 +56,8 @@ class ExpertLease {
   ExpertId id_;
 };
 
+enum class FetchResult : std::uint8_t { kStarted, kNoSlot, kQueueFull };
+
 // The size classes of a catalog: experts whose records need the same slot bytes share one.
 struct SizeClasses {
   std::vector<std::uint64_t> slot_bytes;     // per class, ascending
@@ -68,6 +72,7 @@ class ExpertStore {
   struct Options {
     std::string_view policy;
     std::vector<std::uint32_t> slots_of_class;
+    std::span<const float> popularity = {};  // of a profile, for the policy; may be empty
     std::uint32_t max_reads = io::ReaderOptions{}.max_queued;  // outstanding at once
   };
 
@@ -81,9 +86,8 @@ class ExpertStore {
   void observe(const profiler::Routing& routing) { residency_->observe(routing); }
 
   profiler::ExpertState state(ExpertId id) const { return residency_->state(id); }
-  // Starts reading an absent expert; false when no slot, or no place in the reader's queue, is to
-  // be had now.
-  bool fetch(ExpertId id, profiler::FillReason reason);
+  // Starts reading an absent expert, if a slot and a place in the reader's queue are to be had now.
+  FetchResult fetch(ExpertId id, profiler::FillReason reason);
   // Of an expert that is ready or on its way.
   ExpertLease lease(ExpertId id) { return ExpertLease(this, id); }
 
@@ -95,6 +99,10 @@ class ExpertStore {
   std::size_t experts_on_their_way() const { return reader_.outstanding() / kExpertMatrices; }
   void settle();                                // waits until nothing is being read
   void drop_all() { residency_->evict_all(); }  // as if memory had just been taken
+
+  // Reads absent experts into free slots, of which there must be enough; the most wanted becomes
+  // the most recent. `progress` is told of the bytes read so far. Throws Error(kIo).
+  void seed(std::span<const ExpertId> most_wanted_first, FunctionRef<void(Bytes)> progress);
 
   const ExpertCatalog& catalog() const { return catalog_; }
   const profiler::Residency& residency() const { return *residency_; }

@@ -73,7 +73,7 @@ void Prefetcher::fetch_predicted(LayerIndex layer) {
     if (left < each.count) return;
     const ExpertId id{layer, expert};
     if (store_.state(id) != profiler::ExpertState::kAbsent) continue;
-    if (!store_.fetch(id, profiler::FillReason::kPrefetch)) return;
+    if (store_.fetch(id, profiler::FillReason::kPrefetch) != FetchResult::kStarted) return;
     left -= each.count;
   }
 }

@@ -89,6 +89,11 @@ Bytes WeightTable::arena_bytes(std::uint64_t alignment) const {
   return total;
 }
 
+void WeightTable::for_each(
+    FunctionRef<void(const io::GgufTensor&, const kernels::WeightMatrix&)> visit) const {
+  for (const Entry& entry : entries_) visit(*entry.tensor, entry.matrix);
+}
+
 void WeightTable::load(io::AsyncReader& reader, io::Arena& arena,
                        FunctionRef<void(Bytes)> progress) {
   const std::uint64_t alignment = reader.alignment();

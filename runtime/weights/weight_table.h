@@ -46,6 +46,7 @@ class WeightTable {
   // Bytes of the arena load() needs when reads are aligned to `alignment`.
   Bytes arena_bytes(std::uint64_t alignment) const;
   Bytes weight_bytes() const;  // of the tensors themselves
+  void for_each(FunctionRef<void(const io::GgufTensor&, const kernels::WeightMatrix&)> visit) const;
 
   // Reads everything. `progress` gets bytes read so far.
   void load(io::AsyncReader& reader, io::Arena& arena, FunctionRef<void(Bytes)> progress);

@@ -2,8 +2,18 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <utility>
 
+#include "profiler/machine_toml.h"
+#include "profiler/plan_toml.h"
+#include "profiler/planner.h"
+#include "profiler/profile_toml.h"
+#include "profiler/trace_file.h"
 #include "tests/io/support/gguf_image.h"
+#include "tests/profiler/support/machines.h"
+#include "tests/profiler/support/needs.h"
+#include "tests/profiler/support/profiles.h"
+#include "tests/profiler/support/random_trace.h"
 
 namespace {
 
@@ -34,10 +44,69 @@ void write_gguf_seeds(const std::filesystem::path& directory) {
         GgufImage().header(0, 1).key("split.count", GgufType::kUint16).number(std::uint16_t{2}));
 }
 
+// Of one layer and several, with ids of one byte and of two, with weights and without.
+void write_trace_seeds(const std::filesystem::path& directory) {
+  namespace profiler = hearth::profiler;
+  std::filesystem::create_directories(directory);
+  for (std::uint64_t seed = 0; seed < 12; ++seed) {
+    hearth::Random random(seed);
+    const profiler::TraceHeader header = profiler::testing::random_header(random);
+    const profiler::RoutingTrace trace = profiler::testing::random_trace(random, header, seed % 4);
+    profiler::TraceWriter writer((directory / std::to_string(seed)).string(), header, 4);
+    for (std::size_t s = 0; s < trace.steps(); ++s)
+      for (std::size_t n = 0; n < header.layers.size(); ++n) writer.add(trace.decision(s, n));
+  }
+}
+
+void write(const std::filesystem::path& path, const std::string& text) {
+  std::filesystem::create_directories(path.parent_path());
+  std::ofstream(path, std::ios::binary) << text;
+}
+
+void write_profile_seeds(const std::filesystem::path& directory) {
+  namespace profiler = hearth::profiler;
+  const profiler::ExpertProfile empty = profiler::testing::empty_test_profile();
+  profiler::ExpertProfile recorded = profiler::testing::random_profile(1, "chat", 20);
+  recorded.curves = {{"lru", {{0.25, 0.5}, {0.5, 0.75}}}};
+  for (const auto& [name, profile] : {std::pair("empty", empty), std::pair("recorded", recorded)}) {
+    const std::string text = to_toml(profile);
+    write(directory / name, text);
+    // The checksum that is put under it is then the only one.
+    write(directory / (std::string(name) + "_unsigned"), text.substr(0, text.rfind("# Checksum")));
+  }
+  write(directory / "csv", "layer,expert,count\n0,1,2\n2,2,3\n");
+  write(directory / "spark", "# hotness table:\n1,2,3,4\n0,0,0,0\n1,2,3\n");
+}
+
+void write_machine_seeds(const std::filesystem::path& directory) {
+  hearth::profiler::Machine machine = hearth::profiler::complete_machine();
+  write(directory / "complete", to_toml(machine));
+  machine.gpu.reset();
+  machine.disk.reset();
+  machine.cpu.kernels.clear();
+  write(directory / "minimal", to_toml(machine));
+}
+
+void write_plan_seeds(const std::filesystem::path& directory) {
+  using namespace hearth::profiler;
+  const ModelNeeds needs = small_needs();
+  const PlanRequest request{.budget = {.ram = hearth::Bytes(40'000'000)}, .context = 1000};
+  PlacementPlan plan = plan_placement(needs, request, nullptr, nullptr);
+  write(directory / "minimal", to_toml(plan));
+  plan.seed = {{.layer = 1, .index = 3}, {.layer = 0, .index = 0}};
+  plan.seed_uses = {0.7f, 0.1f};
+  plan.vram = plan.ram;
+  write(directory / "complete", to_toml(plan));
+}
+
 }  // namespace
 
 int main(int argument_count, char** arguments) {
   if (argument_count != 2) return 2;
   write_gguf_seeds(std::filesystem::path(arguments[1]) / "gguf");
+  write_trace_seeds(std::filesystem::path(arguments[1]) / "trace");
+  write_profile_seeds(std::filesystem::path(arguments[1]) / "profile");
+  write_machine_seeds(std::filesystem::path(arguments[1]) / "machine");
+  write_plan_seeds(std::filesystem::path(arguments[1]) / "plan");
   return 0;
 }

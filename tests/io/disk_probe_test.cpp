@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "base/error.h"
+#include "io/arena.h"
 #include "tests/io/support/reader_testing.h"
 
 namespace hearth::io {
@@ -62,6 +65,39 @@ TEST_P(DiskProbeTest, AFileSmallerThanOneReadIsReadWhole) {
       probe_disk(*reader, {.file_size = Bytes(5'001), .queue_depth = 3, .max_bytes = 100 * kKiB});
   EXPECT_GE(rate.bytes, 100 * kKiB);
   EXPECT_EQ(rate.bytes.count % 5'001, 0u);
+}
+
+TEST_P(DiskProbeTest, TheMedianIsTheTimeOfARead) {
+  FaultyCalls calls;
+  const RandomFile file(1 << 20);
+  const auto reader = open_row(GetParam(), {file.path()}, calls);
+  const StepClock clock;
+  const DiskRate rate = probe_disk(*reader,
+                                   {.file_size = Bytes(file.bytes().size()),
+                                    .read_size = 4 * kKiB,
+                                    .queue_depth = 1,
+                                    .max_time = std::chrono::milliseconds(20)},
+                                   clock);
+  EXPECT_EQ(rate.median, std::chrono::milliseconds(1));  // a look at each end of every read
+}
+
+TEST_P(DiskProbeTest, ReadsGoToAllOfTheMemoryGiven) {
+  FaultyCalls calls;
+  const RandomFile file(1 << 20);
+  const auto reader = open_row(GetParam(), {file.path()}, calls);
+  const Arena memory(kMiB);
+  probe_disk(*reader, {.file_size = Bytes(file.bytes().size()),
+                       .read_size = 16 * kKiB,
+                       .queue_depth = 3,
+                       .max_bytes = 8 * kMiB,
+                       .max_time = std::chrono::hours(1),
+                       .memory = memory.bytes()});
+  // 64 places are 21 for each of three requests; a random kilobyte of zeros does not exist.
+  for (std::size_t place = 0; place < 63; ++place) {
+    const auto kilobyte = memory.bytes().subspan(place * (16 << 10), 1 << 10);
+    EXPECT_TRUE(std::ranges::any_of(kilobyte, [](std::byte b) { return b != std::byte{0}; }))
+        << place;
+  }
 }
 
 TEST_P(DiskProbeTest, FailuresAreErrors) {

@@ -206,5 +206,23 @@ TEST(GgufBadFile, PathsThatAreNotReadableFiles) {
   expect_error(open(secret), ErrorCode::kIo, "Permission denied");
 }
 
+// What a model needs can be told before all of it was downloaded.
+TEST(GgufBadFile, DataMayBeMissingWhereThatIsAskedFor) {
+  const TemporaryDirectory directory;
+  GgufImage image;
+  image.header(1, 0).tensor("a", {1024}, kPlainType, 0).pad();
+  const std::string path = directory.write("header.gguf", image.bytes());
+  expect_error([&] { GgufFile::open(path, test_block_shape); }, ErrorCode::kBadFile, "truncated");
+  const GgufFile file = GgufFile::open(path, test_block_shape, GgufFile::Data::kMayBeMissing);
+  EXPECT_FALSE(file.has_data());
+  EXPECT_EQ(file.file_bytes(), Bytes(file.tensors()[0].offset) + *file.tensors()[0].size);
+
+  GgufImage absurd;
+  absurd.header(1, 0).tensor("a", {1024}, kPlainType, std::uint64_t{1} << 48).pad();
+  const std::string other = directory.write("absurd.gguf", absurd.bytes());
+  expect_error([&] { GgufFile::open(other, test_block_shape, GgufFile::Data::kMayBeMissing); },
+               ErrorCode::kBadFile, "beyond any file");
+}
+
 }  // namespace
 }  // namespace hearth::io

@@ -46,7 +46,8 @@ class EveryPolicy : public ::testing::TestWithParam<std::string_view> {};
 INSTANTIATE_TEST_SUITE_P(Policies, EveryPolicy, ::testing::ValuesIn(policy_names()),
                          [](const auto& policy) {
                            std::string name(policy.param);
-                           std::replace(name.begin(), name.end(), '+', '_');
+                           std::ranges::replace_if(
+                               name, [](char c) { return c == '+' || c == '-'; }, '_');
                            return name;
                          });
 
@@ -57,11 +58,8 @@ TEST(PolicyRegistry, KnowsItsNamesAndNoOthers) {
   EXPECT_EQ(make("", config), nullptr);
 }
 
-TEST(PolicyRegistry, RecommendsAPinnedSetBelowOneAndAQuarterCycles) {
-  EXPECT_EQ(recommend_policy(0, 384), "pin+lru");
-  EXPECT_EQ(recommend_policy(479, 384), "pin+lru");
-  EXPECT_EQ(recommend_policy(480, 384), "lru");
-  EXPECT_EQ(recommend_policy(6144, 384), "lru");
+TEST(PolicyRegistry, RecommendsAPolicyItKnows) {
+  EXPECT_NE(std::ranges::find(policy_names(), recommend_policy()), policy_names().end());
 }
 
 TEST_P(EveryPolicy, ChoosesOnlyAmongTheAllowedOfTheClass) {
@@ -73,16 +71,18 @@ TEST_P(EveryPolicy, ChoosesOnlyAmongTheAllowedOfTheClass) {
   EXPECT_EQ(policy->choose_victim(1, [](ExpertId) { return false; }), std::nullopt);
 }
 
-TEST_P(EveryPolicy, EvictsTheLeastRecentlyUsedOfUncountedExperts) {
-  const auto policy = make(GetParam(), make_config({1, 8}, {8}));
-  for (const std::uint16_t index : {0, 1, 2}) policy->on_insert({0, index});
-  policy->on_hit({0, 0});
-  EXPECT_EQ(policy->choose_victim(0, kAny), (ExpertId{0, 1}));
-  policy->on_evict({0, 1});
-  EXPECT_EQ(policy->choose_victim(0, kAny), (ExpertId{0, 2}));
-  policy->on_insert({0, 1});
-  policy->on_evict({0, 2});
-  EXPECT_EQ(policy->choose_victim(0, kAny), (ExpertId{0, 0}));
+TEST(RecencyPolicies, EvictTheLeastRecentlyUsed) {
+  for (const std::string_view name : {"lru", "layer-lru", "least-stale", "pin+lru"}) {
+    const auto policy = make(name, make_config({1, 8}, {8}));
+    for (const std::uint16_t index : {0, 1, 2}) policy->on_insert({0, index});
+    policy->on_hit({0, 0});
+    EXPECT_EQ(policy->choose_victim(0, kAny), (ExpertId{0, 1}));
+    policy->on_evict({0, 1});
+    EXPECT_EQ(policy->choose_victim(0, kAny), (ExpertId{0, 2}));
+    policy->on_insert({0, 1});
+    policy->on_evict({0, 2});
+    EXPECT_EQ(policy->choose_victim(0, kAny), (ExpertId{0, 0}));
+  }
 }
 
 TEST_P(EveryPolicy, RefusesIdsOutsideTheModel) {

@@ -4,6 +4,7 @@
 #include <rapidcheck.h>
 
 #include <algorithm>
+#include <functional>
 
 namespace hearth::profiler {
 namespace {
@@ -84,6 +85,43 @@ TEST(SlotPlan, HoldsItsPromisesForAnyClassesAndBudget) {
         RC_ASSERT((plan.slots[i] - 1.0) * other.experts <= (plan.slots[k] + 1.0) * one.experts);
       }
     }
+  }));
+}
+
+TEST(SlotPlan, SpendsOnMostUsesPerByte) {
+  const std::vector<float> hot = {0.9f, 0.8f, 0.1f}, cold = {0.3f, 0.2f, 0.0f};
+  const std::vector<SlotClass> classes = {{Bytes(100), 3, cold}, {Bytes(200), 3, hot}};
+  EXPECT_EQ(plan_slots(classes, Bytes(500), 0).slots, (std::vector<std::uint32_t>{1, 2}));
+  EXPECT_EQ(plan_slots(classes, Bytes(600), 0).slots, (std::vector<std::uint32_t>{2, 2}));
+  EXPECT_EQ(plan_slots(classes, Bytes(500), 1).slots, (std::vector<std::uint32_t>{1, 2}));
+  EXPECT_EQ(plan_slots(classes, Bytes(900), 1).slots, (std::vector<std::uint32_t>{3, 3}));
+}
+
+TEST(SlotPlan, ALargerBudgetHoldsNoFewerUses) {
+  EXPECT_TRUE(rc::check("uses", [] {
+    std::vector<std::vector<float>> uses(*rc::gen::inRange<std::size_t>(1, 5));
+    std::vector<SlotClass> classes;
+    Bytes everything;
+    for (std::vector<float>& one : uses) {
+      const auto count = *rc::gen::inRange<std::uint32_t>(1, 40);
+      for (std::uint32_t i = 0; i < count; ++i)
+        one.push_back(static_cast<float>(*rc::gen::inRange(0, 1000)) / 1000.0f);
+      std::ranges::sort(one, std::greater());
+      classes.push_back({Bytes(*rc::gen::inRange<std::uint64_t>(1, 1000)), count, one});
+      everything += classes.back().slot * count;
+    }
+    const auto minimum = *rc::gen::inRange<std::uint32_t>(0, 4);
+    const auto held = [&](Bytes budget) {
+      const SlotPlan plan = plan_slots(classes, budget, minimum);
+      RC_ASSERT(plan.slots.empty() || plan.total <= budget);
+      double sum = 0;
+      for (std::size_t c = 0; c < plan.slots.size(); ++c)
+        for (std::uint32_t i = 0; i < plan.slots[c]; ++i) sum += static_cast<double>(uses[c][i]);
+      return sum;
+    };
+    const Bytes less(*rc::gen::inRange<std::uint64_t>(0, everything.count));
+    const Bytes more = less + Bytes(*rc::gen::inRange<std::uint64_t>(0, everything.count));
+    RC_ASSERT(held(less) <= held(more) + 1e-9);
   }));
 }
 

@@ -5,9 +5,14 @@
 #include <memory>
 #include <numeric>
 
+#include "profiler/trace_file.h"
+#include "runtime/model_identity.h"
 #include "runtime/sampler/sampler.h"
 #include "runtime/session.h"
+#include "runtime/trace_header.h"
+#include "tests/io/support/temporary_directory.h"
 #include "tests/runtime/support/heap_calls.h"
+#include "tests/runtime/support/made_profile.h"
 
 namespace hearth::testing {
 namespace {
@@ -34,10 +39,22 @@ TEST_P(SteadyState, ATokenAllocatesNothing) {
                  .budget = {.expert_share = 0.33},
                  .context = 512,
                  .threads = 2,
-                 .io = {.backend = GetParam()}});
+                 .io = {.backend = GetParam()},
+                 .find_profile = [](const io::GgufFile&, const runtime::Model& model) {
+                   return made_profile(model, 1);
+                 }});
   Session session(engine);
+  const io::TemporaryDirectory directory;
+  const std::string path = directory.file("t.trace");
+  profiler::TraceWriter trace(
+      path, runtime::trace_header_of(engine.model(), runtime::identity_of(engine.file()), "test"),
+      engine.plan().batch);
+  profiler::ProfileRecorder recorder(*made_profile(engine.model(), 2), "test");
+  const std::uint64_t counted_before = recorder.profile().tokens();
   std::uint64_t routed = 0;
   session.on_routed([&](const profiler::Routing&) { ++routed; });
+  session.on_routed([&](const profiler::Routing& routing) { trace.add(routing); });
+  session.on_routed([&](const profiler::Routing& routing) { recorder.observe(routing); });
 
   // A prompt, and single tokens into the first trial of the prefetcher, which begins after 256.
   std::vector<TokenId> prompt(64);
@@ -55,6 +72,12 @@ TEST_P(SteadyState, ATokenAllocatesNothing) {
   EXPECT_GT(engine.experts().residency().counters().misses, misses)
       << "no expert was read meanwhile";
   EXPECT_EQ(routed, (1u + kBefore + kCounted) * engine.config().layers);
+  EXPECT_EQ(recorder.profile().tokens() - counted_before, prompt.size() + kBefore + kCounted);
+  trace.finish();
+  EXPECT_EQ(trace.rows(), prompt.size() + kBefore + kCounted);
+  const profiler::RoutingTrace recorded = profiler::read_trace(path).trace;
+  EXPECT_EQ(recorded.rows(), trace.rows());
+  EXPECT_EQ(recorded.step(1).position, prompt.size());
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, SteadyState,

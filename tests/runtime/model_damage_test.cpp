@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "runtime/engine.h"
-#include "runtime/memory_plan.h"
+#include "runtime/model_needs.h"
 #include "tests/io/support/temporary_directory.h"
 #include "tests/runtime/support/recorded_run.h"
 
@@ -45,13 +45,10 @@ bool accepted(std::span<const std::byte> bytes) {
     const auto model = runtime::build_model(file);
     const auto tokenizer = runtime::Tokenizer::from_metadata(file.metadata());
     tokenizer->encode("a text of little worth", {});
-    const runtime::PlanInput input{.context = 4096,
-                                   .batch = 512,
-                                   .threads = 2,
-                                   .alignment = 512,
-                                   .process = kMiB,
-                                   .available = kGiB};
-    EXPECT_LE(plan_memory(*model, input).total(), kGiB + kMiB);
+    const profiler::ModelNeeds needs =
+        runtime::model_needs(file, *model, {.batch = 512, .threads = 2, .alignment = 512});
+    const profiler::PlanRequest request{.available = kGiB, .context = 4096, .threads = 2};
+    EXPECT_LE(plan_placement(needs, request, nullptr, nullptr).ram.total(), kGiB);
     return true;
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kBudget) expect_one_line(error);

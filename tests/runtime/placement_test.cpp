@@ -71,8 +71,8 @@ EngineOptions simplest() {
 Bytes smallest_budget() {
   const Engine engine(simplest());
   Bytes total;
-  for (const std::uint64_t slot : engine.plan().slot_bytes)
-    total += Bytes(slot) * engine.config().experts_used;
+  for (const profiler::ExpertClass& one : engine.needs().classes)
+    total += one.slot * engine.config().experts_used;
   return total;
 }
 

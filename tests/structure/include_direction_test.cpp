@@ -172,6 +172,18 @@ TEST(Structure, VendorHeadersStayInTheirPlaces) {
       }
 }
 
+// The parser is large: a header that brought it along would slow down every file that includes it.
+TEST(Structure, TheTomlParserStaysInFilesNamedForIt) {
+  for (const Source& source : sources())
+    for (const Include& include : source.includes) {
+      const bool parser = include.header.starts_with("toml++") ||
+                          include.header == "profiler/table_toml.h" ||
+                          include.header == "profiler/model_identity_toml.h";
+      if (!parser || source.folder() == "tests") continue;
+      EXPECT_NE(source.path.find("_toml."), source.path.npos) << at(source, include);
+    }
+}
+
 TEST(Structure, EveryHeaderBeginsWithACommentAndIsIncludedOnce) {
   for (const Source& source : sources()) {
     if (!source.is_header()) continue;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <functional>
 
 #include "base/error.h"
 
@@ -109,6 +110,24 @@ TEST(CommandLine, OnlyRepeatableFlagsRepeat) {
   EXPECT_EQ(o.stops, (std::vector<std::string>{"x", "", "z"}));
   EXPECT_NE(usage_error({"-m", "a", "--model", "b"}).find("given twice"), std::string::npos);
   EXPECT_NE(usage_error({"-m", "a", "-v", "-v"}).find("given twice"), std::string::npos);
+}
+
+TEST(CommandLine, APositionalWithoutAFlagTakesAllThatIsLeft) {
+  std::string output;
+  std::vector<std::string> files;
+  const auto declared = [&](const std::function<bool(CommandLine&)>& use) {
+    CommandLine line("test", "A test.");
+    line.add({.names = "-o,--output", .value = "FILE", .help = "written"}, output);
+    line.add({.names = "FILES", .value = "...", .help = "read", .required = true}, files);
+    return use(line);
+  };
+  EXPECT_TRUE(declared([](CommandLine& line) { return line.parse({"a", "-o", "b", "c", "d"}); }));
+  EXPECT_EQ(output, "b");
+  EXPECT_EQ(files, (std::vector<std::string>{"a", "c", "d"}));
+  ::testing::internal::CaptureStdout();
+  EXPECT_FALSE(declared([](CommandLine& line) { return line.parse({"--help"}); }));
+  EXPECT_NE(::testing::internal::GetCapturedStdout().find("FILES"), std::string::npos);
+  EXPECT_THROW(declared([](CommandLine& line) { return line.parse({"-o", "b"}); }), Error);
 }
 
 TEST(CommandLine, ErrorsNameTheFlagAndTheWayOut) {

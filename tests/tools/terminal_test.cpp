@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <functional>
+#include <string>
 #include <vector>
 
 namespace hearth::tools {
@@ -70,18 +72,33 @@ TEST(Terminal, ColumnsAreCharactersNotBytes) {
   EXPECT_EQ(first_columns("\xff\xff\xff", 2), "\xff\xff");
 }
 
-TEST(Terminal, ProgressIntoAFileIsALineATenth) {
+// What `draw` writes into a file.
+std::string drawn(const std::function<void(std::FILE*)>& draw) {
   std::FILE* file = std::tmpfile();
-  ASSERT_NE(file, nullptr);
-  Progress progress(file, "writing", Bytes(1000));
-  for (int i = 0; i < 100; ++i) progress.advance(Bytes(10));
-  const long end = std::ftell(file);
+  draw(file);
+  std::string text(static_cast<std::size_t>(std::ftell(file)), '\0');
   std::rewind(file);
-  std::string text(static_cast<std::size_t>(end), '\0');
-  ASSERT_EQ(std::fread(text.data(), 1, text.size(), file), text.size());
+  EXPECT_EQ(std::fread(text.data(), 1, text.size(), file), text.size());
   std::fclose(file);
+  return text;
+}
+
+TEST(Terminal, ProgressIntoAFileIsALineATenth) {
+  const std::string text = drawn([](std::FILE* file) {
+    Progress progress(file, "writing", Bytes(1000));
+    for (int i = 0; i < 100; ++i) progress.advance(Bytes(10));
+  });
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 10);
   EXPECT_TRUE(text.starts_with("writing 10 % of 1000 B, ")) << text;
+}
+
+TEST(Terminal, ProgressOfTokensGoesOnWhereItWas) {
+  const std::string text = drawn([](std::FILE* file) {
+    Progress progress(file, "recording", 2000, 1000);
+    for (int i = 0; i < 10; ++i) progress.advance(100);
+  });
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 5);
+  EXPECT_TRUE(text.starts_with("recording 60 % of 2,000 tokens, ")) << text;
 }
 
 }  // namespace

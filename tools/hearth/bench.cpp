@@ -1,6 +1,7 @@
 // hearth bench: speed of prefill and decode, with what the expert memory and the disk did for it.
 #include <algorithm>
 #include <cstdio>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,12 +11,14 @@
 #include "tools/hearth/bench_measure.h"
 #include "tools/hearth/bench_points.h"
 #include "tools/hearth/bench_report.h"
+#include "tools/hearth/bench_routing.h"
 #include "tools/hearth/command_line.h"
 #include "tools/hearth/engine_flags.h"
 #include "tools/hearth/interrupt.h"
 #include "tools/hearth/model_summary.h"
 #include "tools/hearth/prompt_text.h"
 #include "tools/hearth/quantity.h"
+#include "tools/hearth/routing_flags.h"
 #include "tools/hearth/subcommands.h"
 
 namespace hearth::tools {
@@ -23,9 +26,11 @@ namespace {
 
 struct BenchOptions {
   EngineFlags engine;
+  RoutingFlags routing;
   BenchLists lists;
   BenchSettings settings;
   std::optional<std::string> corpus;
+  std::optional<std::string> forced_routing;  // a trace
   std::uint64_t seed = 1;
   std::string decode = "forced";
   std::string format = "md";
@@ -50,12 +55,18 @@ void add_test_flags(CommandLine& line, BenchOptions& o) {
            o.settings.repetitions);
   line.add({.names = "--no-warmup", .help = "begin with whatever is in expert memory"},
            o.no_warmup);
-  line.add({.names = "--cold", .help = "empty the expert memory before every repetition"}, o.cold);
+  line.add({.names = "--cold",
+            .help = "before every repetition, expert memory as after loading: empty or seeded"},
+           o.cold);
   line.group("Tokens");
   line.add({.names = "-f,--file", .value = "FILE", .help = "take the tokens of this text"},
            o.corpus);
   line.add({.names = "-s,--seed", .value = "N", .help = "of random tokens, where there is no text"},
            o.seed);
+  line.add({.names = "--routing",
+            .value = "TRACE",
+            .help = "take experts from this trace instead of the routers; no prefetch then"},
+           o.forced_routing);
   line.add({.names = "--decode",
             .value = "NAME",
             .help = "tokens that follow: those of the text, or the likeliest",
@@ -80,13 +91,19 @@ bool parse(const Arguments& arguments, BenchOptions& o) {
                    "Measure prefill and decode as llama-bench does, and what each link did.");
   o.engine.add_to(line);
   add_test_flags(line, o);
+  o.routing.add_to(line);
   if (!line.parse(arguments)) return false;
+  o.routing.check();
   if (o.settings.repetitions == 0)
     throw_error(ErrorCode::kUsage, "--repetitions must be at least 1");
   if (o.cold && o.no_warmup)
     throw_error(ErrorCode::kUsage, "--cold has no warm-up; leave out --no-warmup");
   if (o.corpus && line.given("--seed"))
     throw_error(ErrorCode::kUsage, "--seed has no effect on the tokens of --file; leave it out");
+  if (o.forced_routing && line.given("--prefetch") && o.engine.prefetch == "on")
+    throw_error(ErrorCode::kUsage,
+                "--prefetch on asks the routers, whose choices --routing replaces; leave it out");
+  if (o.forced_routing) o.engine.prefetch = "off";
   if (o.in_memory_tok_s && *o.in_memory_tok_s <= 0)
     throw_error(ErrorCode::kUsage, "--in-memory-tok-s must be above 0");
   o.settings.greedy = o.decode == "greedy";
@@ -127,6 +144,14 @@ std::string model_type(const ModelSummary& summary) {
                      most);
 }
 
+void note_seeding(CacheState cache) {
+  constexpr std::string_view kWhen[] = {"before the warm-up of every test",
+                                        "before every repetition",
+                                        "once, before the first test"};  // by CacheState
+  fmt::print(stderr, "note      the experts of the profile are loaded again {}, untimed\n",
+             kWhen[static_cast<std::size_t>(cache)]);
+}
+
 BenchSetup describe(runtime::Engine& engine, const BenchOptions& o) {
   const ModelSummary summary = summarize(engine.file());
   if (!engine.io_is_direct())
@@ -134,6 +159,8 @@ BenchSetup describe(runtime::Engine& engine, const BenchOptions& o) {
                "note      reads go through the page cache, so that what is read twice comes from "
                "memory; the disk figures are the cache's\n");
   const runtime::LinkPeaks peaks = runtime::measure_link_peaks(engine);
+  engine.restore_seed();
+  if (!engine.seed().empty()) note_seeding(o.settings.cache);
   if (!runtime::reset_peak_memory())
     fmt::print(stderr, "note      the peak of memory includes what measuring the links took\n");
   return {.engine = engine,
@@ -142,6 +169,7 @@ BenchSetup describe(runtime::Engine& engine, const BenchOptions& o) {
           .parameters = summary.parameters,
           .settings = o.settings,
           .token_source = o.corpus ? "corpus" : "random",
+          .routing = "router",
           .peaks = peaks,
           .in_memory_tok_s = o.in_memory_tok_s};
 }
@@ -169,8 +197,13 @@ int bench(const Arguments& arguments) {
       o.corpus ? corpus_tokens(*o.corpus, engine->tokenizer(), positions)
                : random_tokens(o.seed, engine->config().vocabulary,
                                std::size_t{positions} * (o.settings.repetitions + 1));
+  std::unique_ptr<runtime::ForcedRouting> routing;
+  if (o.forced_routing) routing = open_forced_routing(*o.forced_routing, *engine, positions);
+  o.settings.routing = routing.get();
   BenchSetup setup = describe(*engine, o);
+  if (routing) setup.routing = describe_routing(*o.forced_routing, *routing);
   BenchRunner runner(*engine, tokens, o.settings, [&] { interrupt.throw_if_interrupted(); });
+  RoutingRecording recording(o.routing, *engine, runner.session());
   BenchReport report(stdout, *parse_bench_format(o.format));
   for (const BenchPoint& point : points) {
     if (o.progress) fmt::print(stderr, "measuring {}\n", point.name());
@@ -185,7 +218,8 @@ int bench(const Arguments& arguments) {
   };
   fmt::print(stderr, "peaks     disk {}, memory {}; process {} of {} planned\n",
              peak(setup.peaks.disk_bytes_per_second), peak(setup.peaks.ram_bytes_per_second),
-             format_size(runtime::peak_memory()), format_size(engine->plan().total()));
+             format_size(runtime::peak_memory()), format_size(engine->plan().ram.total()));
+  recording.finish();
   return 0;
 }
 

@@ -47,35 +47,41 @@ BenchRunner::BenchRunner(runtime::Engine& engine, std::span<const TokenId> token
       session_(engine),
       tokens_(tokens),
       settings_(settings),
-      between_steps_(std::move(between_steps)) {}
+      between_steps_(std::move(between_steps)) {
+  session_.force_routing(settings.routing);
+}
 
 BenchResult BenchRunner::run(const BenchPoint& point) {
-  CHECK_LE(point.positions(), tokens_.size());
   BenchResult result{.point = point,
                      .test_time = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time({})))};
-  if (settings_.cache == CacheState::kWarm) compute(point, tokens_of(0, point), nullptr);
+  if (settings_.cache == CacheState::kWarm) {
+    engine_.restore_seed();
+    compute(point, 0, nullptr);
+  }
   hash_.reset();
-  for (std::uint32_t i = 1; i <= settings_.repetitions; ++i)
-    compute(point, tokens_of(i, point), &result);
+  for (std::uint32_t i = 1; i <= settings_.repetitions; ++i) compute(point, i, &result);
   result.logits_hash = hash_.value();
   return result;
 }
 
 // Repetitions take different tokens, spread evenly over all there are, with the warm-up's before
 // them: computing the same tokens again would find just their experts in memory.
-std::span<const TokenId> BenchRunner::tokens_of(std::uint32_t repetition,
-                                                const BenchPoint& point) const {
-  const std::size_t spare = tokens_.size() - point.positions();
-  return tokens_.subspan(spare * repetition / settings_.repetitions, point.positions());
+std::size_t BenchRunner::first_of(std::uint32_t repetition, const BenchPoint& point,
+                                  std::size_t available) const {
+  CHECK_LE(point.positions(), available);
+  return (available - point.positions()) * repetition / settings_.repetitions;
 }
 
-void BenchRunner::compute(const BenchPoint& point, std::span<const TokenId> tokens,
-                          BenchResult* result) {
+void BenchRunner::compute(const BenchPoint& point, std::uint32_t repetition, BenchResult* result) {
   session_.reset();
+  const std::span<const TokenId> tokens =
+      tokens_.subspan(first_of(repetition, point, tokens_.size()), point.positions());
+  if (settings_.routing != nullptr)
+    settings_.routing->begin_at(first_of(repetition, point, settings_.routing->rows()));
   std::span<const float> logits;
   if (point.depth > 0) logits = session_.evaluate(tokens.first(point.depth));
   engine_.experts().settle();  // what an earlier part prefetched is not this one's traffic
-  if (settings_.cache == CacheState::kCold) engine_.experts().drop_all();
+  if (settings_.cache == CacheState::kCold) engine_.restore_seed();
 
   const ExpertTraffic before = ExpertTraffic::of(engine_);
   const Nanoseconds start = engine_.clock().now();

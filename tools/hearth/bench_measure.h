@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "runtime/engine.h"
+#include "runtime/forced_routing.h"
 #include "runtime/logits_hash.h"
 #include "runtime/session.h"
 #include "tools/hearth/bench_points.h"
@@ -18,7 +19,7 @@ namespace hearth::tools {
 // In which state a repetition finds the expert memory.
 enum class CacheState {
   kWarm,    // as many other tokens have just been computed
-  kCold,    // empty
+  kCold,    // as after loading: empty, or what the profile seeds
   kAsItIs,  // whatever the test before left
 };
 std::string_view name_of(CacheState state);
@@ -27,6 +28,7 @@ struct BenchSettings {
   std::uint32_t repetitions = 5;
   CacheState cache = CacheState::kWarm;
   bool greedy = false;  // feed back the likeliest token; else the tokens are given
+  runtime::ForcedRouting* routing = nullptr;  // instead of the routers; null: none
 };
 
 // What the expert memory and the disk did.
@@ -55,10 +57,12 @@ class BenchRunner {
               const BenchSettings& settings, std::function<void()> between_steps);
 
   BenchResult run(const BenchPoint& point);
+  runtime::Session& session() { return session_; }
 
  private:
-  std::span<const TokenId> tokens_of(std::uint32_t repetition, const BenchPoint& point) const;
-  void compute(const BenchPoint& point, std::span<const TokenId> tokens, BenchResult* result);
+  std::size_t first_of(std::uint32_t repetition, const BenchPoint& point,
+                       std::size_t available) const;
+  void compute(const BenchPoint& point, std::uint32_t repetition, BenchResult* result);
   void timed_part(const BenchPoint& point, std::span<const TokenId> tokens,
                   std::span<const float> logits);
 

@@ -59,6 +59,12 @@ void add_times(Json& record, const BenchResult& result) {
   record["samples_ts"] = rates;
 }
 
+// What begins cold with a profile is not empty.
+std::string cache_state(const BenchSetup& setup) {
+  const bool seeded = setup.settings.cache == CacheState::kCold && !setup.engine.seed().empty();
+  return std::string(seeded ? "seeded" : name_of(setup.settings.cache));
+}
+
 void add_traffic(Json& record, const BenchSetup& setup, const BenchResult& result) {
   const ExpertTraffic& traffic = result.traffic;
   const auto repetitions = static_cast<double>(result.times.size());
@@ -67,7 +73,8 @@ void add_traffic(Json& record, const BenchSetup& setup, const BenchResult& resul
   const double elapsed =
       seconds(std::accumulate(result.times.begin(), result.times.end(), Nanoseconds(0)));
   const double disk_peak = setup.peaks.disk_bytes_per_second;
-  record["cache_state"] = name_of(setup.settings.cache);
+  record["cache_state"] = cache_state(setup);
+  record["experts_seeded"] = setup.engine.seed().size();
   record["expert_hit_rate"] =
       ratio(static_cast<double>(traffic.hits), static_cast<double>(traffic.hits + traffic.misses));
   record["bytes_read"] = traffic.read.count;
@@ -92,7 +99,7 @@ void add_traffic(Json& record, const BenchSetup& setup, const BenchResult& resul
 
 Json bench_record(const BenchSetup& setup, const BenchResult& result) {
   const runtime::Engine& engine = setup.engine;
-  const runtime::MemoryPlan& plan = engine.plan();
+  const profiler::PlacementPlan& plan = engine.plan();
   Json record = {{"build_commit", "hearth " HEARTH_VERSION},
                  {"cpu_info", cpu_name()},
                  {"backends", "CPU"},
@@ -109,9 +116,9 @@ Json bench_record(const BenchSetup& setup, const BenchResult& result) {
                  {"use_mmap", false},
                  {"use_direct_io", engine.io_is_direct()},
                  {"io", engine.io_description()},
-                 {"expert_slots", plan.expert_slots},
-                 {"experts_total", plan.experts_total},
-                 {"policy", engine.policy()},
+                 {"expert_slots", plan.ram.slots()},
+                 {"experts_total", plan.experts},
+                 {"policy", plan.policy},
                  {"prefetch", engine.prefetching()},
                  {"n_prompt", result.point.prompt},
                  {"n_gen", result.point.generate},
@@ -119,10 +126,11 @@ Json bench_record(const BenchSetup& setup, const BenchResult& result) {
                  {"test", result.point.name()},
                  {"test_time", result.test_time},
                  {"tokens", setup.token_source},
+                 {"routing", setup.routing},
                  {"decode", setup.settings.greedy ? "greedy" : "forced"}};
   add_times(record, result);
   add_traffic(record, setup, result);
-  record["memory_planned_bytes"] = plan.total().count;
+  record["memory_planned_bytes"] = plan.ram.total().count;
   record["memory_peak_bytes"] = runtime::peak_memory().count;
   record["logits_hash"] = fmt::format("{:016x}", result.logits_hash);
   return record;
@@ -150,6 +158,7 @@ struct Column {
   std::string_view title;
   int width;  // negative: left-aligned
   std::string (*text)(const Json& record);
+  bool (*worth_showing)(const Json& record) = [](const Json&) { return true; };
 };
 
 constexpr Column kColumns[] = {
@@ -165,6 +174,8 @@ constexpr Column kColumns[] = {
            "{:.0f} %", 100.0 * r["expert_slots"].get<double>() / r["experts_total"].get<double>());
      }},
     {"cache", 8, [](const Json& r) { return r["cache_state"].get<std::string>(); }},
+    {"routing", -8, [](const Json& r) { return r["routing"].get<std::string>(); },
+     [](const Json& r) { return r["routing"] != "router"; }},
     {"test", 14, [](const Json& r) { return r["test"].get<std::string>(); }},
     {"t/s", 16,
      [](const Json& r) {
@@ -191,6 +202,7 @@ std::string cell(const Column& column, std::string_view text) {
 void print_markdown_row(std::FILE* out, const Json& record, bool first) {
   std::string titles = "|", rule = "|", values = "|";
   for (const Column& column : kColumns) {
+    if (!column.worth_showing(record)) continue;
     titles += cell(column, column.title);
     std::string dashes(static_cast<std::size_t>(std::abs(column.width)), '-');
     if (column.width > 0) dashes.back() = ':';

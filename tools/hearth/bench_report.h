@@ -24,6 +24,7 @@ struct BenchSetup {
   std::uint64_t parameters = 0;
   BenchSettings settings;
   std::string token_source;  // "corpus" or "random"
+  std::string routing;       // "router", or "forced (trace NAME, recorded)"
   runtime::LinkPeaks peaks;
   std::optional<double> in_memory_tok_s;  // measured by the caller with all experts in memory
 };

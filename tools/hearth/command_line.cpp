@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <limits>
 #include <utility>
 
 #include "base/check.h"
@@ -49,6 +50,15 @@ std::string other_spellings(std::string_view names) {
   return text;
 }
 
+bool is_repeatable(const CLI::Option& option) {
+  return option.get_multi_option_policy() == CLI::MultiOptionPolicy::TakeAll;
+}
+
+// A positional without a flag of its own that may be there any number of times.
+bool takes_the_rest(const CLI::Option& option) {
+  return option.get_lnames().empty() && is_repeatable(option);
+}
+
 // Without CLI11's mark of the names that clear a flag.
 class HelpFormatter final : public CLI::Formatter {
  public:
@@ -72,6 +82,7 @@ struct CommandLine::State {
   std::string subcommand;
   std::string group = "Options";
   CLI::App app;
+  std::vector<std::function<void()>> checks;
 
   const CLI::Option* find(const std::string& spelling) const {
     if (const CLI::Option* option = app.get_option_no_throw(spelling)) return option;
@@ -79,11 +90,14 @@ struct CommandLine::State {
     return row == nullptr ? nullptr : app.get_option_no_throw(std::string(row->name()));
   }
 
-  std::size_t positionals() const {
-    const auto options = app.get_options();
-    return static_cast<std::size_t>(
-        std::count_if(options.begin(), options.end(),
-                      [](const CLI::Option* option) { return option->get_positional(); }));
+  std::size_t most_positionals() const {
+    std::size_t most = 0;
+    for (const CLI::Option* option : app.get_options()) {
+      if (!option->get_positional()) continue;
+      if (takes_the_rest(*option)) return std::numeric_limits<std::size_t>::max();
+      most += 1;
+    }
+    return most;
   }
 
   [[noreturn]] void unknown_flag(const std::string& spelling) const;
@@ -119,22 +133,22 @@ void CommandLine::add(const Flag& flag, bool& variable) {
 
 void CommandLine::add_value(const Flag& flag, const std::string& default_text, bool repeatable,
                             Assign assign) {
-  CHECK(!first_long_name(flag.names).empty());
   std::string help(flag.help);
   if (flag.required) help += " (required)";
   for (std::size_t i = 0; i < flag.choices.size(); ++i)
     help += (i == 0 ? ": " : ", ") + flag.choices[i];
   if (!default_text.empty()) help += fmt::format(" (default {})", default_text);
   const std::string long_name = first_long_name(flag.names);
+  const std::string name = long_name.empty() ? std::string(flag.names) : long_name;
   // The callback reads the raw results: what CLI11 passes it has "{}" and the like interpreted.
   const auto option_of_callback = std::make_shared<CLI::Option*>();
   CLI::Option* option = state_->app.add_option(
       std::string(flag.names),
-      [option_of_callback, long_name, assign = std::move(assign)](const CLI::results_t&) {
+      [option_of_callback, name, assign = std::move(assign)](const CLI::results_t&) {
         try {
           for (const std::string& value : (*option_of_callback)->results()) assign(value);
         } catch (const Error& error) {
-          throw_error(error.code(), "{}: {}", long_name, error.what());
+          throw_error(error.code(), "{}: {}", name, error.what());
         }
         return true;
       },
@@ -146,7 +160,10 @@ void CommandLine::add_value(const Flag& flag, const std::string& default_text, b
   option->required(flag.required);
   option->option_text(std::string(flag.value));
   if (!flag.choices.empty()) option->check(CLI::IsMember(flag.choices));
-  option->envname(environment_twin(long_name));
+  if (!long_name.empty())
+    option->envname(environment_twin(long_name));
+  else if (repeatable)
+    option->allow_extra_args();
 }
 
 void CommandLine::State::unknown_flag(const std::string& spelling) const {
@@ -178,7 +195,7 @@ std::vector<std::string> CommandLine::State::normalised(
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     const std::string& argument = arguments[i];
     if (only_others || argument.size() < 2 || argument[0] != '-') {
-      if (others.size() == positionals())
+      if (others.size() == most_positionals())
         throw_error(ErrorCode::kUsage,
                     "unexpected argument '{}'; 'hearth {} --help' lists the flags",
                     printable(argument), subcommand);
@@ -193,8 +210,7 @@ std::vector<std::string> CommandLine::State::normalised(
     const std::string spelling = argument.substr(0, equals);
     const CLI::Option* option = find(spelling);
     if (option == nullptr) unknown_flag(spelling);
-    const bool repeatable = option->get_multi_option_policy() == CLI::MultiOptionPolicy::TakeAll;
-    if (!repeatable && std::find(seen.begin(), seen.end(), option) != seen.end())
+    if (!is_repeatable(*option) && std::find(seen.begin(), seen.end(), option) != seen.end())
       throw_error(ErrorCode::kUsage, "{} is given twice; leave one out", spelling);
     seen.push_back(option);
 
@@ -242,11 +258,21 @@ bool CommandLine::parse(const std::vector<std::string>& arguments) {
                 state_->subcommand);
   }
   state_->report_unknown_twins();
+  for (const auto& check : state_->checks) check();
   return true;
 }
 
+void CommandLine::check(std::function<void()> check) { state_->checks.push_back(std::move(check)); }
+
 bool CommandLine::given(std::string_view name) const {
   return state_->app.get_option(std::string(name))->count() > 0;
+}
+
+std::string CommandLine::given_in(std::string_view group) const {
+  for (const CLI::Option* option : state_->app.get_options())
+    if (option->get_group() == group && option->count() > 0)
+      return "--" + option->get_lnames().front();
+  return {};
 }
 
 }  // namespace hearth::tools

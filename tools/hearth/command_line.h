@@ -30,8 +30,9 @@
 namespace hearth::tools {
 
 struct Flag {
-  std::string_view names =
-      {};  // "-m,--model", with ",MODEL" where it may also stand without a flag
+  // "-m,--model", with ",MODEL" where it may also stand without a flag. "FILES" alone never has a
+  // flag, nor a twin in the environment; repeatable, it takes all that is left and comes last.
+  std::string_view names = {};
   std::string_view value = {};  // what to call the value in the help; empty: the flag takes none
   std::string_view help = {};
   bool required = false;
@@ -56,12 +57,17 @@ class CommandLine {
   // A flag without a value: sets `variable`. "!--no-jinja" as a name makes that name clear it.
   void add(const Flag& flag, bool& variable);
 
+  // `check` is called at the end of parse(), for what flags mean together.
+  void check(std::function<void()> check);
+
   // The arguments after the subcommand. False if --help was asked for and has been printed.
   // Throws Error(kUsage).
   [[nodiscard]] bool parse(const std::vector<std::string>& arguments);
 
   // Whether the flag was given, as an argument or in the environment.
   bool given(std::string_view name) const;
+  // A flag of that group that was given; empty if none was.
+  std::string given_in(std::string_view group) const;
 
  private:
   struct State;

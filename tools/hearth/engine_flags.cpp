@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "profiler/cache_policy.h"
+#include "profiler/plan_toml.h"
 #include "tools/hearth/terminal.h"
 
 namespace hearth::tools {
@@ -14,7 +15,7 @@ void EngineFlags::add_to(CommandLine& line) {
   line.add({.names = "-m,--model",
             .value = "FILE",
             .help = "GGUF file, or the first of a split set",
-            .required = true},
+            .required = model_required},
            model);
   line.group("Memory");
   line.add(
@@ -28,6 +29,12 @@ void EngineFlags::add_to(CommandLine& line) {
             .value = "N",
             .help = "positions of the KV cache (0: from the model, at most 4096)"},
            context);
+  if (takes_plan)
+    line.add({.names = "--plan",
+              .value = "FILE",
+              .help = "exactly the memory, context, threads and policy of a plan of hearth plan"},
+             plan);
+  if (takes_plan) line.check([this, &line] { check_left_to_plan(line); });
   line.group("Compute");
   line.add(
       {.names = "-t,--threads", .value = "N", .help = "threads that compute (-1: one per core)"},
@@ -44,6 +51,7 @@ void EngineFlags::add_to(CommandLine& line) {
             .help = "which expert makes room for another",
             .choices = policies},
            policy);
+  profile.add_to(line);
   line.add({.names = "--prefetch",
             .value = "on|off",
             .help = "read the next layer's experts ahead",
@@ -82,9 +90,24 @@ runtime::EngineOptions EngineFlags::options() const {
   options.threads = threads < 0 ? 0 : static_cast<std::uint32_t>(threads);
   options.policy = policy;
   options.prefetch = prefetch == "on";
+  options.find_profile = [this](const io::GgufFile& file, const runtime::Model& found) {
+    return profile.find(file, found, model);
+  };
+  if (plan) options.follow(profiler::load_plan(*plan), *plan);
   options.io.backend = *io::parse_io_backend(io);
   options.io.direct = direct == "off" ? io::DirectIo::kOff : io::DirectIo::kAuto;
   return options;
+}
+
+// A plan decides these: a flag beside it would contradict it, or do nothing.
+void EngineFlags::check_left_to_plan(const CommandLine& line) const {
+  if (!plan) return;
+  for (const char* flag : {"--ram", "--expert-ram", "--ctx-size", "--threads", "--batch-size",
+                           "--ubatch-size", "--policy", "--profile", "--prefetch"})
+    if (line.given(flag))
+      throw_error(ErrorCode::kUsage,
+                  "--plan {} decides what {} would; leave one of them out, or make another plan",
+                  printable(*plan), flag);
 }
 
 namespace {
@@ -104,7 +127,9 @@ std::unique_ptr<runtime::Engine> EngineFlags::open(bool quiet) const {
   if (quiet) opts.progress = nullptr;
   auto engine = std::make_unique<runtime::Engine>(opts);
   progress.reset();
-  if (!quiet) print_engine(*engine);
+  if (quiet) return engine;
+  print_engine(*engine);
+  if (engine->profile() != nullptr) print_profile(*engine, profile.path(model));
   return engine;
 }
 
@@ -123,19 +148,21 @@ std::string kernel_text(const kernels::CpuKernels& kernels) {
 }  // namespace
 
 void print_engine(const runtime::Engine& engine) {
-  const runtime::MemoryPlan& plan = engine.plan();
+  const profiler::PlacementPlan& plan = engine.plan();
   const runtime::ModelConfig& config = engine.config();
   fmt::print(stderr, "model     {} {}, {}, {} layers, {} experts of which {} are used\n",
              config.architecture, printable(config.name), format_size(engine.file().file_bytes()),
              config.layers, config.experts, config.experts_used);
   fmt::print(stderr,
              "memory    {}: dense {}, KV {} for {} tokens, scratch {}, experts {}, process {}\n",
-             format_size(plan.total()), format_size(plan.dense), format_size(plan.kv), plan.context,
-             format_size(plan.scratch), format_size(plan.experts), format_size(plan.process));
+             format_size(plan.ram.total()), format_size(plan.ram.dense), format_size(plan.ram.kv),
+             plan.context, format_size(plan.ram.scratch), format_size(plan.ram.experts),
+             format_size(plan.ram.process));
+  const bool all_fit = plan.ram.slots() == plan.experts;
   fmt::print(stderr, "experts   {} of {} fit ({:.0f} %), policy {}, prefetch {}\n",
-             plan.expert_slots, plan.experts_total, 100.0 * plan.expert_slots / plan.experts_total,
-             plan.expert_slots == plan.experts_total ? "unused" : engine.policy(),
-             engine.prefetching() ? "on" : "off");
+             plan.ram.slots(), plan.experts, 100.0 * plan.ram.slots() / plan.experts,
+             all_fit ? "unused" : plan.policy, engine.prefetching() ? "on" : "off");
+  if (!all_fit) fmt::print(stderr, "policy    {}: {}\n", plan.policy, plan.policy_reason);
   fmt::print(stderr, "compute   {} threads, {}, {} tokens per prefill step\n", engine.threads(),
              kernel_text(engine.kernels()), plan.batch);
   fmt::print(stderr, "disk      {}\n", engine.io_description());

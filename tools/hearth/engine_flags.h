@@ -7,6 +7,7 @@
 
 #include "runtime/engine.h"
 #include "tools/hearth/command_line.h"
+#include "tools/hearth/profile_flag.h"
 #include "tools/hearth/quantity.h"
 
 namespace hearth::tools {
@@ -15,12 +16,14 @@ class EngineFlags {
  public:
   void add_to(CommandLine& line);
 
-  // After parsing. Loads the model with a progress line on stderr and prints what was decided:
-  // model, placement, kernels, I/O.
+  // After parsing. Loads the model with a progress line on stderr and
+  // prints what was decided: model, placement, kernels, I/O.
   std::unique_ptr<runtime::Engine> open(bool quiet = false) const;
 
-  runtime::EngineOptions options() const;
+  runtime::EngineOptions options() const;  // valid as long as the flags
 
+  bool model_required = true;  // by add_to()
+  bool takes_plan = true;      // likewise
   std::string model;
   std::optional<Bytes> ram;
   std::optional<SizeOrShare> expert_ram;
@@ -29,9 +32,14 @@ class EngineFlags {
   std::uint32_t ubatch = 512;
   std::int32_t threads = -1;
   std::string policy = "auto";
+  ProfileFlag profile;
+  std::optional<std::string> plan;
   std::string prefetch = "on";
   std::string io = "auto";
   std::string direct = "auto";
+
+ private:
+  void check_left_to_plan(const CommandLine& line) const;
 };
 
 // What start-up decided, on stderr: one line a subject.

@@ -6,8 +6,8 @@
 #include <new>
 
 #include "base/error.h"
+#include "tools/hearth/command_table.h"
 #include "tools/hearth/interrupt.h"
-#include "tools/hearth/nearest_name.h"
 #include "tools/hearth/subcommands.h"
 
 namespace hearth::tools {
@@ -15,62 +15,37 @@ namespace {
 
 constexpr int kExitOk = 0;
 constexpr int kExitError = 1;
-constexpr int kExitUsage = 2;
 constexpr std::size_t kMaxMessageBytes = 2000;  // one line, whatever a path or a file holds
-
-struct Subcommand {
-  std::string_view name;
-  std::string_view summary;
-  int (*run)(const Arguments& arguments);
-};
 
 constexpr Subcommand kSubcommands[] = {
     {"run", "Generate text from a prompt", tools::run},
     {"bench", "Measure prefill and decode, with what each link did", bench},
+    {"profile", "Learn where a model's experts are hot: record, show, compare, check", profile},
     {"perplexity", "Measure how well a model predicts a text", perplexity},
     {"kld", "Compare the predictions of two runs", kld},
     {"logits", "Write the logits and expert choices for a sequence of tokens", logits},
+    {"doctor", "Measure this machine and say what limits it", doctor},
+    {"plan", "Say what a model would take and how fast it would run, before it does", plan},
     {"inspect", "Describe a model file: shape, formats, experts, memory per token", inspect},
+    {"trace", "Describe, measure or make up a trace: the experts that routers chose", trace},
+    {"replay", "Judge cache policies on traces: hit rates, bytes, the choice", replay},
     {"tokenize", "Show the tokens of a text", tokenize},
     {"synth", "Write a random model of a given shape, for measurements", synth},
 };
 
-void print_help() {
-  fmt::print(
-      "hearth runs Mixture-of-Experts language models that are larger than memory.\n\n"
-      "Usage: hearth SUBCOMMAND [FLAGS]\n\n");
-  for (const Subcommand& subcommand : kSubcommands)
-    fmt::print("  {:<12}{}\n", subcommand.name, subcommand.summary);
-  fmt::print("\n'hearth SUBCOMMAND --help' lists the flags of one. 'hearth --version' prints {}.\n",
-             HEARTH_VERSION);
-}
-
-[[noreturn]] void unknown_subcommand(const std::string& name) {
-  if (name.starts_with("-"))
-    throw_error(ErrorCode::kUsage, "a subcommand comes before {}; 'hearth --help' lists them",
-                printable(name));
-  std::vector<std::string> names;
-  for (const Subcommand& subcommand : kSubcommands) names.emplace_back(subcommand.name);
-  const std::string_view nearest = nearest_name(name, names);
-  throw_error(ErrorCode::kUsage, "unknown subcommand '{}'; {}'hearth --help' lists all",
-              printable(name),
-              nearest.empty() ? std::string() : fmt::format("did you mean '{}'? ", nearest));
-}
+constexpr CommandTable kHearth = {
+    .command = "hearth",
+    .summary = "hearth runs Mixture-of-Experts language models that are larger than memory.",
+    .subcommands = kSubcommands,
+    .footer = " 'hearth --version' prints " HEARTH_VERSION ".",
+};
 
 int dispatch(const Arguments& arguments) {
-  if (arguments.empty()) {
-    print_help();
-    return kExitUsage;
-  }
-  const std::string& name = arguments.front();
-  if (name == "--help" || name == "-h" || name == "help") return print_help(), kExitOk;
-  if (name == "--version" || name == "version") {
+  if (!arguments.empty() && (arguments[0] == "--version" || arguments[0] == "version")) {
     fmt::print("hearth {}\n", HEARTH_VERSION);
     return kExitOk;
   }
-  for (const Subcommand& subcommand : kSubcommands)
-    if (subcommand.name == name) return subcommand.run({arguments.begin() + 1, arguments.end()});
-  unknown_subcommand(name);
+  return run_subcommand(kHearth, arguments);
 }
 
 constexpr const char* kOutputLost = "standard output cannot be written; is the disk full?";

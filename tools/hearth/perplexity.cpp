@@ -9,6 +9,7 @@
 #include "tools/hearth/engine_flags.h"
 #include "tools/hearth/interrupt.h"
 #include "tools/hearth/prompt_text.h"
+#include "tools/hearth/routing_flags.h"
 #include "tools/hearth/subcommands.h"
 
 namespace hearth::tools {
@@ -27,6 +28,7 @@ runtime::LogProbsHeader base_header(std::span<const TokenId> tokens,
 
 int perplexity(const Arguments& arguments) {
   EngineFlags flags;
+  RoutingFlags routing;
   flags.context = 512;
   std::string file;
   std::optional<std::uint32_t> chunks;
@@ -41,7 +43,9 @@ int perplexity(const Arguments& arguments) {
             .value = "FILE",
             .help = "write the predictions there, as the base of hearth kld"},
            saved);
+  routing.add_to(line);
   if (!line.parse(arguments)) return 0;
+  routing.check();
   if (chunks == 0u) throw_error(ErrorCode::kUsage, "--chunks must be at least 1");
 
   std::string text = read_text(file);
@@ -54,6 +58,7 @@ int perplexity(const Arguments& arguments) {
   if (tokenizer.adds_bos()) options.bos = tokenizer.bos();
 
   runtime::Session session(*engine);
+  RoutingRecording recording(routing, *engine, session);
   const InterruptGuard interrupt;
   std::optional<runtime::LogProbsWriter> writer;
   if (saved)
@@ -77,6 +82,7 @@ int perplexity(const Arguments& arguments) {
   if (writer) writer->finish();
   fmt::print("Final estimate: PPL = {:.4f} +/- {:.5f}\n", estimate.value(),
              estimate.standard_error());
+  recording.finish();
   return 0;
 }
 

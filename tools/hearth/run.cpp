@@ -5,14 +5,17 @@
 
 #include "base/error.h"
 #include "base/utf8.h"
+#include "profiler/profile_toml.h"
 #include "runtime/logits_hash.h"
 #include "runtime/sampler/sampler.h"
 #include "runtime/session.h"
 #include "tools/hearth/command_line.h"
+#include "tools/hearth/counting_memory.h"
 #include "tools/hearth/engine_flags.h"
 #include "tools/hearth/interrupt.h"
 #include "tools/hearth/live_status.h"
 #include "tools/hearth/prompt_text.h"
+#include "tools/hearth/routing_flags.h"
 #include "tools/hearth/run_report.h"
 #include "tools/hearth/subcommands.h"
 
@@ -22,6 +25,7 @@ namespace {
 struct RunOptions {
   EngineFlags engine;
   PromptFlags prompt;
+  RoutingFlags routing;
   std::int64_t predict = -1;
   bool ignore_eos = false;
   bool special = false;
@@ -82,10 +86,13 @@ bool parse(const Arguments& arguments, RunOptions& o) {
   line.add({.names = "--special", .help = "print control tokens, too"}, o.special);
   line.add({.names = "--no-report", .help = "no report at the end"}, o.no_report);
   add_sampling_flags(line, o);
+  o.routing.add_to(line);
+  o.routing.add_learning_to(line);
   if (!line.parse(arguments)) return false;
   if (o.predict < -1)
     throw_error(ErrorCode::kUsage, "--n-predict is {}; give -1 or more", o.predict);
   check_sampling(o.sampler);
+  o.routing.check();
   o.sampler.seed = o.seed < 0 ? 0xffffffffu : static_cast<std::uint64_t>(o.seed);
   return true;
 }
@@ -139,7 +146,7 @@ void check_length(const std::string& prompt, const runtime::Engine& engine) {
 // Ctrl-C.
 RunReport generate(runtime::Engine& engine, runtime::Session& session,
                    const std::vector<TokenId>& prompt, const RunOptions& o,
-                   const InterruptGuard& interrupt) {
+                   RoutingRecording& recording, const InterruptGuard& interrupt) {
   RunReport report;
   runtime::Sampler sampler(o.sampler, engine.config().vocabulary, session.context());
   runtime::LogitsHash hash;
@@ -162,6 +169,7 @@ RunReport generate(runtime::Engine& engine, runtime::Session& session,
     if (interrupt.interrupted() || session.position() == session.context()) break;
     if (o.predict >= 0 && report.generated_tokens == o.predict) break;
     logits = session.evaluate({&token, 1});
+    recording.between_tokens();
     if (const Nanoseconds now = engine.clock().now(); terminal.due(now))
       terminal.show(status_text(report, Moment::of(engine, session)), now);
   }
@@ -175,6 +183,12 @@ RunReport generate(runtime::Engine& engine, runtime::Session& session,
   return report;
 }
 
+// The profile that guides the run; where none is to, the one beside the model.
+std::string learned_profile(const RunOptions& o) {
+  const std::string path = o.engine.profile.path(o.engine.model);
+  return path.empty() ? profiler::profile_path_of(o.engine.model) : path;
+}
+
 }  // namespace
 
 int run(const Arguments& arguments) {
@@ -182,6 +196,7 @@ int run(const Arguments& arguments) {
   if (!parse(arguments, options)) return 0;
   const std::string prompt = options.prompt.text();
   const InterruptGuard interrupt;
+  if (options.routing.learn) reserve_counting_memory(options.engine);
   const auto engine = options.engine.open();
   check_length(prompt, *engine);
   const std::vector<TokenId> tokens = engine->tokenizer().encode(prompt, {});
@@ -191,8 +206,10 @@ int run(const Arguments& arguments) {
   runtime::Session session(*engine);
   ExpertHeat heat(engine->model().experts.space());
   session.on_routed([&](const profiler::Routing& routing) { heat.add(routing); });
-  const RunReport report = generate(*engine, session, tokens, options, interrupt);
+  RoutingRecording recording(options.routing, *engine, session, learned_profile(options));
+  const RunReport report = generate(*engine, session, tokens, options, recording, interrupt);
   if (!options.no_report) print_report(report, *engine, heat, runtime::measure_link_peaks(*engine));
+  recording.finish();
   return interrupt.interrupted() ? kExitInterrupted : 0;
 }
 

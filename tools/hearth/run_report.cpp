@@ -113,7 +113,7 @@ void print_report(const RunReport& r, const runtime::Engine& engine, const Exper
                r.generated_tokens, decode, peaks.ram_bytes_per_second);
   }
   fmt::print(stderr, "peak      {} resident, {} planned\n", format_size(r.peak_memory),
-             format_size(engine.plan().total()));
+             format_size(engine.plan().ram.total()));
   fmt::print(stderr, "logits    {:016x}\n", r.logits_hash);
 }
 

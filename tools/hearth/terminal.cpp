@@ -96,31 +96,63 @@ void StatusLine::clear() {
 }
 
 Progress::Progress(std::FILE* stream, std::string_view what, Bytes total)
-    : stream_(stream), line_(stream), what_(what), total_(total), begin_(steady_clock().now()) {}
+    : Progress(stream, what, Unit::kBytes, total.count, 0) {}
 
-void Progress::advance(Bytes amount) {
-  done_ += amount;
+Progress::Progress(std::FILE* stream, std::string_view what, std::uint64_t tokens,
+                   std::uint64_t done)
+    : Progress(stream, what, Unit::kTokens, tokens, done) {}
+
+Progress::Progress(std::FILE* stream, std::string_view what, Unit unit, std::uint64_t total,
+                   std::uint64_t done)
+    : stream_(stream),
+      line_(stream),
+      what_(what),
+      unit_(unit),
+      total_(total),
+      done_(done),
+      done_before_(done),
+      begin_(steady_clock().now()),
+      tenths_(tenths()) {}
+
+unsigned Progress::tenths() const {
+  return static_cast<unsigned>(10.0 * static_cast<double>(done_) /
+                               static_cast<double>(std::max(total_, std::uint64_t{1})));
+}
+
+std::string Progress::amount(std::uint64_t count) const {
+  return unit_ == Unit::kBytes ? format_size(Bytes(count)) : format_grouped(count);
+}
+
+std::string Progress::total() const {
+  return amount(total_) + (unit_ == Unit::kTokens ? " tokens" : "");
+}
+
+std::string Progress::rate(Nanoseconds now) const {
+  const std::uint64_t done = done_ - done_before_;
+  if (unit_ == Unit::kBytes) return format_rate(Bytes(done), now - begin_);
+  return fmt::format("{:.1f} tok/s",
+                     static_cast<double>(done) / std::max(seconds(now - begin_), 1e-9));
+}
+
+void Progress::advance(std::uint64_t amount_done) {
+  done_ += amount_done;
   const Nanoseconds now = steady_clock().now();
   if (line_.traits().interactive) {
     if (now - drawn_ >= kRedrawInterval) draw(now);
     return;
   }
-  const unsigned tenths =
-      static_cast<unsigned>(10.0 * static_cast<double>(done_.count) /
-                            static_cast<double>(std::max(total_.count, std::uint64_t{1})));
-  if (tenths <= tenths_) return;
-  tenths_ = tenths;
-  fmt::print(stream_, "{} {} % of {}, {}\n", what_, tenths * 10, format_size(total_),
-             format_rate(done_, now - begin_));
+  if (tenths() <= tenths_) return;
+  tenths_ = tenths();
+  fmt::print(stream_, "{} {} % of {}, {}\n", what_, tenths_ * 10, total(), rate(now));
 }
 
 void Progress::draw(Nanoseconds now) {
   drawn_ = now;
-  const double fraction = static_cast<double>(done_.count) / static_cast<double>(total_.count);
-  const Nanoseconds spent = now - begin_;
-  const double remaining = seconds(spent) * (1 - fraction) / std::max(fraction, 1e-9);
+  const double fraction = static_cast<double>(done_) / static_cast<double>(total_);
+  const double remaining = seconds(now - begin_) * static_cast<double>(total_ - done_) /
+                           static_cast<double>(std::max(done_ - done_before_, std::uint64_t{1}));
   line_.show(fmt::format("{} {} {} of {}, {}, {} left", what_, bar(fraction, 24, line_.traits()),
-                         format_size(done_), format_size(total_), format_rate(done_, spent),
+                         amount(done_), total(), rate(now),
                          format_duration(std::chrono::seconds(std::llround(remaining)))));
 }
 

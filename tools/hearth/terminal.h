@@ -44,18 +44,29 @@ class StatusLine {
 class Progress {
  public:
   Progress(std::FILE* stream, std::string_view what, Bytes total);
+  // Of tokens, of which `done` were done before; the rate is of those that follow.
+  Progress(std::FILE* stream, std::string_view what, std::uint64_t tokens, std::uint64_t done);
 
-  void advance(Bytes amount);
+  void advance(Bytes amount) { advance(amount.count); }
+  void advance(std::uint64_t amount);
 
  private:
+  enum class Unit { kBytes, kTokens };
+  Progress(std::FILE* stream, std::string_view what, Unit unit, std::uint64_t total,
+           std::uint64_t done);
   void draw(Nanoseconds now);
+  std::string amount(std::uint64_t count) const;
+  std::string total() const;
+  std::string rate(Nanoseconds now) const;
+  unsigned tenths() const;
 
   std::FILE* stream_;
   StatusLine line_;
   std::string what_;
-  Bytes total_, done_;
+  Unit unit_;
+  std::uint64_t total_, done_, done_before_;
   Nanoseconds begin_, drawn_{0};
-  unsigned tenths_ = 0;
+  unsigned tenths_;
 };
 
 // `fraction` of `cells` characters, filled from the left in eighths of a cell.

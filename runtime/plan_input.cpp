@@ -1,0 +1,42 @@
+#include "runtime/plan_input.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "runtime/model_needs.h"
+
+namespace hearth::runtime {
+namespace {
+
+// A profile as it is parsed, and what is kept of it.
+constexpr Bytes kPerProfiledExpert = Bytes(1500);
+
+std::uint32_t context_length(std::uint32_t wanted, const ModelConfig& config) {
+  return wanted > 0 ? wanted : std::min(config.context_train, kDefaultContext);
+}
+
+}  // namespace
+
+std::uint32_t thread_count(std::uint32_t wanted) {
+  return wanted > 0 ? wanted : std::max(1u, std::thread::hardware_concurrency());
+}
+
+PlanInput plan_input(const io::GgufFile& file, const Model& model, const EngineOptions& options,
+                     std::uint64_t alignment, bool has_profile) {
+  const std::uint32_t context = context_length(options.context, model.config);
+  const std::uint32_t threads = thread_count(options.threads);
+  PlanInput input{
+      .needs = model_needs(file, model,
+                           {.batch = std::clamp(options.batch, 1u, std::min(context, kMaxBatch)),
+                            .threads = threads,
+                            .alignment = alignment}),
+      .request = {.budget = options.budget,
+                  .context = context,
+                  .threads = threads,
+                  .policy = options.policy,
+                  .prefetch = options.prefetch}};
+  if (has_profile) input.needs.process += kPerProfiledExpert * model.experts.total();
+  return input;
+}
+
+}  // namespace hearth::runtime

@@ -1,0 +1,233 @@
+#include "profiler/planner.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "profiler/plan_toml.h"
+#include "tests/profiler/support/machines.h"
+#include "tests/profiler/support/needs.h"
+
+namespace hearth::profiler {
+namespace {
+
+const PlanRequest kRequest{.budget = {.ram = Bytes(40'000'000)}, .context = 1000, .threads = 2};
+
+Bytes all_slots(const ModelNeeds& needs) {
+  Bytes all;
+  for (const ExpertClass& one : needs.classes) all += one.slot * one.experts;
+  return all;
+}
+
+// Experts of lower numbers are used more, and those of layer 1 more than those of the others.
+ExpertProfile skewed_profile() {
+  const ModelNeeds needs = small_needs();
+  ExpertProfile profile = empty_profile(needs.model, needs.experts_of_layer);
+  profile.workloads = {{.label = "prose", .tokens = 1000, .generated = 1000}};
+  for (LayerProfile& layer : profile.layers)
+    for (std::size_t e = 0; e < layer.experts.size(); ++e) {
+      const bool steep = layer.layer == 1;
+      layer.experts[e].count = (steep ? 1000 : 100) / (e + 1) + 1;
+      layer.experts[e].recent = static_cast<double>(layer.experts[e].count);
+    }
+  profile.curves = {{"lru", {{0.25, 0.5}, {0.5, 0.8}}}};
+  profile.replayed_tokens = 1000;
+  return profile;
+}
+
+Machine cpu_machine() {
+  Machine machine = complete_machine();
+  machine.gpu.reset();
+  return machine;
+}
+
+template <typename Action>
+void expect_refused(ErrorCode code, std::string_view part, Action action) {
+  try {
+    action();
+    FAIL() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(static_cast<int>(error.code()), static_cast<int>(code)) << error.what();
+    EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+  }
+}
+
+TEST(Planner, SpendsTheBudgetOnExpertsLast) {
+  const ModelNeeds needs = small_needs();
+  const PlacementPlan plan = plan_placement(needs, kRequest, nullptr, nullptr);
+  EXPECT_EQ(plan.ram.process, needs.process);
+  EXPECT_EQ(plan.ram.dense, needs.dense);
+  EXPECT_EQ(plan.ram.kv, Bytes(1'000'512));
+  EXPECT_LE(plan.ram.total(), Bytes(40'000'000));
+  EXPECT_GT(plan.ram.total() + needs.classes[0].slot, Bytes(40'000'000));
+  EXPECT_EQ(plan.batch, 64u);  // scratch above an eighth of the expert memory
+  EXPECT_FALSE(plan.prediction.has_value());
+}
+
+TEST(Planner, ShorterContextsLeaveMoreForExperts) {
+  PlanRequest request = kRequest;
+  const std::uint32_t before = plan_placement(small_needs(), request, nullptr, nullptr).ram.slots();
+  request.context = 500;
+  EXPECT_GE(plan_placement(small_needs(), request, nullptr, nullptr).ram.slots(), before + 3);
+}
+
+TEST(Planner, ReadsPopularityIntoSlotsAndSeed) {
+  const ExpertProfile profile = skewed_profile();
+  const PlacementPlan plan = plan_placement(small_needs(), kRequest, nullptr, &profile);
+  ASSERT_EQ(plan.seed.size(), plan.ram.slots());
+  EXPECT_EQ(plan.seed.front(), (ExpertId{.layer = 1, .index = 0}));
+  EXPECT_TRUE(std::ranges::is_sorted(plan.seed_uses, std::greater()));
+  EXPECT_LE(plan.seed_uses.front(), 1);
+}
+
+TEST(Planner, SaysThatABudgetIsBelowOneTokensCycle) {
+  PlanRequest request = kRequest;
+  request.budget = {.expert_ram = Bytes(700'000)};
+  const PlacementPlan plan = plan_placement(small_needs(), request, nullptr, nullptr);
+  ASSERT_LT(plan.ram.slots(), small_needs().cycle());
+  ASSERT_EQ(plan.notes.size(), 1u);
+  EXPECT_NE(plan.notes[0].find("fewer than the 8 experts"), std::string::npos) << plan.notes[0];
+}
+
+TEST(Planner, PutsAllButExpertsOnTheGpu) {
+  Machine machine = complete_machine();
+  machine.gpu->memory = machine.gpu->reserved + Bytes(28'000'000);
+  PlanRequest request = kRequest;
+  request.budget = {};
+  request.available = Bytes(100'000'000);
+  const PlacementPlan plan = plan_placement(small_needs(), request, &machine, nullptr);
+  ASSERT_TRUE(plan.vram.has_value());
+  EXPECT_EQ(plan.vram->dense, small_needs().dense);
+  EXPECT_EQ(plan.ram.dense, Bytes(0));
+  EXPECT_LE(plan.vram->total(), machine.gpu->memory);
+  EXPECT_LT(plan.vram->slots(), plan.experts);
+  EXPECT_EQ(plan.ram.slots(), plan.experts);
+  EXPECT_TRUE(plan.prediction.has_value());
+
+  request.budget.vram = Bytes(0);
+  EXPECT_FALSE(plan_placement(small_needs(), request, &machine, nullptr).vram.has_value());
+  request.budget.vram = machine.gpu->reserved;
+  expect_refused(ErrorCode::kBudget, "--vram 0",
+                 [&] { plan_placement(small_needs(), request, &machine, nullptr); });
+  const Machine without = cpu_machine();
+  expect_refused(ErrorCode::kUsage, "has no GPU",
+                 [&] { plan_placement(small_needs(), request, &without, nullptr); });
+}
+
+TEST(Planner, PredictsFromTheProfilesCurves) {
+  const Machine machine = cpu_machine();
+  const ExpertProfile profile = skewed_profile();
+  PlanRequest request = kRequest;
+  request.policy = "lru";
+  const PlacementPlan known = plan_placement(small_needs(), request, &machine, &profile);
+  const PlacementPlan assumed = plan_placement(small_needs(), request, &machine, nullptr);
+  ASSERT_TRUE(known.hits && assumed.hits);
+  EXPECT_NE(known.hits->source.find("1000 recorded tokens"), std::string::npos);
+  EXPECT_NE(assumed.hits->source.find("assumed"), std::string::npos);
+  EXPECT_GT(assumed.hits->high - assumed.hits->low, 0);
+  EXPECT_LT(known.prediction->low, known.prediction->tokens_per_second);
+}
+
+TEST(Planner, WithoutADiskThereIsNoPredictionOfMisses) {
+  Machine machine = cpu_machine();
+  machine.disk.reset();
+  const PlacementPlan plan = plan_placement(small_needs(), kRequest, &machine, nullptr);
+  EXPECT_FALSE(plan.prediction.has_value());
+  EXPECT_EQ(plan.notes.size(), 1u);
+}
+
+TEST(Planner, AdvisesTheMostHelpfulChangeFirst) {
+  Machine machine = cpu_machine();
+  machine.cpu.layer_overhead = Nanoseconds(0);
+  for (DiskRate& rate : machine.disk->random_reads) rate.rate /= 100;
+  const double now =
+      plan_placement(small_needs(), kRequest, &machine, nullptr).prediction->tokens_per_second;
+  const std::vector<Advice> advice = advise(small_needs(), kRequest, machine, nullptr);
+  ASSERT_GE(advice.size(), 3u);  // RAM, disk, quantisation
+  for (std::size_t i = 0; i < advice.size(); ++i) {
+    EXPECT_GT(advice[i].tokens_per_second, now);
+    EXPECT_LE(advice[i].tokens_per_second, advice[0].tokens_per_second);
+  }
+  EXPECT_TRUE(std::ranges::any_of(advice, [](const Advice& one) {
+    return one.change.find("bits per weight") != one.change.npos;
+  }));
+  PlanRequest roomy = kRequest;
+  roomy.budget = {.expert_share = 1.0};
+  roomy.context = 1;
+  EXPECT_TRUE(advise(small_needs(), roomy, machine, nullptr).empty());
+}
+
+// ---- Properties
+
+PlanRequest any_request() {
+  PlanRequest request{.available = Bytes(*rc::gen::inRange<std::uint64_t>(0, 90'000'000)),
+                      .context = *rc::gen::inRange(1u, 20'000u),
+                      .threads = *rc::gen::inRange(1u, 9u)};
+  switch (*rc::gen::inRange(0, 4)) {
+    case 0:
+      request.budget.ram = Bytes(*rc::gen::inRange<std::uint64_t>(0, 90'000'000));
+      break;
+    case 1:
+      request.budget.expert_ram = Bytes(*rc::gen::inRange<std::uint64_t>(0, 12'000'000));
+      break;
+    case 2:
+      request.budget.expert_share = *rc::gen::inRange(1, 101) / 100.0;
+      break;
+    default:
+      break;
+  }
+  return request;
+}
+
+std::optional<PlacementPlan> planned(const PlanRequest& request, const Machine* machine,
+                                     const ExpertProfile* profile) {
+  try {
+    return plan_placement(small_needs(), request, machine, profile);
+  } catch (const Error& error) {
+    RC_ASSERT(error.code() == ErrorCode::kBudget);
+    return std::nullopt;
+  }
+}
+
+TEST(Planner, NeverExceedsItsBudgetAndIsDeterministic) {
+  EXPECT_TRUE(rc::check("budget", [] {
+    const PlanRequest request = any_request();
+    const ExpertProfile profile = skewed_profile();
+    const ExpertProfile* known = *rc::gen::arbitrary<bool>() ? &profile : nullptr;
+    Machine machine = complete_machine();
+    machine.gpu->memory =
+        machine.gpu->reserved + Bytes(*rc::gen::inRange<std::uint64_t>(0, 60'000'000));
+    const Machine* figures = *rc::gen::arbitrary<bool>() ? &machine : nullptr;
+    const auto plan = planned(request, figures, known);
+    if (!plan) return;
+    if (request.budget.ram) RC_ASSERT(plan->ram.total() <= *request.budget.ram);
+    if (request.budget.expert_ram) RC_ASSERT(plan->ram.experts <= *request.budget.expert_ram);
+    if (request.budget.expert_share) RC_ASSERT(plan->ram.experts <= all_slots(small_needs()));
+    if (request.available > Bytes(0)) RC_ASSERT(plan->ram.total() <= request.available);
+    if (plan->vram) RC_ASSERT(plan->vram->total() <= machine.gpu->memory);
+    for (const TierPlan* tier : {&plan->ram, plan->vram ? &*plan->vram : nullptr})
+      if (tier != nullptr)
+        for (const std::uint32_t slots : tier->slots_of_class)
+          RC_ASSERT(slots >= 2u && slots <= 32u);
+    RC_ASSERT(to_toml(*planned(request, figures, known)) == to_toml(*plan));
+  }));
+}
+
+TEST(Planner, MoreMemoryIsNeverFewerExperts) {
+  EXPECT_TRUE(rc::check("monotone", [] {
+    PlanRequest request = any_request();
+    request.available = Bytes(0);
+    request.budget = {.ram = Bytes(*rc::gen::inRange<std::uint64_t>(25'000'000, 60'000'000))};
+    const auto less = planned(request, nullptr, nullptr);
+    *request.budget.ram += Bytes(*rc::gen::inRange<std::uint64_t>(0, 20'000'000));
+    const auto more = planned(request, nullptr, nullptr);
+    if (less) RC_ASSERT(more.has_value());
+    // A larger batch may take what is more, but no more than an eighth of the experts' bytes.
+    if (less && more->batch == less->batch) RC_ASSERT(more->ram.experts >= less->ram.experts);
+  }));
+}
+
+}  // namespace
+}  // namespace hearth::profiler

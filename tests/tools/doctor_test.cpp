@@ -1,0 +1,157 @@
+// hearth doctor as a command: it is quick, honest about what failed, and what it writes is read.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "kernels/weight_format.h"
+#include "profiler/machine_toml.h"
+#include "tests/profiler/support/machines.h"
+#include "tests/tools/support/expect_error.h"
+#include "tools/hearth/doctor_cpu.h"
+#include "tools/hearth/doctor_report.h"
+
+namespace hearth::tools {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace testing;
+
+bool contains(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
+
+// On the disk of the build, because a temporary folder may lie in memory.
+fs::path disk_folder() {
+  const fs::path folder = fs::path(HEARTH_BINARY).parent_path() / "doctor-test";
+  fs::remove_all(folder);
+  fs::create_directories(folder);
+  return folder;
+}
+
+void expect_plausible(const profiler::Machine& machine) {
+  EXPECT_TRUE(machine.measured);
+  EXPECT_TRUE(machine.source.starts_with("measured by hearth doctor --quick"));
+  EXPECT_EQ(machine.cpu.kernels.size(), kernels::kWeightFormatCount);
+  EXPECT_EQ(machine.cpu.memory_read.front().threads, 1u);
+  EXPECT_GT(machine.cpu.layer_overhead.count(), 0);
+  EXPECT_GT(machine.cpu.token_overhead.count(), 0);
+  EXPECT_FALSE(machine.gpu);
+}
+
+TEST(Doctor, MeasuresWritesAndLeavesNothingBehind) {
+  const fs::path folder = disk_folder();
+  const std::string path = temporary_path("doctor.toml");
+  const CommandResult result =
+      run_hearth({"doctor", "--quick", "--memory", "64M", "--disk", folder, "-o", path});
+  if (contains(result.errors, "lies in memory")) GTEST_SKIP() << "the build is not on a disk";
+  ASSERT_EQ(result.exit_code, 0) << result.errors;
+  const profiler::Machine machine = profiler::load_machine(path);
+  expect_plausible(machine);
+  ASSERT_TRUE(machine.disk);
+  EXPECT_EQ(machine.disk->random_reads.size(), 6u);
+  EXPECT_EQ(read_file(path), profiler::to_toml(machine));
+  EXPECT_TRUE(fs::is_empty(folder));
+  EXPECT_TRUE(contains(result.errors, "writing a test file of 256 MiB")) << result.errors;
+  for (const char* title :
+       {"machine ", "memory ", "kernels ", "overhead ", "disk ", "io_uring ", "pages ", "limits ",
+        "gpu ", "limit ", "decode ", "offload ", "written "})
+    EXPECT_TRUE(contains(result.output, title)) << title << " is not in " << result.output;
+  fs::remove(folder);
+}
+
+TEST(Doctor, WithoutADiskItSaysSoAndTheRestIsWritten) {
+  const CommandResult result =
+      run_hearth({"doctor", "--quick", "--memory", "64M", "--threads", "1", "-o", "-"});
+  ASSERT_EQ(result.exit_code, 0) << result.errors;
+  const profiler::Machine machine = profiler::parse_machine(result.output, "standard output");
+  expect_plausible(machine);
+  EXPECT_FALSE(machine.disk);
+  EXPECT_EQ(machine.cpu.memory_read.size(), 1u);
+  EXPECT_TRUE(contains(result.errors, "not measured; models larger than memory need it"));
+}
+
+TEST(Doctor, AProbeThatFailsIsALineAndAnExitCode) {
+  const std::string path = temporary_path("partly.toml");
+  const CommandResult result = run_hearth({"doctor", "--quick", "--memory", "64M", "--threads", "1",
+                                           "--disk", "/no/such/place", "-o", path});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_TRUE(contains(result.errors, "failed    /no/such/place: no such file or folder"))
+      << result.errors;
+  expect_plausible(profiler::load_machine(path));
+}
+
+TEST(Doctor, SenselessFlagsAreRefused) {
+  expect_error(run_hearth({"doctor", "--memory", "1M"}), kMisused, {"--memory", "at least 64"});
+  expect_error(run_hearth({"doctor", "--threads", "0"}), kMisused, {"--threads"});
+  expect_error(run_hearth({"doctor", "--presets", "--quick"}), kMisused, {"--presets"});
+  expect_error(run_hearth({"doctor", "-o", "/no/such/folder/machine.toml"}), kFailed,
+               {"/no/such/folder"});
+}
+
+TEST(Doctor, ListsThePresets) {
+  const CommandResult result = run_hearth({"doctor", "--presets"});
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_TRUE(contains(result.output, "rtx3060-12g-ddr4"));
+}
+
+TEST(Doctor, ThreadCountsDoubleUpToAll) {
+  EXPECT_EQ(thread_counts(1, false), (std::vector<std::uint32_t>{1}));
+  EXPECT_EQ(thread_counts(8, false), (std::vector<std::uint32_t>{1, 2, 4, 8}));
+  EXPECT_EQ(thread_counts(12, false), (std::vector<std::uint32_t>{1, 2, 4, 8, 12}));
+  EXPECT_EQ(thread_counts(12, true), (std::vector<std::uint32_t>{1, 12}));
+}
+
+std::string verdict(const profiler::Machine& machine, double load = 0) {
+  const DoctorFindings findings{.system = {.load = load}, .machine = machine};
+  std::string text;
+  for (const std::string& line : verdict_lines(findings)) text += line + "\n";
+  return text;
+}
+
+TEST(DoctorReport, SaysWhatLimitsTheMachine) {
+  profiler::Machine machine = profiler::complete_machine();
+  const auto measured = [&](double one, double four, double eight, double kernel) {
+    machine.cpu.memory_read = {
+        {.threads = 1, .rate = one}, {.threads = 4, .rate = four}, {.threads = 8, .rate = eight}};
+    machine.cpu.kernels = {{.format = "Q4_K", .rates = {{.threads = 8, .rate = kernel}}}};
+    return verdict(machine);
+  };
+  EXPECT_TRUE(contains(measured(20e9, 45e9, 48e9, 40e9), "limit     memory: 8 threads"));
+  EXPECT_TRUE(contains(measured(6e9, 24e9, 48e9, 40e9), "limit     the number of cores"));
+  EXPECT_TRUE(contains(measured(20e9, 45e9, 48e9, 12e9), "limit     the CPU's arithmetic"));
+}
+
+TEST(DoctorReport, JudgesNothingWhileTheMachineIsBusy) {
+  EXPECT_TRUE(contains(verdict(profiler::complete_machine(), 3.0), "limit     not judged"));
+}
+
+TEST(DoctorReport, SaysWhatADiskCosts) {
+  profiler::Machine machine = profiler::complete_machine();
+  machine.cpu.kernels = {{.format = "Q4_K", .rates = {{.threads = 8, .rate = 40e9}}}};
+  const std::string text = verdict(machine);
+  // 1 GB at 40 GB/s; 100 MB at 4 GB/s; a tenth of the rate.
+  EXPECT_TRUE(contains(text, "1 GB of Q4_K takes 25 ms")) << text;
+  EXPECT_TRUE(contains(text, "cannot exceed 20.0 tokens/s")) << text;
+  EXPECT_TRUE(contains(text, "10 times slower")) << text;
+  EXPECT_TRUE(contains(text, "25 ms for every 100 MB")) << text;
+  machine.disk.reset();
+  EXPECT_FALSE(contains(verdict(machine), "offload"));
+}
+
+TEST(DoctorReport, SaysWhatTheSystemLacks) {
+  DoctorFindings findings{.machine = profiler::complete_machine()};
+  findings.system.huge_pages = "never";
+  findings.system.locked_memory = 8 * kMiB;
+  findings.system.gpus = {"NVIDIA GeForce RTX 3060"};
+  findings.io_uring_refusal = "not available (it is forbidden): a pool of threads reads instead";
+  std::string text;
+  for (const std::string& line : report_lines(findings)) text += line + "\n";
+  EXPECT_TRUE(contains(text, "transparent huge pages are off")) << text;
+  EXPECT_TRUE(contains(text, "8.00 MiB of locked memory")) << text;
+  EXPECT_TRUE(contains(text, "RTX 3060 found, but this build has no GPU back end")) << text;
+  EXPECT_TRUE(contains(text, "io_uring  not available")) << text;
+}
+
+}  // namespace
+}  // namespace hearth::tools

@@ -1,0 +1,118 @@
+// hearth plan and --plan, as a user has them.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "io/gguf.h"
+#include "runtime/engine.h"
+#include "tests/tools/support/expect_error.h"
+#include "tests/tools/support/run_command.h"
+
+namespace hearth::tools::testing {
+namespace {
+
+const std::string kTiny = HEARTH_SOURCE_DIR "/models/tiny-moe-Q4_K_M.gguf";
+const std::string kGolden = HEARTH_SOURCE_DIR "/tests/golden/qwen3moe.gguf";
+
+CommandResult run_plan(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), "plan");
+  // No figures of the machine that runs this.
+  return run_hearth(CommandRun{std::move(arguments), {}, {{"XDG_CONFIG_HOME", "/nowhere"}}});
+}
+
+nlohmann::json plan_json(std::vector<std::string> arguments) {
+  arguments.push_back("--json");
+  const CommandResult result = run_plan(std::move(arguments));
+  EXPECT_EQ(result.exit_code, 0) << result.errors;
+  return nlohmann::json::parse(result.output);
+}
+
+// "process 12.8 MiB" of the line that run prints about its memory.
+std::string process_of(const std::string& text) {
+  const std::size_t begin = text.find(", process ");
+  return text.substr(begin, text.find('\n', begin) - begin);
+}
+
+TEST(PlanCommand, PrintsEveryByteByTier) {
+  const CommandResult result = run_plan(
+      {"-m", kTiny, "--ram", "30MiB", "--machine", "rtx3060-12g-ddr4", "--vram", "900MiB"});
+  EXPECT_EQ(result.exit_code, 0) << result.errors;
+  for (const std::string_view part :
+       {"VRAM", "process", "dense weights", "KV cache", "scratch", "experts", "total", "policy",
+        "hits", "tok/s", "bound by", "computes on the CPU"})
+    EXPECT_NE(result.output.find(part), std::string::npos) << part << " in " << result.output;
+}
+
+TEST(PlanCommand, NeedsTheHeaderOnly) {
+  const std::string whole = read_file(kTiny), path = temporary_path("header.gguf");
+  const io::GgufFile file = io::GgufFile::open(kTiny, runtime::block_shape_of);
+  std::uint64_t header = whole.size();
+  for (const io::GgufTensor& tensor : file.tensors()) header = std::min(header, tensor.offset);
+  write_file(path, whole.substr(0, header));
+  const auto of_header = plan_json({"-m", path, "--ram", "30MiB", "-t", "2"});
+  const auto of_whole = plan_json({"-m", kTiny, "--ram", "30MiB", "-t", "2"});
+  EXPECT_EQ(of_header["ram"], of_whole["ram"]);
+  EXPECT_FALSE(of_header["notes"].empty());
+  // Running it is another matter.
+  expect_error(run_hearth({"run", "-m", path, "-p", "a"}), kFailed, {"truncated"});
+  write_file(path, whole.substr(0, header / 2));
+  expect_error(run_plan({"-m", path}), kFailed, {"truncated"});
+}
+
+// The bound of the process follows from the header: nobody else's memory, and no fall-back to what
+// the process really holds.
+TEST(PlanCommand, TheProcessStaysWithinItsBound) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers hold shadow memory";
+#endif
+  const std::string words = temporary_path("words.gguf");
+  ASSERT_EQ(
+      run_hearth({"synth", "--shape", "tiny", "--vocab-size", "102400", "-o", words}).exit_code, 0);
+  for (const std::string& model : {kTiny, kGolden, words})
+    for (const char* threads : {"1", "8"}) {
+      SCOPED_TRACE(model + " with " + threads);
+      const auto plan =
+          plan_json({"-m", model, "--expert-ram", "100%", "-t", threads, "-c", "256"});
+      const CommandResult run =
+          run_hearth({"run", "-m", model, "--expert-ram", "100%", "-t", threads, "-c", "256", "-p",
+                      "a", "-n", "1", "--no-report"});
+      ASSERT_EQ(run.exit_code, 0) << run.errors;
+      const double mib = plan["ram"]["process"].get<double>() / (1 << 20);
+      EXPECT_EQ(process_of(run.errors), fmt::format(", process {:.1f} MiB", mib));
+      EXPECT_LE(run.peak_memory.count, plan["ram"]["total"].get<std::uint64_t>());
+    }
+}
+
+TEST(PlanCommand, WritesWhatOthersFollow) {
+  const std::string path = temporary_path("plan.toml");
+  ASSERT_EQ(run_plan({"-m", kTiny, "--ram", "30MiB", "-c", "128", "-t", "2", "-o", path}).exit_code,
+            0);
+  const CommandResult run = run_hearth({"run", "-m", kTiny, "--plan", path, "-p", "a", "-n", "1"});
+  EXPECT_EQ(run.exit_code, 0) << run.errors;
+  EXPECT_NE(run.errors.find("for 128 tokens"), std::string::npos) << run.errors;
+
+  for (const std::vector<std::string>& flag : {std::vector<std::string>{"--ram", "30MiB"},
+                                               {"-c", "128"},
+                                               {"-t", "2"},
+                                               {"--policy", "lru"}}) {
+    std::vector<std::string> arguments = {"run", "-m", kTiny, "--plan", path, "-p", "a"};
+    arguments.insert(arguments.end(), flag.begin(), flag.end());
+    expect_error(run_hearth(arguments), kMisused, {"--plan", "leave one of them out"});
+  }
+  expect_error(run_hearth({"run", "-m", kGolden, "--plan", path, "-p", "a"}), kFailed,
+               {path, "another model"});
+  write_file(path, "nothing");
+  expect_error(run_hearth({"run", "-m", kTiny, "--plan", path, "-p", "a"}), kFailed,
+               {path, "no placement plan"});
+}
+
+TEST(PlanCommand, RefusesWhatCannotTakeEffect) {
+  expect_error(run_plan({"-m", kTiny, "--json", "--toml"}), kMisused, {"--json and --toml"});
+  expect_error(run_plan({"-m", kTiny, "--json", "-o", "x"}), kMisused, {"--output"});
+  expect_error(run_plan({"-m", kTiny, "--vram", "1GiB"}), kMisused, {"no GPU"});
+  expect_error(run_plan({"-m", kTiny, "--machine", "rtx9999"}), kMisused, {"--machine"});
+  expect_error(run_plan({"-m", kTiny, "--ram", "1MiB"}), kFailed, {"the least that works is"});
+}
+
+}  // namespace
+}  // namespace hearth::tools::testing

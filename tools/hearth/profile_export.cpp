@@ -1,0 +1,93 @@
+// hearth profile export: counts of a profile in the forms of other programs.
+#include <cstdio>
+
+#include "base/error.h"
+#include "profiler/profile_counts.h"
+#include "profiler/profile_toml.h"
+#include "profiler/whole_layers.h"
+#include "runtime/model.h"
+#include "runtime/model_identity.h"
+#include "runtime/trace_header.h"
+#include "tools/hearth/command_line.h"
+#include "tools/hearth/model_summary.h"
+#include "tools/hearth/profile_files.h"
+#include "tools/hearth/profile_verbs.h"
+#include "tools/hearth/sglang_counts.h"
+
+namespace hearth::tools {
+namespace {
+
+struct ExportOptions {
+  std::string profile;
+  std::string format;
+  std::string output = "-";
+  std::string model;
+  std::optional<Bytes> vram;
+};
+
+bool parse(const Arguments& arguments, ExportOptions& o) {
+  CommandLine line("profile export", "Write what a profile knows for another program.");
+  line.add({.names = "PROFILE",
+            .value = "FILE",
+            .help = "a profile, or the model it lies beside",
+            .required = true},
+           o.profile);
+  line.add({.names = "--format",
+            .value = "FORM",
+            .help = "SGLang's logical_count, arguments of llama.cpp that put whole layers on the "
+                    "GPU, layer and expert and count, or Luce Spark's table",
+            .required = true,
+            .choices = {"sglang", "llama.cpp", "csv", "spark"}},
+           o.format);
+  line.add(
+      {.names = "-o,--output", .value = "FILE", .help = "what is written; - is standard output"},
+      o.output);
+  line.group("For llama.cpp");
+  line.add(
+      {.names = "-m,--model", .value = "FILE", .help = "the model, for the bytes of its layers"},
+      o.model);
+  line.add({.names = "--vram", .value = "SIZE", .help = "GPU memory for experts"}, o.vram);
+  if (!line.parse(arguments)) return false;
+  const bool for_llama = o.format == "llama.cpp";
+  if (for_llama && (o.model.empty() || !o.vram))
+    throw_error(ErrorCode::kUsage,
+                "--format llama.cpp needs --model and --vram, to know which layers fit");
+  if (!for_llama && (!o.model.empty() || o.vram))
+    throw_error(ErrorCode::kUsage,
+                "--model and --vram have no effect with --format {}; leave them out", o.format);
+  return true;
+}
+
+std::string llama_text(const profiler::NamedProfile& named, const ExportOptions& o) {
+  const io::GgufFile file = open_model_file(o.model);
+  const auto model = runtime::build_model(file);
+  const profiler::TraceHeader header =
+      runtime::trace_header_of(*model, runtime::identity_of(file), "");
+  profiler::check_profile_of(named.profile, header.model, experts_of_layers(header), named.name);
+  std::vector<Bytes> layer_bytes;
+  for (const profiler::LayerProfile& layer : named.profile.layers) {
+    const runtime::LayerExperts& experts = model->experts.layer(layer.layer);
+    layer_bytes.push_back(Bytes(experts.bytes()) * experts.count);
+  }
+  return profiler::llama_arguments(
+      profiler::place_whole_layers(named.profile, layer_bytes, *o.vram));
+}
+
+std::string text_of(const profiler::NamedProfile& named, const ExportOptions& o) {
+  if (o.format == "sglang") return sglang_json(named.profile);
+  if (o.format == "csv") return profiler::counts_csv(named.profile);
+  if (o.format == "spark") return profiler::spark_csv(named.profile);
+  return llama_text(named, o);
+}
+
+}  // namespace
+
+int profile_export(const Arguments& arguments) {
+  ExportOptions options;
+  if (!parse(arguments, options)) return 0;
+  const profiler::NamedProfile profile = load_named_profile(options.profile);
+  write_output(options.output, text_of(profile, options));
+  return 0;
+}
+
+}  // namespace hearth::tools
