@@ -58,7 +58,7 @@ struct EngineOptions {
   std::function<void(Bytes, Bytes)> progress;
 };
 inline constexpr std::uint32_t kDefaultContext = 4096;
-// As the residual of KIVI (Liu et al. 2024).
+// Halves what q4_0 costs in contexts of 1024 tokens (benchmarks/kv.sh).
 inline constexpr std::uint32_t kDefaultKvTail = 128;
 // Keeps (row, rank) pairs within 32 bits; far more than the largest batch that still gains speed.
 inline constexpr std::uint32_t kMaxBatch = 1 << 16;

@@ -51,7 +51,7 @@ std::vector<TokenId> random_tokens(std::size_t count) {
 // Of all logits of the tokens, which are fed after something else was.
 std::uint64_t answer_of(Engine& engine, std::span<const TokenId> tokens) {
   Session session(engine);
-  session.evaluate(tokens.subspan(tokens.size() / 3));
+  session.evaluate(tokens.first(tokens.size() / 2));
   session.reset();
   LogitsHash hash;
   session.evaluate(tokens, 0,
@@ -76,7 +76,7 @@ std::vector<Pair> pairs() {
 }
 
 TEST(KvFormats, TheAnswerDependsOnNothingElse) {
-  const std::vector<TokenId> tokens = random_tokens(300);
+  const std::vector<TokenId> tokens = random_tokens(240);
   std::vector<std::uint64_t> answers;
   for (const Pair& pair : pairs()) {
     EngineOptions options = golden_options(pair);
@@ -141,7 +141,8 @@ TEST(KvFormats, GoldenLogitsAreAsNearAsThoseOfTheReference) {
   }
 }
 
-// With every complete tile rounded. Measured on these 510 tokens: MEASURED.
+// With every complete tile rounded. It was measured as 36.488 in f16, 0.08 % less in q8_0 and 0.17
+// % more in q4_0; another rounding may move them by as much, three times over.
 TEST(KvFormats, PerplexityHardlyChanges) {
   const auto value_of = [](KvFormat format) {
     EngineOptions options = golden_options({format, format, 0});
@@ -157,8 +158,8 @@ TEST(KvFormats, PerplexityHardlyChanges) {
         .value();
   };
   const double exact = value_of(KvFormat::kF16);
-  EXPECT_NEAR(value_of(KvFormat::kQ8_0) / exact, 1, 0.002);
-  EXPECT_NEAR(value_of(KvFormat::kQ4_0) / exact, 1, 0.02);
+  EXPECT_NEAR(value_of(KvFormat::kQ8_0) / exact, 1, 0.0024);
+  EXPECT_NEAR(value_of(KvFormat::kQ4_0) / exact, 1, 0.0051);
 }
 
 }  // namespace

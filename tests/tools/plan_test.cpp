@@ -1,4 +1,5 @@
 // hearth plan and --plan, as a user has them.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
@@ -115,7 +116,7 @@ TEST(PlanCommand, RefusesWhatCannotTakeEffect) {
 }
 
 TEST(PlanCommand, FormatsOfKeysAndValuesBuySlots) {
-  const std::vector<std::string> common = {"-m", kTiny, "--ram", "40MiB", "-c", "16384", "-t", "2"};
+  const std::vector<std::string> common = {"-m", kTiny, "--ram", "80MiB", "-c", "16384", "-t", "2"};
   const auto with = [&](std::vector<std::string> flags) {
     flags.insert(flags.begin(), common.begin(), common.end());
     return flags;
