@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include <limits>
 #include <vector>
 
 #include "base/error.h"
@@ -162,6 +163,24 @@ TEST(KvCache, TilesAreEncodedOnce) {
     position += rows;
     EXPECT_EQ(due.end * kKvTile, kv.encoded(KvPart::kValues, position - 1));
     done = due.end;
+  }
+}
+
+// Attention multiplies what a row does not see with 0, so that it has to be finite.
+TEST(KvCache, ANanOfAnotherTimelineIsGone) {
+  const std::vector<float> bad(kDim, std::numeric_limits<float>::quiet_NaN()), good(kDim, 1.0f);
+  for (const KvFormat format : {KvFormat::kF32, KvFormat::kBF16, KvFormat::kQ8_0}) {
+    const KvFormats formats{.keys = format, .values = format};
+    io::Arena arena(Followed::needs(formats).bytes(kContext, 64));
+    const KvCache kv(Followed::layers(), formats, kContext, 64, arena);
+    for (std::uint32_t p = 0; p < kKvTile; ++p) kv.store(0, KvPart::kValues, 1, p, bad.data());
+    kv.store(0, KvPart::kValues, 1, 0, good.data());
+    const kernels::KvSource source = kv.source(0, KvPart::kValues, 1);
+    std::vector<float> rows(kKvTile * kDim);
+    const bool recent = source.recent != nullptr;
+    kernels::decode_tile(recent ? KvFormat::kF16 : format, KvPart::kValues,
+                         recent ? source.recent : source.tiles, kDim, rows.data());
+    for (std::size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(rows[i], i < kDim ? 1.0f : 0.0f);
   }
 }
 
