@@ -63,9 +63,6 @@ struct CpuKernels {
   void (*add_scaled)(const float* x, float factor, std::uint32_t n,
                      float* y);  // y = fma(x, factor, y)
 
-  // To nearest, ties to even; too large becomes infinity.
-  void (*to_f16)(const float* x, std::uint32_t n, std::uint16_t* out);
-
   // kernels/attention.h: one chunk; a later chunk's state into an earlier one's; the result of one
   // query, `sink` -infinity where there is none.
   void (*attend)(const AttentionTask& task, const AttentionState& state);

@@ -83,12 +83,6 @@ struct VectorOps {
     });
   }
 
-  static void to_f16(const float* x, std::uint32_t n, std::uint16_t* out) {
-    for_lanes(n, [&](std::size_t i, auto extent) {
-      Lanes::load(x + i, extent).store_f16(out + i, extent);
-    });
-  }
-
   // The Walsh-Hadamard transform of each `size` values, times 1 / sqrt(size): additions and
   // subtractions of values 1, 2, 4, ... apart, in that order.
   static void rotate(float* x, std::uint32_t n, std::uint32_t size) {
@@ -117,7 +111,6 @@ struct VectorOps {
     table.add = add;
     table.scale = scale;
     table.add_scaled = add_scaled;
-    table.to_f16 = to_f16;
     table.rotate = rotate;
     table.all_finite = all_finite;
   }

@@ -75,8 +75,8 @@ TEST(CpuKernels, EverySupportedTableIsFull) {
       EXPECT_TRUE(parse_instruction_set(table.matmul_origin[i])) << table.matmul_origin[i];
     }
     EXPECT_TRUE(table.quantize && table.rms_norm && table.rope_halves && table.silu_multiply &&
-                table.softmax && table.add && table.scale && table.add_scaled && table.to_f16 &&
-                table.attend && table.all_finite)
+                table.softmax && table.add && table.scale && table.add_scaled && table.attend &&
+                table.merge_attention && table.finish_attention && table.rotate && table.all_finite)
         << table.name;
   }
 }

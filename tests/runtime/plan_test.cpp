@@ -106,6 +106,19 @@ TEST(Plan, IsWhatTheEngineTakes) {
   EXPECT_GT(enough, 30);
 }
 
+TEST(Plan, ScratchDoesNotGrowWithTheContext) {
+  EngineOptions options{.model_path = kModels[0],
+                        .budget = {.expert_share = 0.5},
+                        .context = 512,
+                        .threads = 3,
+                        .key_format = kernels::KvFormat::kQ8_0};
+  const PlacementPlan shorter = planned(options);
+  options.context = 32 * 512;
+  const PlacementPlan longer = planned(options);
+  EXPECT_EQ(longer.ram.scratch, shorter.ram.scratch);
+  EXPECT_GT(longer.ram.kv, shorter.ram.kv * 16);
+}
+
 TEST(Plan, ALargerProcessIsPlannedFor) {
   EngineOptions options{.model_path = kModels[1], .budget = {.expert_share = 1.0}, .threads = 1};
   options.resident = [] { return Bytes(100 << 20); };

@@ -170,7 +170,9 @@ class LayerWork {
       k_.rope_halves(head, cosine_.data(), sine_.data(), kHeadDim / 2);
     }
     for (std::uint32_t h = 0; h < 2 * kKvHeads; ++h)
-      k_.to_f16(projected_.data() + (kHeads + h) * kHeadDim, kHeadDim, half_.data());
+      kernels::store_row(kernels::KvFormat::kF16,
+                         h % 2 == 0 ? kernels::KvPart::kKeys : kernels::KvPart::kValues,
+                         projected_.data() + (kHeads + h) * kHeadDim, kHeadDim, 0, tile_.data());
   }
 
   void route() {
@@ -195,7 +197,8 @@ class LayerWork {
   std::vector<float> out_ = std::vector<float>(kColumns);
   std::vector<float> projected_ = std::vector<float>((kHeads + 2 * kKvHeads) * kHeadDim, 1.0f);
   std::vector<float> norm_, gate_, up_, product_, cosine_, sine_;
-  std::vector<std::uint16_t> half_ = std::vector<std::uint16_t>(kHeadDim);
+  std::vector<std::byte> tile_ =
+      std::vector<std::byte>(kernels::kv_tile_bytes(kernels::KvFormat::kF16, kHeadDim));
   std::vector<std::int8_t> codes_ = std::vector<std::int8_t>(kWidest);
   std::vector<float> scales_ = std::vector<float>(kWidest / 32);
   std::vector<std::int16_t> sums_ = std::vector<std::int16_t>(kWidest / 16);

@@ -44,16 +44,6 @@ struct F32x16 {
     store(all, Whole{});
     __builtin_memcpy(to, all, part.count * sizeof(float));
   }
-  void store_f16(std::uint16_t* to, Whole) const {
-    auto* const halves = reinterpret_cast<__m128i*>(to);
-    _mm_storeu_si128(halves, _mm256_cvtps_ph(low, _MM_FROUND_TO_NEAREST_INT));
-    _mm_storeu_si128(halves + 1, _mm256_cvtps_ph(high, _MM_FROUND_TO_NEAREST_INT));
-  }
-  void store_f16(std::uint16_t* to, Part part) const {
-    std::uint16_t all[kLanes];
-    store_f16(all, Whole{});
-    __builtin_memcpy(to, all, part.count * sizeof(std::uint16_t));
-  }
 
   float first() const { return _mm256_cvtss_f32(low); }
 

@@ -35,15 +35,6 @@ struct F32x16 {
 
   void store(float* to, Whole) const { _mm512_storeu_ps(to, v); }
   void store(float* to, Part part) const { _mm512_mask_storeu_ps(to, mask(part), v); }
-  void store_f16(std::uint16_t* to, Whole) const {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), as_f16());
-  }
-  void store_f16(std::uint16_t* to, Part part) const {
-    _mm256_mask_storeu_epi16(to, mask(part), as_f16());
-  }
-  __m256i as_f16() const {
-    return _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  }
 
   float first() const { return _mm512_cvtss_f32(v); }
 

@@ -43,10 +43,6 @@ struct F32x16 {
   void store(float* to, Part part) const {
     for (std::uint32_t i = 0; i < part.count; ++i) to[i] = lane[i];
   }
-  void store_f16(std::uint16_t* to, Whole) const { store_f16(to, Part{16}); }
-  void store_f16(std::uint16_t* to, Part part) const {
-    for (std::uint32_t i = 0; i < part.count; ++i) to[i] = f16_of_f32(lane[i]);
-  }
 
   float first() const { return lane[0]; }
 
