@@ -24,7 +24,9 @@ readonly size=$(stat -c %s "$model")
 # value KEY: the first number of that name in a JSON text on standard input
 value() { sed -n "s/^ *\"$1\": \([0-9.e+-]*\),\{0,1\}$/\1/p" | head -n 1; }
 
-"$hearth" doctor ${DOCTOR_FLAGS:-} --disk "$model" -o "$folder/machine.toml" >"$folder/doctor.log"
+disk=$model
+((size >= 64 << 20)) || disk=$folder # too small to measure reads of
+"$hearth" doctor ${DOCTOR_FLAGS:-} --disk "$disk" -o "$folder/machine.toml" >"$folder/doctor.log"
 "$hearth" profile record -m "$model" -f ARCHITECTURE.md -f README.md --workload documents \
   -n "$recorded" --replay-tokens "$recorded" -o "$folder/profile.toml" >"$folder/record.log" 2>&1
 
