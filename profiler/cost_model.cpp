@@ -93,7 +93,7 @@ DecodePrediction predict_on_cpu(const ModelNeeds& needs, const Machine& machine,
   const double compute = dense.seconds + experts.seconds + attended + fixed;
 
   const double missed = load.hits.disk;
-  Work disk{.bytes = missed * experts.bytes};
+  Work disk{.bytes = missed * experts.bytes * (load.prefetch ? kReadWithPrefetch : 1)};
   double total = compute;
   if (missed > 0) {
     CHECK(machine.disk.has_value());

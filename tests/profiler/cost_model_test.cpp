@@ -112,7 +112,7 @@ TEST(CpuCostModel, AgreesWithWhatWasMeasured) {
   const double disk = disk_rate(*machine.disk, Bytes(static_cast<std::uint64_t>(kExperts / 384)));
 
   const auto predict = [&](double disk_seconds) {
-    const double missed = disk_seconds * disk / kExperts;
+    const double missed = disk_seconds * disk / kExperts / kReadWithPrefetch;
     return predict_decode(needs, machine,
                           {.hits = {.vram = 0, .ram = 1 - missed, .disk = missed}, .threads = 2});
   };
