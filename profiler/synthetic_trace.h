@@ -6,8 +6,8 @@
 // An expert's chance to be chosen is 2 to the power of a sum: its lasting popularity, its part in
 // the current topic, and moods that change after a random time. The experts of a token are drawn by
 // these chances without replacement (Plackett & Luce; the same as a top-k of scores with Gumbel
-// noise). Weights are integers, and nothing is rounded by a mathematical library: one seed gives one
-// trace on every platform.
+// noise). Weights are integers, and nothing is rounded by a mathematical library: one seed gives
+// one trace on every platform.
 #pragma once
 
 #include <cstdint>
