@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "kernels/activations.h"
+#include "kernels/attention.h"
 #include "kernels/weight_format.h"
 
 namespace hearth::kernels {
@@ -26,22 +27,6 @@ struct RowRange {
 // x.
 using MatmulFn = void (*)(const WeightMatrix& weights, RowRange rows, const Activations& x,
                           float* y, std::size_t y_stride);
-
-// One query token against the cached keys and values of one KV head, for the `group` query heads
-// that share it. Softmax is online, in blocks of 32 positions counted from position 0.
-struct AttentionTask {
-  const float* queries = nullptr;         // [group][head_dim], rotated, unscaled
-  const std::uint16_t* keys = nullptr;    // f16 [positions][head_dim]
-  const std::uint16_t* values = nullptr;  // f16 [positions][value_dim]
-  float* out = nullptr;                   // [group][value_dim]
-  std::uint32_t positions = 0;            // attends to [0, positions), at least 1
-  std::uint32_t group = 1;                // at most kMaxAttentionGroup
-  std::uint32_t head_dim = 0;   // of keys; a multiple of 16 (CHECKed at load), at most 512
-  std::uint32_t value_dim = 0;  // likewise
-  float scale = 1;              // of the scores, usually 1 / sqrt(head_dim)
-};
-inline constexpr std::uint32_t kMaxAttentionGroup = 64;
-inline constexpr std::uint32_t kMaxHeadDim = 512;
 
 struct CpuKernels {
   std::string_view name;  // "scalar", "avx2", "avx512"
@@ -80,7 +65,16 @@ struct CpuKernels {
 
   // To nearest, ties to even; too large becomes infinity.
   void (*to_f16)(const float* x, std::uint32_t n, std::uint16_t* out);
-  void (*attend)(const AttentionTask& task);
+
+  // kernels/attention.h: one chunk; a later chunk's state into an earlier one's; the result of one
+  // query, `sink` -infinity where there is none.
+  void (*attend)(const AttentionTask& task, const AttentionState& state);
+  void (*merge_attention)(std::uint32_t queries, std::uint32_t value_dim,
+                          const AttentionState& chunk, const AttentionState& into);
+  void (*finish_attention)(float maximum, float sum, float sink, const float* output,
+                           std::uint32_t value_dim, float* result);
+  // The orthonormal Walsh-Hadamard transform of each `size` (a power of two) of n values.
+  void (*rotate)(float* x, std::uint32_t n, std::uint32_t size);
 
   // Neither infinite nor NaN anywhere (one cheap pass over the logits of a token).
   bool (*all_finite)(const float* x, std::uint32_t n);

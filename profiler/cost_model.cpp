@@ -45,10 +45,6 @@ double sum(const std::vector<FormatBytes>& formats) {
   return bytes;
 }
 
-double kv_bytes(const ModelNeeds& needs, std::uint32_t depth) {
-  return static_cast<double>(needs.kv_per_token.count) * depth;
-}
-
 // The three matrices of an expert are read one by one.
 Bytes read_size(const ModelNeeds& needs, double expert_bytes) {
   const double expert = expert_bytes / std::max(needs.cycle(), 1u);
@@ -95,7 +91,7 @@ DecodePrediction predict_on_cpu(const ModelNeeds& needs, const Machine& machine,
   const CpuMachine& cpu = machine.cpu;
   const Work dense = read_by_kernels(needs.dense_read, cpu, load.threads);
   const Work experts = read_by_kernels(needs.expert_read, cpu, load.threads);
-  const double kv = kv_bytes(needs, load.depth);
+  const double kv = needs.kv.bytes_read(load.depth);
   const double attended = kv / memory_rate(cpu, load.threads);
   const double layers = needs.model.layers;
   const double fixed = layers * seconds(cpu.layer_overhead) + seconds(cpu.token_overhead);
@@ -160,7 +156,7 @@ DecodePrediction predict_on_gpu(const ModelNeeds& needs, const Machine& machine,
     layer.disk_latency = idle_latency(*machine.disk, read);
   }
   const GpuLayerTime one = expected_layer(layer, load.hits, load.misses);
-  const double kv = kv_bytes(needs, load.depth);
+  const double kv = needs.kv.bytes_read(load.depth);
   const double dense = sum(needs.dense_read) + kv;
   const double launches = needs.model.layers * seconds(gpu.layer_overhead);
   const double moe_layers = needs.moe_layers;

@@ -1,8 +1,28 @@
 #include "profiler/model_needs.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 
 namespace hearth::profiler {
+
+// A step's first row reads positions as they were from (position + 1 - tail) rounded down to a
+// tile, its last row is batch - 1 further on: at most tail + tile - 2 + batch positions from the
+// start of a tile on. One tile more lets a session go back by a few tokens.
+std::uint32_t KvNeeds::recent_tiles(std::uint32_t context, std::uint32_t batch) const {
+  if (recent_per_tile == Bytes(0)) return 0;
+  const std::uint64_t positions = std::uint64_t{tail} + tile + batch;
+  const std::uint64_t enough = (positions + tile - 1) / tile + 1;
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>(enough, tiles(context)));
+}
+
+Bytes KvNeeds::bytes(std::uint32_t context, std::uint32_t batch) const {
+  return per_tile * tiles(context) + recent_per_tile * recent_tiles(context, batch) + alignment;
+}
+
+double KvNeeds::bytes_read(std::uint32_t depth) const {
+  return static_cast<double>(per_tile.count) / tile * depth;
+}
 
 std::uint32_t ModelNeeds::experts() const {
   std::uint32_t total = 0;

@@ -31,6 +31,23 @@ struct BatchScratch {
   Bytes bytes;
 };
 
+// Keys and values, in tiles of positions, and where one of their formats is quantized a ring of the
+// newest tiles as they were before. All layers together.
+struct KvNeeds {
+  std::string key_format = "f16", value_format = "f16";
+  std::uint32_t tail = 0;   // newest positions that are read as they were, at least
+  std::uint32_t tile = 32;  // positions
+  Bytes per_tile;           // in the formats
+  Bytes recent_per_tile;    // of the ring; 0: there is none
+  Bytes alignment;          // of the pieces, whatever the context
+
+  std::uint32_t tiles(std::uint32_t context) const { return context / tile + (context % tile > 0); }
+  // Of the ring: what the rows of a step of `batch` tokens read as it was, and their own tiles.
+  std::uint32_t recent_tiles(std::uint32_t context, std::uint32_t batch) const;
+  Bytes bytes(std::uint32_t context, std::uint32_t batch) const;
+  double bytes_read(std::uint32_t depth) const;  // by a token with so many positions before it
+};
+
 struct ModelNeeds {
   ModelIdentity model;
   std::uint32_t context_train = 0;
@@ -39,8 +56,7 @@ struct ModelNeeds {
   // Memory.
   Bytes process;                             // code, tokenizer, tables, stacks: an upper bound
   Bytes dense;                               // arena of all weights that are not experts
-  Bytes kv_per_token;                        // of all layers together, in the KV format asked for
-  Bytes kv_alignment;                        // of its pieces, whatever the context
+  KvNeeds kv;                                // in the formats asked for
   Bytes state;                               // per session and independent of the context
   std::vector<BatchScratch> scratch;         // of the batch asked for, then smaller ones
   std::vector<ExpertClass> classes;          // by ascending slot
@@ -58,7 +74,6 @@ struct ModelNeeds {
   std::uint32_t experts() const;  // in all layers
   std::uint32_t cycle() const { return moe_layers * model.experts_used; }
   Bytes expert_bytes() const;
-  Bytes kv(std::uint32_t context) const { return kv_per_token * context + kv_alignment; }
   ExpertSpace space() const { return {model.layers, model.experts_per_layer}; }
   std::vector<std::uint8_t> size_class_of() const;  // [space().size()]
 };

@@ -103,6 +103,7 @@ PlacementPlan read_plan(TableReader root) {
   plan.threads = static_cast<std::uint32_t>(table.count("threads", {1, 1024}));
   plan.key_format = table.string("key_format");
   plan.value_format = table.string("value_format");
+  plan.kv_tail = count_of(table, "kv_tail", 0);
   plan.experts = count_of(table, "experts", 0);
   plan.policy = table.string("policy");
   plan.policy_reason = table.string("policy_reason");
@@ -165,9 +166,9 @@ std::string to_toml(const PlacementPlan& plan) {
   text += to_toml(plan.model);
   text += fmt::format(
       "\n[plan]\ncontext = {}\nbatch = {}\nthreads = {}\nkey_format = {}\nvalue_format = {}\n"
-      "experts = {}\npolicy = {}\npolicy_reason = {}\nprefetch = {}\n",
+      "kv_tail = {}\nexperts = {}\npolicy = {}\npolicy_reason = {}\nprefetch = {}\n",
       plan.context, plan.batch, plan.threads, quoted(plan.key_format), quoted(plan.value_format),
-      plan.experts, quoted(plan.policy), quoted(plan.policy_reason), plan.prefetch);
+      plan.kv_tail, plan.experts, quoted(plan.policy), quoted(plan.policy_reason), plan.prefetch);
   std::vector<std::uint32_t> seed;
   const ExpertSpace space{plan.model.layers, plan.model.experts_per_layer};
   for (const ExpertId id : plan.seed) seed.push_back(space.flat(id));
@@ -201,10 +202,13 @@ void check_plan_of(const PlacementPlan& plan, const ModelNeeds& needs, const std
                 "{}: the plan places {} slots on a GPU, and this version computes on the CPU; make "
                 "one with hearth plan --vram 0",
                 printable(path), plan.vram->slots());
-  if (plan.key_format != "f16" || plan.value_format != "f16")
-    throw_error(ErrorCode::kUnsupported,
-                "{}: the plan has keys in {} and values in {}, this version has f16 only",
-                printable(path), printable(plan.key_format), printable(plan.value_format));
+  const KvNeeds& kv = needs.kv;
+  if (plan.key_format != kv.key_format || plan.value_format != kv.value_format ||
+      plan.kv_tail != kv.tail)
+    contradicts(path, fmt::format("the plan has keys in {} and values in {} with a tail of {}, "
+                                  "here they are in {} and {} with a tail of {}",
+                                  printable(plan.key_format), printable(plan.value_format),
+                                  plan.kv_tail, kv.key_format, kv.value_format, kv.tail));
   const auto names = policy_names();
   if (std::ranges::find(names, plan.policy) == names.end())
     throw_error(ErrorCode::kUnsupported, "{}: this version has no cache policy {}", printable(path),
@@ -213,7 +217,7 @@ void check_plan_of(const PlacementPlan& plan, const ModelNeeds& needs, const std
     contradicts(
         path, fmt::format("the model has {} experts, the plan {}", needs.experts(), plan.experts));
   check_bytes(path, "what is not an expert", plan.ram.dense, needs.dense);
-  check_bytes(path, "the KV cache", plan.ram.kv, needs.kv(plan.context));
+  check_bytes(path, "the KV cache", plan.ram.kv, kv.bytes(plan.context, plan.batch));
   check_bytes(path, "the state", plan.ram.state, needs.state);
   check_bytes(path, "scratch", plan.ram.scratch, needs.scratch.front().bytes);
   check_slots(plan.ram, needs, path);

@@ -140,10 +140,10 @@ bool too_much_scratch(Bytes scratch, Bytes experts, const SlotPlan& slots) {
 void place_in_ram(const ModelNeeds& needs, const PlanRequest& request, const Classes& classes,
                   PlacementPlan& plan) {
   plan.ram.dense = needs.dense;
-  plan.ram.kv = needs.kv(request.context);
   plan.ram.state = needs.state;
   for (const BatchScratch& scratch : needs.scratch) {
     plan.batch = scratch.batch;
+    plan.ram.kv = needs.kv.bytes(request.context, scratch.batch);
     plan.ram.scratch = scratch.bytes;
     const Bytes wanted = wanted_expert_bytes(needs, request, plan.ram, classes);
     const SlotPlan slots = plan_slots(classes.all(), wanted, needs.model.experts_used);
@@ -161,12 +161,10 @@ void place_in_ram(const ModelNeeds& needs, const PlanRequest& request, const Cla
 void place_on_gpu(const ModelNeeds& needs, const PlanRequest& request, const GpuMachine& gpu,
                   const Classes& classes, PlacementPlan& plan) {
   const Bytes budget = std::min(request.budget.vram.value_or(gpu.memory), gpu.memory);
-  plan.vram = {.process = gpu.reserved,
-               .dense = needs.dense,
-               .kv = needs.kv(request.context),
-               .state = needs.state};
+  plan.vram = {.process = gpu.reserved, .dense = needs.dense, .state = needs.state};
   for (const BatchScratch& scratch : needs.scratch) {
     plan.batch = scratch.batch;
+    plan.vram->kv = needs.kv.bytes(request.context, scratch.batch);
     plan.vram->scratch = scratch.bytes;
     const Bytes wanted = beyond(budget, *plan.vram);
     const SlotPlan slots = plan_slots(classes.all(), wanted, needs.model.experts_used);
@@ -266,7 +264,12 @@ PlacementPlan plan_placement(const ModelNeeds& needs, const PlanRequest& request
     throw_error(ErrorCode::kUsage, "--vram {}: {} has no GPU; leave it out, or name a --machine",
                 mib(*request.budget.vram), machine == nullptr ? "what runs this" : machine->name);
 
-  PlacementPlan plan{.model = needs.model, .context = request.context, .threads = request.threads};
+  PlacementPlan plan{.model = needs.model,
+                     .context = request.context,
+                     .threads = request.threads,
+                     .key_format = needs.kv.key_format,
+                     .value_format = needs.kv.value_format,
+                     .kv_tail = needs.kv.tail};
   plan.experts = needs.experts();
   plan.ram.process = needs.process;
   if (on_gpu)

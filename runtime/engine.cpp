@@ -28,6 +28,21 @@ void check_fits(const profiler::PlacementPlan& plan, Bytes available, const std:
 
 }  // namespace
 
+namespace {
+
+kernels::KvFormat kv_format_of_plan(const std::string& format, const std::string& path) {
+  const auto found = kernels::parse_kv_format(format);
+  if (!found)
+    throw_error(
+        ErrorCode::kUnsupported,
+        "{}: the plan keeps keys or values in {}, which this version has not; make one with "
+        "hearth plan",
+        printable(path), printable(format));
+  return *found;
+}
+
+}  // namespace
+
 void EngineOptions::follow(profiler::PlacementPlan taken, const std::string& path) {
   budget = {};
   context = taken.context;
@@ -35,6 +50,9 @@ void EngineOptions::follow(profiler::PlacementPlan taken, const std::string& pat
   threads = taken.threads;
   policy = taken.policy;
   prefetch = taken.prefetch;
+  key_format = kv_format_of_plan(taken.key_format, path);
+  value_format = kv_format_of_plan(taken.value_format, path);
+  kv_tail = taken.kv_tail;
   find_profile = nullptr;
   plan = std::move(taken);
   plan_path = path;
@@ -49,6 +67,7 @@ std::optional<io::BlockShape> block_shape_of(std::uint32_t gguf_type) {
 
 Engine::Engine(const EngineOptions& options)
     : ram_is_bounded_(options.budget.ram.has_value()),
+      kv_formats_(kv_formats_of(options)),
       clock_(steady_clock()),
       kernels_(kernels::cpu_kernels(kernels::best_instruction_set())),
       file_(io::GgufFile::open(options.model_path, block_shape_of)),

@@ -36,6 +36,10 @@ struct EngineOptions {
   std::uint32_t threads = 0;    // 0: one per core
   std::string policy = "auto";  // or one of profiler::policy_names()
   bool prefetch = true;
+  kernels::KvFormat key_format = kernels::KvFormat::kF16;
+  kernels::KvFormat value_format = kernels::KvFormat::kF16;
+  // Newest positions that are kept in f16 beside a quantized format; none: kDefaultKvTail.
+  std::optional<std::uint32_t> kv_tail;
   io::ReaderOptions io;
   // Asked once the model is known, for the profile to seed expert memory and guide the policy by;
   // it must be of a model of this shape. May return nothing.
@@ -45,8 +49,8 @@ struct EngineOptions {
                                                  const io::ReaderOptions&)>
       open_reader = io::AsyncReader::open;
   std::function<Bytes()> resident = resident_memory;
-  // Taken as it is: budget, context, batch, threads, policy and prefetch are then those of the
-  // plan.
+  // Taken as it is: budget, context, batch, threads, policy, prefetch and the formats of keys and
+  // values are then those of the plan.
   std::optional<profiler::PlacementPlan> plan;
   std::string plan_path;  // for messages
   void follow(profiler::PlacementPlan plan, const std::string& path);
@@ -54,6 +58,8 @@ struct EngineOptions {
   std::function<void(Bytes, Bytes)> progress;
 };
 inline constexpr std::uint32_t kDefaultContext = 4096;
+// Halves what q4_0 costs in contexts of 1024 tokens (benchmarks/kv.sh).
+inline constexpr std::uint32_t kDefaultKvTail = 128;
 // Keeps (row, rank) pairs within 32 bits; far more than the largest batch that still gains speed.
 inline constexpr std::uint32_t kMaxBatch = 1 << 16;
 
@@ -69,6 +75,7 @@ class Engine {
   const profiler::ModelNeeds& needs() const { return needs_; }
   const profiler::PlacementPlan& plan() const { return plan_; }
   const std::string& policy() const { return plan_.policy; }
+  const KvFormats& kv_formats() const { return kv_formats_; }
   const profiler::ExpertProfile* profile() const { return profile_.get(); }  // may be none
   // The experts that are in memory before the first token, most wanted first.
   std::span<const ExpertId> seed() const { return plan_.seed; }
@@ -102,6 +109,7 @@ class Engine {
   void load(const EngineOptions& options);
 
   const bool ram_is_bounded_;
+  const KvFormats kv_formats_;
   const Clock& clock_;
   const kernels::CpuKernels& kernels_;
   io::GgufFile file_;

@@ -1,15 +1,30 @@
-// Keys and values of all positions of one session, f16.
-// Layout per layer: K [kv_heads][context][key_dim], then V [kv_heads][context][value_dim], so that
-// one head is contiguous over the context.
+// Keys and values of all positions of one session.
+//
+// Per layer and KV head, keys and values each are tiles of 32 positions in their format
+// (kernels/kv/kv_format.h). A row of floats goes straight into the tile of its position. A row of a
+// quantized format first goes, rotated, as f16 into a ring of recent tiles; the tile is encoded
+// from there when the first row is to read it in the format. Which positions that are depends on
+// the position t of the row that reads, and on nothing else:
+//
+//   encoded(t) = max(0, t + 1 - tail), rounded down to whole tiles
+//
+// so that a batch gives the bits of single steps: its rows may read one tile in both forms. The
+// ring holds all that the rows of a step read as f16 (profiler::KvNeeds::recent_tiles).
+//
+// What is encoded follows from the position alone, nothing remembers it. A session may therefore go
+// back to any position p as long as the ring still has the tiles from encoded(p - 1) on: what comes
+// next overwrites rows and encodes their tiles again. Back to 0 (Session::reset) it always may.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <string>
 #include <vector>
 
-#include "base/check.h"
 #include "base/ids.h"
-#include "base/units.h"
 #include "io/arena.h"
+#include "kernels/attention.h"
+#include "profiler/model_needs.h"
 
 namespace hearth::runtime {
 
@@ -17,33 +32,72 @@ struct KvLayer {
   std::uint32_t heads = 0;  // 0: the layer keeps no keys and values
   std::uint32_t key_dim = 0;
   std::uint32_t value_dim = 0;
-  std::uint64_t bytes_per_token() const {
-    return std::uint64_t{heads} * (key_dim + value_dim) * sizeof(std::uint16_t);
+};
+
+struct KvFormats {
+  kernels::KvFormat keys = kernels::KvFormat::kF16;
+  kernels::KvFormat values = kernels::KvFormat::kF16;
+  std::uint32_t tail = 0;  // newest positions that are read as f16, at least
+
+  bool quantized() const {
+    return kernels::traits(keys).quantized() || kernels::traits(values).quantized();
   }
+};
+
+struct TileRange {
+  std::uint32_t begin = 0;
+  std::uint32_t end = 0;
 };
 
 class KvCache {
  public:
-  // Of the pieces of the layers in an arena: bytes for each position, and for their alignment.
-  static Bytes bytes_per_token(const std::vector<KvLayer>& layers);
-  static Bytes alignment_bytes(const std::vector<KvLayer>& layers);
-  KvCache(std::vector<KvLayer> layers, std::uint32_t context, io::Arena& arena);
+  // Throws Error(kUnsupported) for heads that a format cannot hold; `name` is that of the model.
+  static profiler::KvNeeds needs(const std::vector<KvLayer>& layers, const KvFormats& formats,
+                                 const std::string& name);
+  // For steps of at most `batch` rows. The arena has what needs() says.
+  KvCache(std::vector<KvLayer> layers, const KvFormats& formats, std::uint32_t context,
+          std::uint32_t batch, io::Arena& arena);
 
-  std::uint16_t* keys(LayerIndex layer, std::uint32_t head) const {
-    const KvLayer& shape = layers_[layer];
-    return keys_[layer] + std::size_t{head} * context_ * shape.key_dim;
-  }
-  std::uint16_t* values(LayerIndex layer, std::uint32_t head) const {
-    const KvLayer& shape = layers_[layer];
-    return values_[layer] + std::size_t{head} * context_ * shape.value_dim;
-  }
   std::uint32_t context() const { return context_; }
+  const KvFormats& formats() const { return formats_; }
+
+  // Positions that the row at `position` reads in the format.
+  std::uint32_t encoded(kernels::KvPart part, std::uint32_t position) const;
+  // Tiles that are to be encoded before the rows of a step attend, once all of them are stored.
+  TileRange due(std::uint32_t position, std::uint32_t rows) const;
+
+  // Rows of one tile are stored by one thread, in order. What a tile held before, in another
+  // timeline, is gone with its first row: positions without a weight are multiplied with 0, which
+  // only a finite value survives.
+  void store(LayerIndex layer, kernels::KvPart part, std::uint32_t head, std::uint32_t position,
+             const float* row) const;
+  // Does nothing where the format is not quantized. `rows` has room for a tile: [32][dim].
+  void encode(LayerIndex layer, kernels::KvPart part, std::uint32_t head, std::uint32_t tile,
+              float* rows) const;
+  kernels::KvSource source(LayerIndex layer, kernels::KvPart part, std::uint32_t head) const;
 
  private:
-  std::vector<KvLayer> layers_;
+  struct Piece {
+    std::uint32_t dim = 0;
+    std::byte* tiles = nullptr;   // [heads][tiles_]
+    std::byte* recent = nullptr;  // [heads][recent_tiles_]; null where the format needs none
+  };
+  kernels::KvFormat format(kernels::KvPart part) const {
+    return part == kernels::KvPart::kKeys ? formats_.keys : formats_.values;
+  }
+  const Piece& piece(LayerIndex layer, kernels::KvPart part) const {
+    return pieces_[layer][static_cast<std::size_t>(part)];
+  }
+  Piece take(kernels::KvPart part, std::uint32_t heads, std::uint32_t dim, io::Arena& arena) const;
+  std::byte* tile_at(kernels::KvPart part, const Piece& piece, std::uint32_t head,
+                     std::uint32_t tile) const;
+  std::byte* recent_at(const Piece& piece, std::uint32_t head, std::uint32_t tile) const;
+
+  KvFormats formats_;
   std::uint32_t context_;
-  std::vector<std::uint16_t*> keys_;
-  std::vector<std::uint16_t*> values_;
+  std::uint32_t tiles_;
+  std::uint32_t recent_tiles_;
+  std::vector<std::array<Piece, 2>> pieces_;  // of each layer: keys, values
 };
 
 }  // namespace hearth::runtime

@@ -94,8 +94,7 @@ profiler::ModelNeeds model_needs(const io::GgufFile& file, const Model& model,
 
   needs.process = process_bytes(file, model.experts.total(), input.threads);
   needs.dense = model.weights.arena_bytes(input.alignment);
-  needs.kv_per_token = KvCache::bytes_per_token(model.kv_layers());
-  needs.kv_alignment = KvCache::alignment_bytes(model.kv_layers());
+  needs.kv = KvCache::needs(model.kv_layers(), input.kv, file.name());
   for (std::uint32_t batch = input.batch;; batch = std::max(batch / 2, kSmallestBatch)) {
     needs.scratch.push_back(
         {batch, Scratch::bytes_needed(scratch_shape_for(model, batch, input.threads))});

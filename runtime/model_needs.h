@@ -13,6 +13,7 @@ struct NeedsInput {
   std::uint32_t batch = 1;  // tokens of a prefill step
   std::uint32_t threads = 1;
   std::uint64_t alignment = 1;  // of reads
+  KvFormats kv;
 };
 
 profiler::ModelNeeds model_needs(const io::GgufFile& file, const Model& model,

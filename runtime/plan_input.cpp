@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "base/error.h"
 #include "runtime/model_needs.h"
 
 namespace hearth::runtime {
@@ -15,21 +16,40 @@ std::uint32_t context_length(std::uint32_t wanted, const ModelConfig& config) {
   return wanted > 0 ? wanted : std::min(config.context_train, kDefaultContext);
 }
 
+// A format that no position is ever read in would only cost memory.
+void check_tail(const KvFormats& kv, std::uint32_t context) {
+  if (!kv.quantized() || std::uint64_t{kv.tail} + kernels::kKvTile <= context) return;
+  throw_error(
+      ErrorCode::kUsage,
+      "the newest {} of the {} tokens of the context stay in f16, which leaves nothing to a "
+      "quantized format; lower --kv-tail, or use f16 for keys and values",
+      kv.tail, context);
+}
+
 }  // namespace
 
 std::uint32_t thread_count(std::uint32_t wanted) {
   return wanted > 0 ? wanted : std::max(1u, std::thread::hardware_concurrency());
 }
 
+KvFormats kv_formats_of(const EngineOptions& options) {
+  KvFormats formats{.keys = options.key_format, .values = options.value_format};
+  if (formats.quantized()) formats.tail = options.kv_tail.value_or(kDefaultKvTail);
+  return formats;
+}
+
 PlanInput plan_input(const io::GgufFile& file, const Model& model, const EngineOptions& options,
                      std::uint64_t alignment, bool has_profile) {
   const std::uint32_t context = context_length(options.context, model.config);
   const std::uint32_t threads = thread_count(options.threads);
+  const KvFormats kv = kv_formats_of(options);
+  check_tail(kv, context);
   PlanInput input{
       .needs = model_needs(file, model,
                            {.batch = std::clamp(options.batch, 1u, std::min(context, kMaxBatch)),
                             .threads = threads,
-                            .alignment = alignment}),
+                            .alignment = alignment,
+                            .kv = kv}),
       .request = {.budget = options.budget,
                   .context = context,
                   .threads = threads,

@@ -17,6 +17,8 @@ struct PlanInput {
 PlanInput plan_input(const io::GgufFile& file, const Model& model, const EngineOptions& options,
                      std::uint64_t alignment, bool has_profile);
 
+KvFormats kv_formats_of(const EngineOptions& options);
+
 // What `wanted` in EngineOptions stands for.
 std::uint32_t thread_count(std::uint32_t wanted);
 

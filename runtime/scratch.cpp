@@ -30,6 +30,13 @@ void visit_pieces(const ScratchShape& s, Scratch* scratch, Visitor&& visit) {
   buffer(scratch ? &scratch->normed : nullptr, s.rows, s.embedding);
   floats(&Scratch::projected, std::uint64_t{s.rows} * s.projections);
   buffer(scratch ? &scratch->attended : nullptr, s.rows, s.attention_width);
+  for (std::uint32_t worker = 0; worker < s.threads; ++worker)
+    visit(AttentionScratch::bytes_needed(s.key_dim, s.value_dim).count,
+          [=](std::span<std::byte> memory) {
+            scratch->attention[worker] = AttentionScratch(memory, s.key_dim, s.value_dim);
+          });
+  floats(&Scratch::attention_states, std::uint64_t{kernels::kMaxAttentionChunks} *
+                                         std::min(s.rows, kSideBySideRows) * s.attention_states);
   floats(&Scratch::block_out, std::uint64_t{s.rows} * s.embedding);
   floats(&Scratch::rope_cosine, std::uint64_t{s.rows} * (s.rope_dims / 2));
   floats(&Scratch::rope_sine, std::uint64_t{s.rows} * (s.rope_dims / 2));
@@ -65,7 +72,11 @@ Bytes Scratch::bytes_needed(const ScratchShape& shape) {
 }
 
 Scratch::Scratch(const ScratchShape& wanted, io::Arena& arena)
-    : shape(wanted), tiles(wanted.threads), tile_out(wanted.threads), expert_work(wanted.experts) {
+    : shape(wanted),
+      attention(wanted.threads),
+      tiles(wanted.threads),
+      tile_out(wanted.threads),
+      expert_work(wanted.experts) {
   visit_pieces(shape, this, [&](std::uint64_t bytes, auto&& bind) {
     bind(arena.take(Bytes(round_up(bytes, kPieceAlignment)), kPieceAlignment));
   });

@@ -10,6 +10,7 @@
 #include "base/ids.h"
 #include "io/arena.h"
 #include "kernels/activations.h"
+#include "runtime/attention_scratch.h"
 #include "runtime/experts/expert_work.h"
 
 namespace hearth::runtime {
@@ -18,8 +19,11 @@ struct ScratchShape {
   std::uint32_t rows = 0;     // tokens of a step
   std::uint32_t threads = 1;  // workers with private tiles
   std::uint32_t embedding = 0;
-  std::uint32_t projections = 0;      // floats per row of all projections of one block together
-  std::uint32_t attention_width = 0;  // values per row that enter the output projection
+  std::uint32_t projections = 0;       // floats per row of all projections of one block together
+  std::uint32_t attention_width = 0;   // values per row that enter the output projection
+  std::uint32_t attention_states = 0;  // floats per row that a chunk of attention leaves
+  std::uint32_t key_dim = 0;           // of the largest head
+  std::uint32_t value_dim = 0;
   std::uint32_t rope_dims = 0;
   std::uint32_t experts = 0;  // per layer
   std::uint32_t experts_used = 0;
@@ -45,12 +49,15 @@ struct Scratch {
   Scratch(const ScratchShape& shape, io::Arena& arena);
 
   ScratchShape shape;
-  std::span<float> hidden;             // [rows][embedding], the residual stream
-  kernels::ActivationBuffer normed;    // [rows][embedding]
-  std::span<float> projected;          // [rows][projections]
-  kernels::ActivationBuffer attended;  // [rows][attention_width]
-  std::span<float> block_out;          // [rows][embedding]
-  std::span<float> rope_cosine;        // [rows][rope_dims / 2]
+  std::span<float> hidden;                  // [rows][embedding], the residual stream
+  kernels::ActivationBuffer normed;         // [rows][embedding]
+  std::span<float> projected;               // [rows][projections]
+  kernels::ActivationBuffer attended;       // [rows][attention_width]
+  std::vector<AttentionScratch> attention;  // per worker
+  // What chunks leave that are computed side by side [kMaxAttentionChunks][rows][attention_states].
+  std::span<float> attention_states;
+  std::span<float> block_out;    // [rows][embedding]
+  std::span<float> rope_cosine;  // [rows][rope_dims / 2]
   std::span<float> rope_sine;
   std::span<float> router_scores;                // [rows][experts]
   std::span<std::uint16_t> expert_ids;           // [rows][experts_used]

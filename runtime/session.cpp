@@ -10,7 +10,8 @@ namespace hearth::runtime {
 Session::Session(Engine& engine)
     : engine_(engine),
       memory_(engine.plan().ram.kv + engine.plan().ram.scratch),
-      kv_(engine.model().kv_layers(), engine.plan().context, memory_),
+      kv_(engine.model().kv_layers(), engine.kv_formats(), engine.plan().context,
+          engine.plan().batch, memory_),
       scratch_(scratch_shape_for(engine.model(), engine.plan().batch, engine.pool().threads()),
                memory_) {}
 

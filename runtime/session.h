@@ -24,7 +24,9 @@ class Session {
   // The logits after the last token; valid until the next call.
   std::span<const float> evaluate(std::span<const TokenId> tokens);
 
-  void reset();  // back to an empty timeline; experts stay where they are
+  // Back to an empty timeline, with the logits of a new session (runtime/kv_cache.h); experts stay
+  // where they are.
+  void reset();
   std::uint32_t position() const { return position_; }
   std::uint32_t context() const { return kv_.context(); }
   std::span<const std::byte> memory() const { return memory_.bytes(); }

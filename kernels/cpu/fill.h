@@ -12,6 +12,11 @@ void fill_matmul_scalar(CpuKernels& table);
 void fill_matmul_avx2(CpuKernels& table);
 void fill_matmul_avx512(CpuKernels& table);
 
+// attend, merge_attention, finish_attention: kernels/cpu/<set>/attention.cpp
+void fill_attention_scalar(CpuKernels& table);
+void fill_attention_avx2(CpuKernels& table);
+void fill_attention_avx512(CpuKernels& table);
+
 // Everything else: kernels/cpu/<set>/vector.cpp, one source compiled for each set.
 void fill_vector_scalar(CpuKernels& table);
 void fill_vector_avx2(CpuKernels& table);

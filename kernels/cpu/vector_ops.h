@@ -1,7 +1,6 @@
 // The operations on rows of f32, once for all instruction sets (kernels/cpu/lanes.h).
 #pragma once
 
-#include "kernels/cpu/attention.h"
 #include "kernels/cpu/exp.h"
 #include "kernels/cpu/lanes.h"
 #include "kernels/cpu_kernels.h"
@@ -90,6 +89,16 @@ struct VectorOps {
     });
   }
 
+  // The Walsh-Hadamard transform of each `size` values, times 1 / sqrt(size): additions and
+  // subtractions of values 1, 2, 4, ... apart, in that order.
+  static void rotate(float* x, std::uint32_t n, std::uint32_t size) {
+    const float factor = 1.0f / __builtin_sqrtf(static_cast<float>(size));
+    for (std::uint32_t begin = 0; begin < n; begin += size)
+      for (std::uint32_t half = 1; half < size; half *= 2)
+        for (std::uint32_t i = begin; i < begin + size; i += 2 * half) butterfly(x + i, half);
+    scale(factor, n, x);
+  }
+
   // 0 × x is a zero of either sign where x is finite, and NaN where it is not.
   static bool all_finite(const float* x, std::uint32_t n) {
     const Lanes zero = Lanes::broadcast(0);
@@ -109,11 +118,28 @@ struct VectorOps {
     table.scale = scale;
     table.add_scaled = add_scaled;
     table.to_f16 = to_f16;
-    table.attend = attend<Lanes>;
+    table.rotate = rotate;
     table.all_finite = all_finite;
   }
 
  private:
+  // (a, b) becomes (a + b, a - b) for the values of two neighbouring halves.
+  static void butterfly(float* x, std::uint32_t half) {
+    if (half < kLanes) {
+      for (std::uint32_t i = 0; i < half; ++i) {
+        const float a = x[i], b = x[half + i];
+        x[i] = a + b;
+        x[half + i] = a - b;
+      }
+      return;
+    }
+    for (std::uint32_t i = 0; i < half; i += kLanes) {
+      const Lanes a = Lanes::load(x + i, Whole{}), b = Lanes::load(x + half + i, Whole{});
+      (a + b).store(x + i, Whole{});
+      (a - b).store(x + half + i, Whole{});
+    }
+  }
+
   // The sign flipped (0 - x would lose the sign of a zero).
   static Lanes negated(Lanes x) { return x * Lanes::broadcast(-1); }
 

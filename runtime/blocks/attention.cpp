@@ -1,26 +1,28 @@
 #include "runtime/blocks/attention.h"
 
-#include <cmath>
+#include <algorithm>
 
 #include "runtime/blocks/linear.h"
 
 namespace hearth::runtime {
 
+using kernels::KvPart;
+
 AttentionBlock::AttentionBlock(LayerIndex layer, const ModelConfig& config, const Weights& weights)
     : layer_(layer),
-      heads_(config.heads),
-      kv_heads_(config.kv_heads),
-      key_dim_(config.key_dim),
-      value_dim_(config.value_dim),
+      shape_{config.heads, config.kv_heads, config.key_dim, config.value_dim},
       rope_dims_(config.rope_dims),
       epsilon_(config.rms_epsilon),
       weights_(weights) {}
 
 void AttentionBlock::state_needs(ScratchShape& scratch, KvLayer& kv) const {
   ScratchShape::raise(scratch.projections, projected_width());
-  ScratchShape::raise(scratch.attention_width, heads_ * value_dim_);
+  ScratchShape::raise(scratch.attention_width, shape_.heads * shape_.value_dim);
+  ScratchShape::raise(scratch.attention_states, shape_.heads * (shape_.value_dim + 2));
+  ScratchShape::raise(scratch.key_dim, shape_.key_dim);
+  ScratchShape::raise(scratch.value_dim, shape_.value_dim);
   ScratchShape::raise(scratch.rope_dims, rope_dims_);
-  kv = {kv_heads_, key_dim_, value_dim_};
+  kv = {shape_.kv_heads, shape_.key_dim, shape_.value_dim};
 }
 
 void AttentionBlock::run(Step& step) const {
@@ -33,7 +35,12 @@ void AttentionBlock::run(Step& step) const {
            {weights_.value, projected + query_width() + key_width()}},
           projected_width());
   for_rows(step, step.rows(), [&](std::uint32_t row, std::uint32_t) { prepare_row(step, row); });
-  attend(step);
+  const std::uint32_t tile = step.position / kernels::kKvTile;
+  const std::uint32_t last = (step.position + step.rows() - 1) / kernels::kKvTile;
+  for_rows(step, last - tile + 1,
+           [&](std::uint32_t i, std::uint32_t) { store_tile(step, tile + i); });
+  encode_due(step);
+  attend(step, layer_, shape_, {projected, projected_width()});
   quantize_rows(step, step.scratch.attended);
   project(step, step.scratch.attended.view(), {{weights_.output, step.scratch.block_out.data()}},
           step.scratch.shape.embedding);
@@ -41,7 +48,7 @@ void AttentionBlock::run(Step& step) const {
   step.times.attention += step.clock.now() - start;
 }
 
-// Biases, head norms and rotation of one token's projections; its key and value enter the cache.
+// Biases, head norms and rotations of one token's projections.
 void AttentionBlock::prepare_row(Step& step, std::uint32_t row) const {
   const kernels::CpuKernels& k = step.kernels;
   float* const query = step.scratch.projected.data() + std::size_t{row} * projected_width();
@@ -55,37 +62,47 @@ void AttentionBlock::prepare_row(Step& step, std::uint32_t row) const {
   const float* const cosine = step.scratch.rope_cosine.data() + std::size_t{row} * half;
   const float* const sine = step.scratch.rope_sine.data() + std::size_t{row} * half;
   const auto norm_and_rotate = [&](float* head, const WeightVector& norm) {
-    if (norm.present()) k.rms_norm(head, norm.data(), key_dim_, epsilon_, head);
+    if (norm.present()) k.rms_norm(head, norm.data(), shape_.key_dim, epsilon_, head);
     k.rope_halves(head, cosine, sine, half);
   };
-  for (std::uint32_t h = 0; h < heads_; ++h)
-    norm_and_rotate(query + h * key_dim_, weights_.query_norm);
+  for (std::uint32_t h = 0; h < shape_.heads; ++h)
+    norm_and_rotate(query + h * shape_.key_dim, weights_.query_norm);
+  for (std::uint32_t h = 0; h < shape_.kv_heads; ++h)
+    norm_and_rotate(key + h * shape_.key_dim, weights_.key_norm);
 
-  const std::size_t position = step.position + row;
-  for (std::uint32_t h = 0; h < kv_heads_; ++h) {
-    norm_and_rotate(key + h * key_dim_, weights_.key_norm);
-    k.to_f16(key + h * key_dim_, key_dim_, step.kv.keys(layer_, h) + position * key_dim_);
-    k.to_f16(value + h * value_dim_, value_dim_, step.kv.values(layer_, h) + position * value_dim_);
+  const KvFormats& formats = step.kv.formats();
+  const std::uint32_t of_keys = kv_rotation(formats.keys, KvPart::kKeys, shape_.key_dim);
+  const std::uint32_t of_values = kv_rotation(formats.values, KvPart::kValues, shape_.value_dim);
+  if (of_keys > 1) k.rotate(query, query_width() + key_width(), of_keys);
+  if (of_values > 1) k.rotate(value, value_width(), of_values);
+}
+
+// Keys and values of the step's rows that belong to a tile of the cache.
+void AttentionBlock::store_tile(Step& step, std::uint32_t tile) const {
+  const std::uint32_t begin = std::max(step.position, tile * kernels::kKvTile);
+  const std::uint32_t end = std::min(step.position + step.rows(), (tile + 1) * kernels::kKvTile);
+  for (std::uint32_t position = begin; position < end; ++position) {
+    const float* const key = step.scratch.projected.data() +
+                             std::size_t{position - step.position} * projected_width() +
+                             query_width();
+    const float* const value = key + key_width();
+    for (std::uint32_t h = 0; h < shape_.kv_heads; ++h) {
+      step.kv.store(layer_, KvPart::kKeys, h, position, key + h * shape_.key_dim);
+      step.kv.store(layer_, KvPart::kValues, h, position, value + h * shape_.value_dim);
+    }
   }
 }
 
-void AttentionBlock::attend(Step& step) const {
-  const std::uint32_t group = heads_ / kv_heads_;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(key_dim_));
-  step.scratch.attended.set_shape(step.rows(), heads_ * value_dim_);
-  step.pool.run(step.rows() * kv_heads_, [&](std::uint32_t task, std::uint32_t) {
-    const std::uint32_t row = task / kv_heads_, kv_head = task % kv_heads_;
-    const std::uint32_t first_head = kv_head * group;
-    step.kernels.attend({.queries = step.scratch.projected.data() +
-                                    std::size_t{row} * projected_width() + first_head * key_dim_,
-                         .keys = step.kv.keys(layer_, kv_head),
-                         .values = step.kv.values(layer_, kv_head),
-                         .out = step.scratch.attended.values(row) + first_head * value_dim_,
-                         .positions = step.position + row + 1,
-                         .group = group,
-                         .head_dim = key_dim_,
-                         .value_dim = value_dim_,
-                         .scale = scale});
+// Tiles that rows of this step are the first to read in the format.
+void AttentionBlock::encode_due(Step& step) const {
+  const TileRange due = step.kv.due(step.position, step.rows());
+  const std::uint32_t tiles = due.end - due.begin;
+  if (tiles == 0) return;
+  step.pool.run(tiles * shape_.kv_heads, [&](std::uint32_t task, std::uint32_t worker) {
+    float* const rows = step.scratch.attention[worker].tile.data();
+    for (const KvPart part : {KvPart::kKeys, KvPart::kValues})
+      step.kv.encode(layer_, part, task % shape_.kv_heads, due.begin + task / shape_.kv_heads,
+                     rows);
   });
 }
 

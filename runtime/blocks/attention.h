@@ -1,8 +1,9 @@
-// Grouped-query attention: norm → q, k, v → head norms → rotary → cache → attend → output →
-// residual.
+// Grouped-query attention: norm → q, k, v → head norms → rotary → Hadamard where the cache is
+// quantized → cache → attend → output → residual.
 #pragma once
 
 #include "runtime/blocks/block.h"
+#include "runtime/blocks/cached_attention.h"
 #include "runtime/model_config.h"
 #include "runtime/weights/weight_table.h"
 
@@ -27,16 +28,18 @@ class AttentionBlock final : public Block {
 
  private:
   // Where the projections of a row lie, one after the other.
-  std::uint32_t query_width() const { return heads_ * key_dim_; }
-  std::uint32_t key_width() const { return kv_heads_ * key_dim_; }
-  std::uint32_t value_width() const { return kv_heads_ * value_dim_; }
+  std::uint32_t query_width() const { return shape_.heads * shape_.key_dim; }
+  std::uint32_t key_width() const { return shape_.kv_heads * shape_.key_dim; }
+  std::uint32_t value_width() const { return shape_.kv_heads * shape_.value_dim; }
   std::uint32_t projected_width() const { return query_width() + key_width() + value_width(); }
 
   void prepare_row(Step& step, std::uint32_t row) const;
-  void attend(Step& step) const;
+  void store_tile(Step& step, std::uint32_t tile) const;
+  void encode_due(Step& step) const;
 
   LayerIndex layer_;
-  std::uint32_t heads_, kv_heads_, key_dim_, value_dim_, rope_dims_;
+  AttentionShape shape_;
+  std::uint32_t rope_dims_;
   float epsilon_;
   Weights weights_;
 };

@@ -40,7 +40,6 @@ void check(const ModelConfig& c, const io::GgufFile& file) {
                   file.name(), what);
   };
   require(c.heads % c.kv_heads == 0, "the number of heads is not a multiple of that of KV heads");
-  require(c.heads / c.kv_heads <= kernels::kMaxAttentionGroup, "too many heads share a KV head");
   require(c.key_dim % 16 == 0 && c.key_dim <= kernels::kMaxHeadDim && c.value_dim % 16 == 0 &&
               c.value_dim <= kernels::kMaxHeadDim && c.value_dim > 0 && c.key_dim > 0,
           "the head size is not a multiple of 16 up to 512");

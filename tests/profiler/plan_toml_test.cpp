@@ -59,6 +59,9 @@ std::string replaced(std::string text, std::string_view what, std::string_view w
 TEST(PlanToml, ReadsWhatItWrites) {
   PlacementPlan plan = some_plan();
   plan.vram = some_vram();
+  plan.key_format = "q8_0";
+  plan.value_format = "iq4_nl";
+  plan.kv_tail = 128;
   plan.policy_reason = "a \"reason\"\nof two lines";
   const PlacementPlan read = parse_plan(to_toml(plan), "plan");
   EXPECT_EQ(to_toml(read), to_toml(plan));
@@ -67,6 +70,9 @@ TEST(PlanToml, ReadsWhatItWrites) {
   EXPECT_EQ(read.seed_uses, plan.seed_uses);
   EXPECT_EQ(read.ram.total(), plan.ram.total());
   EXPECT_EQ(read.vram->slots_of_class, plan.vram->slots_of_class);
+  EXPECT_EQ(read.key_format, "q8_0");
+  EXPECT_EQ(read.value_format, "iq4_nl");
+  EXPECT_EQ(read.kv_tail, 128u);
 }
 
 TEST(PlanToml, RefusesWhatIsNoPlan) {
@@ -106,7 +112,7 @@ TEST(PlanToml, GivesEveryPartWhatItNeeds) {
     expect_error(code, part, [&] { check_plan_of(plan, needs, "p.toml"); });
   };
   refused("not an expert", [](PlacementPlan& p) { p.ram.dense += Bytes(1); });
-  refused("KV cache", [](PlacementPlan& p) { p.context += 1; });
+  refused("KV cache", [](PlacementPlan& p) { p.context += 32; });
   refused("scratch", [](PlacementPlan& p) { p.ram.scratch -= Bytes(1); });
   refused("memory of the experts", [](PlacementPlan& p) { p.ram.experts += Bytes(1); });
   refused("sizes of experts", [](PlacementPlan& p) { p.ram.slots_of_class.pop_back(); });
@@ -115,7 +121,9 @@ TEST(PlanToml, GivesEveryPartWhatItNeeds) {
   refused("twice", [](PlacementPlan& p) { p.seed[1] = p.seed[0]; });
   refused("63", [](PlacementPlan& p) { p.experts = 63; });
   refused("GPU", [](PlacementPlan& p) { p.vram = some_vram(); }, ErrorCode::kUnsupported);
-  refused("q8_0", [](PlacementPlan& p) { p.key_format = "q8_0"; }, ErrorCode::kUnsupported);
+  refused("keys in q8_0", [](PlacementPlan& p) { p.key_format = "q8_0"; });
+  refused("values in q4_1", [](PlacementPlan& p) { p.value_format = "q4_1"; });
+  refused("a tail of 7", [](PlacementPlan& p) { p.kv_tail = 7; });
   refused(
       "no cache policy", [](PlacementPlan& p) { p.policy = "oracle"; }, ErrorCode::kUnsupported);
 }

@@ -59,11 +59,28 @@ TEST(Planner, SpendsTheBudgetOnExpertsLast) {
   const PlacementPlan plan = plan_placement(needs, kRequest, nullptr, nullptr);
   EXPECT_EQ(plan.ram.process, needs.process);
   EXPECT_EQ(plan.ram.dense, needs.dense);
-  EXPECT_EQ(plan.ram.kv, Bytes(1'000'512));
+  EXPECT_EQ(plan.ram.kv, Bytes(32 * 32'000 + 512));  // 1000 tokens are 32 tiles
   EXPECT_LE(plan.ram.total(), Bytes(40'000'000));
   EXPECT_GT(plan.ram.total() + needs.classes[0].slot, Bytes(40'000'000));
   EXPECT_EQ(plan.batch, 64u);  // scratch above an eighth of the expert memory
   EXPECT_FALSE(plan.prediction.has_value());
+}
+
+TEST(Planner, TheRingOfRecentKeysAndValuesFollowsTheBatch) {
+  ModelNeeds needs = small_needs();
+  needs.kv.key_format = "q4_0";
+  needs.kv.value_format = "q8_0";
+  needs.kv.tail = 100;
+  needs.kv.recent_per_tile = Bytes(70'000);
+  EXPECT_EQ(needs.kv.recent_tiles(1000, 64), 8u);  // 100 + 32 + 64 positions are 7 tiles
+  EXPECT_EQ(needs.kv.recent_tiles(1000, 60), 7u);
+  EXPECT_EQ(needs.kv.recent_tiles(65, 60), 3u);  // those of the context
+  const PlacementPlan plan = plan_placement(needs, kRequest, nullptr, nullptr);
+  EXPECT_EQ(plan.batch, 64u);
+  EXPECT_EQ(plan.ram.kv, Bytes(32 * 32'000 + 8 * 70'000 + 512));
+  EXPECT_EQ(plan.key_format, "q4_0");
+  EXPECT_EQ(plan.value_format, "q8_0");
+  EXPECT_EQ(plan.kv_tail, 100u);
 }
 
 TEST(Planner, ShorterContextsLeaveMoreForExperts) {

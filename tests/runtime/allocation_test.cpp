@@ -32,14 +32,22 @@ TEST(HeapCalls, CountsNewMallocCallocAndRealloc) {
   EXPECT_GE(heap_calls() - before, 4u);
 }
 
-class SteadyState : public ::testing::TestWithParam<io::IoBackend> {};
+struct Setting {
+  const char* name;
+  io::IoBackend backend;
+  kernels::KvFormat keys, values;
+};
+
+class SteadyState : public ::testing::TestWithParam<Setting> {};
 
 TEST_P(SteadyState, ATokenAllocatesNothing) {
   Engine engine({.model_path = HEARTH_SOURCE_DIR "/models/tiny-moe-Q4_K_M.gguf",
                  .budget = {.expert_share = 0.33},
                  .context = 512,
                  .threads = 2,
-                 .io = {.backend = GetParam()},
+                 .key_format = GetParam().keys,
+                 .value_format = GetParam().values,
+                 .io = {.backend = GetParam().backend},
                  .find_profile = [](const io::GgufFile&, const runtime::Model& model) {
                    return made_profile(model, 1);
                  }});
@@ -80,11 +88,14 @@ TEST_P(SteadyState, ATokenAllocatesNothing) {
   EXPECT_EQ(recorded.step(1).position, prompt.size());
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, SteadyState,
-                         ::testing::Values(io::IoBackend::kUring, io::IoBackend::kPread),
-                         [](const auto& parameter) {
-                           return parameter.param == io::IoBackend::kUring ? "uring" : "pread";
-                         });
+using kernels::KvFormat;
+INSTANTIATE_TEST_SUITE_P(
+    Settings, SteadyState,
+    ::testing::Values(Setting{"uring", io::IoBackend::kUring, KvFormat::kF16, KvFormat::kF16},
+                      Setting{"pread", io::IoBackend::kPread, KvFormat::kF16, KvFormat::kF16},
+                      Setting{"quantized", io::IoBackend::kUring, KvFormat::kQ8_0,
+                              KvFormat::kQ4_0}),
+    [](const auto& parameter) { return std::string(parameter.param.name); });
 
 }  // namespace
 }  // namespace hearth::testing

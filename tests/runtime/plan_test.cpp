@@ -41,6 +41,12 @@ EngineOptions any_options(Random& random) {
     default:
       options.budget.expert_share = static_cast<double>(1 + random.below(100)) / 100;
   }
+  const auto any_format = [&] {
+    return kernels::kKvFormats[random.below(kernels::kKvFormatCount)].format;
+  };
+  options.key_format = any_format();
+  options.value_format = any_format();
+  options.kv_tail = static_cast<std::uint32_t>(random.below(300));
   options.io.backend = random.below(2) == 0 ? io::IoBackend::kPread : io::IoBackend::kUring;
   options.io.direct = random.below(2) == 0 ? io::DirectIo::kOff : io::DirectIo::kAuto;
   // The size of this process is that of its other tests.
@@ -64,7 +70,10 @@ bool takes_what_was_planned(const EngineOptions& options) {
   try {
     plan = planned(options);
   } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::kBudget) << error.what();
+    const bool too_long_a_tail = error.code() == ErrorCode::kUsage;
+    EXPECT_EQ(too_long_a_tail, runtime::kv_formats_of(options).quantized() &&
+                                   *options.kv_tail + 32 > options.context);
+    EXPECT_TRUE(too_long_a_tail || error.code() == ErrorCode::kBudget) << error.what();
     EXPECT_THROW(Engine{options}, Error);
     return false;
   }
@@ -88,8 +97,10 @@ TEST(Plan, IsWhatTheEngineTakes) {
   int enough = 0;
   for (int i = 0; i < 50; ++i) {
     const EngineOptions options = any_options(random);
-    SCOPED_TRACE(fmt::format("{}: {}, context {}, batch {}, threads {}", i, options.model_path,
-                             options.context, options.batch, options.threads));
+    SCOPED_TRACE(fmt::format("{}: {}, context {}, batch {}, threads {}, KV {}/{}", i,
+                             options.model_path, options.context, options.batch, options.threads,
+                             kernels::traits(options.key_format).name,
+                             kernels::traits(options.value_format).name));
     enough += takes_what_was_planned(options);
   }
   EXPECT_GT(enough, 30);
@@ -106,7 +117,10 @@ TEST(Plan, IsFollowedExactly) {
                         .budget = {.expert_share = 0.4},
                         .context = 300,
                         .batch = 40,
-                        .threads = 2};
+                        .threads = 2,
+                        .key_format = kernels::KvFormat::kQ5_0,
+                        .value_format = kernels::KvFormat::kF32,
+                        .kv_tail = 70};
   options.resident = [] { return Bytes(0); };
   const PlacementPlan plan = Engine(options).plan();
   EngineOptions following{.model_path = kModels[0]};
@@ -119,7 +133,14 @@ TEST(Plan, IsFollowedExactly) {
   EXPECT_EQ(engine.plan().ram.slots_of_class, plan.ram.slots_of_class);
   EXPECT_EQ(engine.plan().batch, 40u);
   EXPECT_EQ(engine.plan().context, 300u);
+  EXPECT_EQ(engine.plan().ram.kv, plan.ram.kv);
+  EXPECT_EQ(engine.kv_formats().keys, kernels::KvFormat::kQ5_0);
+  EXPECT_EQ(engine.kv_formats().values, kernels::KvFormat::kF32);
+  EXPECT_EQ(engine.kv_formats().tail, 70u);
   EXPECT_EQ(engine.experts().state({.layer = 1, .index = 2}), profiler::ExpertState::kReady);
+
+  following.plan->key_format = "q3_0";
+  EXPECT_THROW(EngineOptions().follow(*following.plan, "a plan"), Error);
 
   following.model_path = kModels[1];
   EXPECT_THROW(Engine{following}, Error);

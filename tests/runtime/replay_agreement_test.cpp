@@ -1,5 +1,6 @@
 // Engine and replay agree exactly on hits, misses and evictions: what a replay says of a policy is
 // what the engine does.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <memory>

@@ -1,4 +1,5 @@
 // hearth plan and --plan, as a user has them.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
@@ -112,6 +113,32 @@ TEST(PlanCommand, RefusesWhatCannotTakeEffect) {
   expect_error(run_plan({"-m", kTiny, "--vram", "1GiB"}), kMisused, {"no GPU"});
   expect_error(run_plan({"-m", kTiny, "--machine", "rtx9999"}), kMisused, {"--machine"});
   expect_error(run_plan({"-m", kTiny, "--ram", "1MiB"}), kFailed, {"the least that works is"});
+}
+
+TEST(PlanCommand, FormatsOfKeysAndValuesBuySlots) {
+  const std::vector<std::string> common = {"-m", kTiny, "--ram", "80MiB", "-c", "16384", "-t", "2"};
+  const auto with = [&](std::vector<std::string> flags) {
+    flags.insert(flags.begin(), common.begin(), common.end());
+    return flags;
+  };
+  const auto f16 = plan_json(with({})), mixed = plan_json(with({"-ctk", "q8_0", "-ctv", "q4_0"}));
+  EXPECT_EQ(f16["type_k"], "f16");
+  EXPECT_EQ(mixed["type_k"], "q8_0");
+  EXPECT_EQ(mixed["type_v"], "q4_0");
+  EXPECT_EQ(mixed["kv_tail"], 128);
+  EXPECT_LT(mixed["ram"]["kv"], f16["ram"]["kv"]);
+  EXPECT_GT(mixed["ram"]["experts"], f16["ram"]["experts"]);
+
+  const std::string path = temporary_path("kv.toml");
+  ASSERT_EQ(run_plan(with({"-ctk", "q8_0", "-ctv", "q4_0", "-o", path})).exit_code, 0);
+  const std::vector<std::string> run = {"run", "-m", kTiny, "-p", "a", "-n", "1", "--plan", path};
+  const CommandResult result = run_hearth(run);
+  EXPECT_EQ(result.exit_code, 0) << result.errors;
+  EXPECT_NE(result.errors.find("for 16384 tokens, q8_0/q4_0, tail 128"), std::string::npos)
+      << result.errors;
+  std::vector<std::string> contradicting = run;
+  contradicting.insert(contradicting.end(), {"-ctk", "q8_0"});
+  expect_error(run_hearth(contradicting), kMisused, {"decides what --cache-type-k would"});
 }
 
 }  // namespace

@@ -111,8 +111,9 @@ Json bench_record(const BenchSetup& setup, const BenchResult& result) {
                  {"n_batch", plan.batch},
                  {"n_ubatch", plan.batch},
                  {"n_threads", engine.threads()},
-                 {"type_k", "f16"},
-                 {"type_v", "f16"},
+                 {"type_k", plan.key_format},
+                 {"type_v", plan.value_format},
+                 {"kv_tail", plan.kv_tail},
                  {"use_mmap", false},
                  {"use_direct_io", engine.io_is_direct()},
                  {"io", engine.io_description()},
@@ -174,6 +175,11 @@ constexpr Column kColumns[] = {
            "{:.0f} %", 100.0 * r["expert_slots"].get<double>() / r["experts_total"].get<double>());
      }},
     {"cache", 8, [](const Json& r) { return r["cache_state"].get<std::string>(); }},
+    {"KV", -9,
+     [](const Json& r) {
+       return fmt::format("{}/{}", r["type_k"].get<std::string>(), r["type_v"].get<std::string>());
+     },
+     [](const Json& r) { return r["type_k"] != "f16" || r["type_v"] != "f16"; }},
     {"routing", -8, [](const Json& r) { return r["routing"].get<std::string>(); },
      [](const Json& r) { return r["routing"] != "router"; }},
     {"test", 14, [](const Json& r) { return r["test"].get<std::string>(); }},

@@ -29,6 +29,25 @@ void EngineFlags::add_to(CommandLine& line) {
             .value = "N",
             .help = "positions of the KV cache (0: from the model, at most 4096)"},
            context);
+  std::vector<std::string> formats;
+  for (const kernels::KvFormatTraits& format : kernels::kKvFormats)
+    formats.emplace_back(format.name);
+  line.add({.names = "--cache-type-k",
+            .value = "TYPE",
+            .help = "format of the keys in the KV cache",
+            .choices = formats},
+           key_format);
+  line.add({.names = "--cache-type-v",
+            .value = "TYPE",
+            .help = "format of the values in the KV cache",
+            .choices = formats},
+           value_format);
+  line.add({.names = "--kv-tail",
+            .value = "N",
+            .help = fmt::format("newest positions to read in f16 where a format is quantized "
+                                "({} if not given)",
+                                runtime::kDefaultKvTail)},
+           kv_tail);
   if (takes_plan)
     line.add({.names = "--plan",
               .value = "FILE",
@@ -88,6 +107,7 @@ runtime::EngineOptions EngineFlags::options() const {
   options.context = context;
   options.batch = std::min(batch, ubatch);
   options.threads = threads < 0 ? 0 : static_cast<std::uint32_t>(threads);
+  set_kv_formats(options);
   options.policy = policy;
   options.prefetch = prefetch == "on";
   options.find_profile = [this](const io::GgufFile& file, const runtime::Model& found) {
@@ -99,11 +119,24 @@ runtime::EngineOptions EngineFlags::options() const {
   return options;
 }
 
+void EngineFlags::set_kv_formats(runtime::EngineOptions& options) const {
+  options.key_format = *kernels::parse_kv_format(key_format);
+  options.value_format = *kernels::parse_kv_format(value_format);
+  options.kv_tail = kv_tail;
+  if (kv_tail && !kernels::traits(options.key_format).quantized() &&
+      !kernels::traits(options.value_format).quantized())
+    throw_error(ErrorCode::kUsage,
+                "--kv-tail {}: neither {} nor {} is quantized; leave it out, or give "
+                "--cache-type-k or --cache-type-v",
+                *kv_tail, key_format, value_format);
+}
+
 // A plan decides these: a flag beside it would contradict it, or do nothing.
 void EngineFlags::check_left_to_plan(const CommandLine& line) const {
   if (!plan) return;
-  for (const char* flag : {"--ram", "--expert-ram", "--ctx-size", "--threads", "--batch-size",
-                           "--ubatch-size", "--policy", "--profile", "--prefetch"})
+  for (const char* flag :
+       {"--ram", "--expert-ram", "--ctx-size", "--cache-type-k", "--cache-type-v", "--kv-tail",
+        "--threads", "--batch-size", "--ubatch-size", "--policy", "--profile", "--prefetch"})
     if (line.given(flag))
       throw_error(ErrorCode::kUsage,
                   "--plan {} decides what {} would; leave one of them out, or make another plan",
@@ -147,17 +180,25 @@ std::string kernel_text(const kernels::CpuKernels& kernels) {
 
 }  // namespace
 
+std::string kv_text(const profiler::PlacementPlan& plan) {
+  std::string text = plan.key_format;
+  if (plan.value_format != plan.key_format) text += "/" + plan.value_format;
+  if (plan.kv_tail > 0) text += fmt::format(", tail {}", plan.kv_tail);
+  return text;
+}
+
 void print_engine(const runtime::Engine& engine) {
   const profiler::PlacementPlan& plan = engine.plan();
   const runtime::ModelConfig& config = engine.config();
   fmt::print(stderr, "model     {} {}, {}, {} layers, {} experts of which {} are used\n",
              config.architecture, printable(config.name), format_size(engine.file().file_bytes()),
              config.layers, config.experts, config.experts_used);
-  fmt::print(stderr,
-             "memory    {}: dense {}, KV {} for {} tokens, scratch {}, experts {}, process {}\n",
-             format_size(plan.ram.total()), format_size(plan.ram.dense), format_size(plan.ram.kv),
-             plan.context, format_size(plan.ram.scratch), format_size(plan.ram.experts),
-             format_size(plan.ram.process));
+  fmt::print(
+      stderr,
+      "memory    {}: dense {}, KV {} for {} tokens, {}, scratch {}, experts {}, process {}\n",
+      format_size(plan.ram.total()), format_size(plan.ram.dense), format_size(plan.ram.kv),
+      plan.context, kv_text(plan), format_size(plan.ram.scratch), format_size(plan.ram.experts),
+      format_size(plan.ram.process));
   const bool all_fit = plan.ram.slots() == plan.experts;
   fmt::print(stderr, "experts   {} of {} fit ({:.0f} %), policy {}, prefetch {}\n",
              plan.ram.slots(), plan.experts, 100.0 * plan.ram.slots() / plan.experts,

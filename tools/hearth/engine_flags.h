@@ -28,6 +28,9 @@ class EngineFlags {
   std::optional<Bytes> ram;
   std::optional<SizeOrShare> expert_ram;
   std::uint32_t context = 0;
+  std::string key_format = "f16";
+  std::string value_format = "f16";
+  std::optional<std::uint32_t> kv_tail;
   std::uint32_t batch = 2048;
   std::uint32_t ubatch = 512;
   std::int32_t threads = -1;
@@ -40,7 +43,11 @@ class EngineFlags {
 
  private:
   void check_left_to_plan(const CommandLine& line) const;
+  void set_kv_formats(runtime::EngineOptions& options) const;
 };
+
+// "f16", "q8_0/q4_0, tail 128": of keys and of values.
+std::string kv_text(const profiler::PlacementPlan& plan);
 
 // What start-up decided, on stderr: one line a subject.
 void print_engine(const runtime::Engine& engine);

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "tools/hearth/engine_flags.h"
 #include "tools/hearth/quantity.h"
 
 namespace hearth::tools {
@@ -37,7 +38,7 @@ void print_memory(const PlacementPlan& plan) {
              plan.vram ? "process; driver and context" : "an upper bound");
   memory_row(plan, "dense weights", &TierPlan::dense);
   memory_row(plan, "KV cache", &TierPlan::kv,
-             fmt::format("{} tokens, {}", format_grouped(plan.context), plan.key_format));
+             fmt::format("{} tokens, {}", format_grouped(plan.context), kv_text(plan)));
   memory_row(plan, "state", &TierPlan::state);
   memory_row(plan, "scratch", &TierPlan::scratch,
              fmt::format("{} tokens at a time, {} threads", plan.batch, plan.threads));
@@ -154,6 +155,7 @@ std::string plan_json(const PlanReport& report) {
                {"n_threads", plan.threads},
                {"type_k", plan.key_format},
                {"type_v", plan.value_format},
+               {"kv_tail", plan.kv_tail},
                {"ram", tier_json(plan.ram)},
                {"vram", plan.vram ? tier_json(*plan.vram) : Json(nullptr)},
                {"experts_total", plan.experts},

@@ -10,6 +10,8 @@
 namespace hearth::kernels::scalar {
 
 struct F32x16 {
+  static constexpr std::uint32_t kGroup = 1;  // queries of attention in registers at once
+
   float lane[16];
 
   // The vector whose lane i is f(i).
@@ -32,6 +34,9 @@ struct F32x16 {
   }
   static F32x16 load_f16(const std::uint16_t* from) {
     return of([=](int i) { return f32_of_f16(from[i]); });
+  }
+  static F32x16 load_bf16(const std::uint16_t* from) {
+    return of([=](int i) { return std::bit_cast<float>(std::uint32_t{from[i]} << 16); });
   }
 
   void store(float* to, Whole) const { store(to, Part{16}); }
@@ -95,11 +100,6 @@ inline F32x16 add_to_exponent(const F32x16& x, const F32x16& k) {
     return std::bit_cast<float>(std::bit_cast<std::uint32_t>(x.lane[i]) +
                                 (std::bit_cast<std::uint32_t>(k.lane[i]) << 23));
   });
-}
-
-// The sums of four vectors, at once because the vector units can share the work.
-inline void store_sums(const F32x16 (&x)[4], float* to) {
-  for (int i = 0; i < 4; ++i) to[i] = x[i].sum();
 }
 
 }  // namespace hearth::kernels::scalar

@@ -1,0 +1,86 @@
+// Attention of queries over the cached keys and values of one KV head: softmax(q · K) V.
+//
+// The arithmetic, of each query by itself (so that a result depends on nothing but the query, the
+// cache and the positions, whatever it is computed together with):
+//
+//   The context is cut into chunks of attention_chunk() positions. Per chunk, with maximum
+//   m = -infinity, sum l = 0, output o = 0, for each tile of 32 positions from the first one that
+//   is attended to (online softmax, Milakov & Gimelshein 2018):
+//     s[p] = score × scale, -infinity where p is not attended to
+//     m'   = the larger of m and all s
+//     f    = exp(m - m'),  w[p] = exp(s[p] - m')
+//     l    = l × f + fold16(w[0..15] + w[16..31])
+//     o    = o × f, then the products of the tile with V are added
+//   Chunks are merged in order: M' = max(M, m), F = exp(M - M'), G = exp(m - M');
+//     L = fma(l, G, L × F), O = fma(o, G, O × F).  The first chunk is taken as it is.
+//   A sink (a logit with no value) is merged last, as a chunk with m = sink, l = 1, o = 0.
+//   The result is O / L.
+//
+//   score, float keys:  acc = fma(q[c], k[p][c], acc) for c = 0, 1, 2, ...
+//   score, block keys:  with q quantized like activations (kernels/arithmetic.h: codes, scale, sum
+//     of a block of 32), for b = 0, 1, 2, ...: I = the dot product of key codes and query codes,
+//     exact; acc = fma(f32(I), d[p] × scale_q, acc); with a minimum then
+//     acc = fma(m[p], f32(sum_q) × scale_q, acc).
+//   values, float:  o[c] = fma(w[p], v[p][c], o[c]) for the positions of the tile in order
+//   values, block:  o[c] = fma(w[p] × d[p], f32(code), o[c]) likewise; with a minimum then
+//     o[c] = o[c] + fold16(fma(w[i + 16], m[i + 16], w[i] × m[i]), i = 0..15).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/kv/kv_format.h"
+
+namespace hearth::kernels {
+
+inline constexpr std::uint32_t kMaxAttentionQueries = 64;
+inline constexpr std::uint32_t kMaxHeadDim = 512;
+
+// Chunks can be computed side by side; there are at most 64 of them, so that what they leave needs
+// the same memory for every context. A power of two from 4096 on, for a query that attends to so
+// many positions.
+inline constexpr std::uint32_t kMaxAttentionChunks = 64;
+constexpr std::uint32_t attention_chunk(std::uint32_t positions) {
+  std::uint32_t chunk = 4096;
+  while ((positions + chunk - 1) / chunk > kMaxAttentionChunks) chunk *= 2;
+  return chunk;
+}
+
+// The keys or values of one head. Tiles before a query's `encoded` are in the format; later ones
+// are f16 in a ring: position p is in its tile (p / 32) mod recent_tiles.
+struct KvSource {
+  KvFormat format = KvFormat::kF16;
+  const std::byte* tiles = nullptr;
+  const std::byte* recent = nullptr;  // null for formats that are not quantized
+  std::uint32_t recent_tiles = 0;
+};
+
+// What was computed of some queries so far.
+struct AttentionState {
+  float* maxima = nullptr;   // [queries]
+  float* sums = nullptr;     // [queries]
+  float* outputs = nullptr;  // [queries][value_dim]
+};
+
+struct AttentionTask {
+  std::uint32_t queries = 0;  // that share the KV head: heads of the group × rows
+  std::uint32_t key_dim = 0;
+  std::uint32_t value_dim = 0;    // multiples of 16, of 32 where a format is quantized
+  float scale = 1;                // of the scores
+  const float* values = nullptr;  // of the queries, rotated as the keys are [queries][key_dim]
+  // Their quantized form [queries][key_dim (/ 32) (/ 16)]; only for block keys.
+  const std::int8_t* codes = nullptr;
+  const float* scales = nullptr;
+  const std::int16_t* sums = nullptr;
+  // Query i attends to positions [first[i], end[i]); none of the three may decrease with i.
+  const std::uint32_t* first = nullptr;
+  const std::uint32_t* end = nullptr;
+  // Positions that query i reads in the format, a multiple of 32.
+  const std::uint32_t* encoded_keys = nullptr;
+  const std::uint32_t* encoded_values = nullptr;
+  KvSource keys, value_source;
+  // The chunk: multiples of 32.
+  std::uint32_t chunk_begin = 0, chunk_end = 0;
+};
+
+}  // namespace hearth::kernels

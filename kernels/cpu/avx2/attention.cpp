@@ -1,0 +1,10 @@
+#include "kernels/cpu/kv/attention.h"
+
+#include "kernels/cpu/avx2/quads.h"
+#include "kernels/cpu/fill.h"
+
+namespace hearth::kernels {
+
+void fill_attention_avx2(CpuKernels& table) { fill_attention<F32x16, Quads>(table); }
+
+}  // namespace hearth::kernels

@@ -1,0 +1,210 @@
+// Attention over tiles of the cache (kernels/attention.h), for all formats and instruction sets.
+//
+// A tile meets all queries of the task while it is in the caches. Which functions read it is looked
+// up once per tile, by the formats of keys and of values: every pair is on the same path.
+#pragma once
+
+#include "kernels/cpu/exp.h"
+#include "kernels/cpu/kv/blocks.h"
+#include "kernels/cpu/kv/floats.h"
+#include "kernels/cpu_kernels.h"
+
+namespace hearth::kernels {
+
+template <typename Lanes>
+struct KvFunctions {
+  ScoreTile score[kKvFormatCount];
+  AddTile add[kKvFormatCount];
+};
+
+template <typename Lanes, typename Quads>
+constexpr KvFunctions<Lanes> kv_functions() {
+  KvFunctions<Lanes> table{};
+#define KV_FORMAT(Name, text, bits, minimum)                                                    \
+  if constexpr (bits == 0) {                                                                    \
+    table.score[static_cast<int>(KvFormat::k##Name)] =                                          \
+        FloatTiles<Lanes, KvFormat::k##Name>::score;                                            \
+    table.add[static_cast<int>(KvFormat::k##Name)] = FloatTiles<Lanes, KvFormat::k##Name>::add; \
+  } else {                                                                                      \
+    table.score[static_cast<int>(KvFormat::k##Name)] =                                          \
+        BlockTiles<Lanes, Quads, KvFormat::k##Name>::score;                                     \
+    table.add[static_cast<int>(KvFormat::k##Name)] =                                            \
+        BlockTiles<Lanes, Quads, KvFormat::k##Name>::add;                                       \
+  }
+#include "kernels/kv/formats.def"
+#undef KV_FORMAT
+  return table;
+}
+
+// One chunk. The tile's scores and factors lie on the stack: 8.5 KiB.
+template <typename Lanes, typename Quads>
+class Attention {
+ public:
+  Attention(const AttentionTask& task, const AttentionState& state) : task_(task), state_(state) {}
+
+  void run() {
+    for (std::uint32_t i = 0; i < task_.queries; ++i) {
+      state_.maxima[i] = -__builtin_inff();
+      state_.sums[i] = 0;
+    }
+    fill_zero(state_.outputs, std::size_t{task_.queries} * task_.value_dim);
+    const std::uint32_t from = task_.first[0] / kKvTile * kKvTile;
+    const std::uint32_t last = task_.end[task_.queries - 1];
+    const std::uint32_t end = last < task_.chunk_end ? last : task_.chunk_end;
+    for (std::uint32_t p = from > task_.chunk_begin ? from : task_.chunk_begin; p < end;
+         p += kKvTile)
+      tile(p);
+  }
+
+ private:
+  // Queries [begin, end) see something of the tile: those before it are at the front, those whose
+  // window has passed it at the back.
+  void tile(std::uint32_t position) {
+    std::uint32_t begin = 0, end = task_.queries;
+    while (begin < end && task_.end[begin] <= position) ++begin;
+    while (end > begin && task_.first[end - 1] >= position + kKvTile) --end;
+    if (begin == end) return;
+    score(position, begin, end);
+    for (std::uint32_t i = begin; i < end; ++i) weigh(position, i);
+    add(position, begin, end);
+  }
+
+  // Of queries that do not attend the same positions in the format, the later ones do more.
+  static std::uint32_t first_encoded(const std::uint32_t* encoded, std::uint32_t position,
+                                     std::uint32_t begin, std::uint32_t end) {
+    while (begin < end && encoded[begin] <= position) ++begin;
+    return begin;
+  }
+
+  static const std::byte* recent_tile(const KvSource& source, std::uint32_t dim,
+                                      std::uint32_t position) {
+    return source.recent +
+           position / kKvTile % source.recent_tiles * kv_tile_bytes(KvFormat::kF16, dim);
+  }
+
+  void score(std::uint32_t position, std::uint32_t begin, std::uint32_t end) {
+    const std::uint32_t split = first_encoded(task_.encoded_keys, position, begin, end);
+    const KvSource& keys = task_.keys;
+    if (begin < split)
+      score_with(KvFormat::kF16, recent_tile(keys, task_.key_dim, position), begin, split);
+    if (split < end)
+      score_with(keys.format,
+                 keys.tiles + position / kKvTile * kv_tile_bytes(keys.format, task_.key_dim), split,
+                 end);
+  }
+
+  template <typename T>
+  static const T* at(const T* from, std::size_t n) {
+    return from == nullptr ? nullptr : from + n;
+  }
+
+  void score_with(KvFormat format, const std::byte* tile, std::uint32_t begin, std::uint32_t end) {
+    const std::size_t dim = task_.key_dim;
+    const TileQueries queries{
+        .count = end - begin,
+        .dim = task_.key_dim,
+        .scale = task_.scale,
+        .values = task_.values + begin * dim,
+        .codes = at(task_.codes, begin * dim),
+        .scales = at(task_.scales, begin * (dim / kKvBlock)),
+        .sums = at(task_.sums, begin * (dim / 16)),
+    };
+    kFunctions.score[static_cast<std::size_t>(format)](tile, queries, scores_[begin]);
+  }
+
+  // Makes the scores weights, and brings maximum and sum of the query up to date.
+  void weigh(std::uint32_t position, std::uint32_t i) {
+    float* const scores = scores_[i];
+    for (std::uint32_t p = 0; p < kKvTile; ++p)
+      if (position + p < task_.first[i] || position + p >= task_.end[i])
+        scores[p] = -__builtin_inff();
+    const Lanes low = Lanes::load(scores, Whole{}), high = Lanes::load(scores + kLanes, Whole{});
+    const float most = larger(low, high).largest();
+    const Lanes before = Lanes::broadcast(state_.maxima[i]);
+    state_.maxima[i] = state_.maxima[i] > most ? state_.maxima[i] : most;
+    const Lanes maximum = Lanes::broadcast(state_.maxima[i]);
+    factors_[i] = exponential(before - maximum).first();
+    const Lanes low_weights = exponential(low - maximum);
+    const Lanes high_weights = exponential(high - maximum);
+    low_weights.store(scores, Whole{});
+    high_weights.store(scores + kLanes, Whole{});
+    state_.sums[i] = state_.sums[i] * factors_[i] + (low_weights + high_weights).sum();
+  }
+
+  void add(std::uint32_t position, std::uint32_t begin, std::uint32_t end) {
+    const std::uint32_t split = first_encoded(task_.encoded_values, position, begin, end);
+    const KvSource& values = task_.value_source;
+    if (begin < split)
+      add_with(KvFormat::kF16, recent_tile(values, task_.value_dim, position), begin, split);
+    if (split < end)
+      add_with(values.format,
+               values.tiles + position / kKvTile * kv_tile_bytes(values.format, task_.value_dim),
+               split, end);
+  }
+
+  void add_with(KvFormat format, const std::byte* tile, std::uint32_t begin, std::uint32_t end) {
+    kFunctions.add[static_cast<std::size_t>(format)](
+        tile, {.count = end - begin,
+               .dim = task_.value_dim,
+               .weights = scores_[begin],
+               .factors = factors_ + begin,
+               .outputs = state_.outputs + std::size_t{begin} * task_.value_dim});
+  }
+
+  static void fill_zero(float* to, std::size_t n) {
+    for (std::size_t i = 0; i < n; i += kLanes) Lanes::broadcast(0).store(to + i, Whole{});
+  }
+
+  static constexpr KvFunctions<Lanes> kFunctions = kv_functions<Lanes, Quads>();
+
+  const AttentionTask& task_;
+  const AttentionState state_;
+  float factors_[kMaxAttentionQueries];
+  alignas(64) float scores_[kMaxAttentionQueries][kKvTile];  // of the tile, then its weights
+};
+
+template <typename Lanes, typename Quads>
+void attend(const AttentionTask& task, const AttentionState& state) {
+  Attention<Lanes, Quads>(task, state).run();
+}
+
+// Merges what a later chunk left of `queries` queries.
+template <typename Lanes>
+void merge_attention(std::uint32_t queries, std::uint32_t dim, const AttentionState& chunk,
+                     const AttentionState& into) {
+  for (std::uint32_t i = 0; i < queries; ++i) {
+    if (chunk.sums[i] == 0) continue;  // it attends to nothing there
+    const float before = into.maxima[i], later = chunk.maxima[i];
+    const float maximum = before > later ? before : later;
+    const Lanes kept = exponential(Lanes::broadcast(before) - Lanes::broadcast(maximum));
+    const Lanes taken = exponential(Lanes::broadcast(later) - Lanes::broadcast(maximum));
+    into.maxima[i] = maximum;
+    into.sums[i] = __builtin_fmaf(chunk.sums[i], taken.first(), into.sums[i] * kept.first());
+    float* const to = into.outputs + std::size_t{i} * dim;
+    const float* const from = chunk.outputs + std::size_t{i} * dim;
+    for (std::uint32_t c = 0; c < dim; c += kLanes)
+      fma(Lanes::load(from + c, Whole{}), taken, Lanes::load(to + c, Whole{}) * kept)
+          .store(to + c, Whole{});
+  }
+}
+
+// The result of one query from its state, with the sink's logit (-infinity: none).
+template <typename Lanes>
+void finish_attention(float maximum, float sum, float sink, const float* output, std::uint32_t dim,
+                      float* result) {
+  const float most = maximum > sink ? maximum : sink;
+  const Lanes kept = exponential(Lanes::broadcast(maximum) - Lanes::broadcast(most));
+  const Lanes added = exponential(Lanes::broadcast(sink) - Lanes::broadcast(most));
+  const Lanes total = Lanes::broadcast(sum * kept.first() + added.first());
+  for (std::uint32_t c = 0; c < dim; c += kLanes)
+    (Lanes::load(output + c, Whole{}) * kept / total).store(result + c, Whole{});
+}
+
+template <typename Lanes, typename Quads>
+void fill_attention(CpuKernels& table) {
+  table.attend = attend<Lanes, Quads>;
+  table.merge_attention = merge_attention<Lanes>;
+  table.finish_attention = finish_attention<Lanes>;
+}
+
+}  // namespace hearth::kernels

@@ -1,0 +1,79 @@
+// Tiles of f32, f16 and bf16.
+#pragma once
+
+#include "kernels/cpu/kv/tile.h"
+
+namespace hearth::kernels {
+
+template <typename Lanes, KvFormat format>
+[[gnu::always_inline]] inline Lanes load_floats(const std::byte* tile, std::size_t index) {
+  if constexpr (format == KvFormat::kF32)
+    return Lanes::load(reinterpret_cast<const float*>(tile) + index, Whole{});
+  else if constexpr (format == KvFormat::kF16)
+    return Lanes::load_f16(reinterpret_cast<const std::uint16_t*>(tile) + index);
+  else
+    return Lanes::load_bf16(reinterpret_cast<const std::uint16_t*>(tile) + index);
+}
+
+template <typename Lanes, KvFormat format>
+struct FloatTiles {
+  static void score(const std::byte* tile, const TileQueries& queries, float* scores) {
+    for_groups<Lanes::kGroup>(queries.count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
+      const float* const q = queries.values + std::size_t{first} * queries.dim;
+      Lanes low[n], high[n];
+      for (std::uint32_t i = 0; i < n; ++i) low[i] = high[i] = Lanes::broadcast(0);
+      for (std::size_t c = 0; c < queries.dim; ++c) {
+        const Lanes keys_low = load_floats<Lanes, format>(tile, c * kKvTile);
+        const Lanes keys_high = load_floats<Lanes, format>(tile, c * kKvTile + kLanes);
+        for (std::uint32_t i = 0; i < n; ++i) {
+          const Lanes value = Lanes::broadcast(q[i * queries.dim + c]);
+          low[i] = fma(value, keys_low, low[i]);
+          high[i] = fma(value, keys_high, high[i]);
+        }
+      }
+      const Lanes scale = Lanes::broadcast(queries.scale);
+      for (std::uint32_t i = 0; i < n; ++i) {
+        float* const to = scores + (first + i) * kKvTile;
+        (low[i] * scale).store(to, Whole{});
+        (high[i] * scale).store(to + kLanes, Whole{});
+      }
+    });
+  }
+
+  static void add(const std::byte* tile, const TileWeights& weights) {
+    std::uint32_t c = 0;
+    for (; c + 2 * kLanes <= weights.dim; c += 2 * kLanes) add_channels<2>(tile, weights, c);
+    if (c < weights.dim) add_channels<1>(tile, weights, c);
+  }
+
+ private:
+  // Channels [c, c + 16 × vectors).
+  template <std::uint32_t vectors>
+  static void add_channels(const std::byte* tile, const TileWeights& weights, std::uint32_t c) {
+    for_groups<Lanes::kGroup>(weights.count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
+      const float* const w = weights.weights + first * kKvTile;
+      float* const out = weights.outputs + std::size_t{first} * weights.dim + c;
+      Lanes sums[n][vectors];
+      for (std::uint32_t i = 0; i < n; ++i)
+        for (std::uint32_t v = 0; v < vectors; ++v)
+          sums[i][v] = Lanes::load(out + i * weights.dim + v * kLanes, Whole{}) *
+                       Lanes::broadcast(weights.factors[first + i]);
+      for (std::uint32_t p = 0; p < kKvTile; ++p) {
+        Lanes values[vectors];
+        for (std::uint32_t v = 0; v < vectors; ++v)
+          values[v] =
+              load_floats<Lanes, format>(tile, std::size_t{p} * weights.dim + c + v * kLanes);
+        for (std::uint32_t i = 0; i < n; ++i) {
+          const Lanes weight = Lanes::broadcast(w[i * kKvTile + p]);
+          for (std::uint32_t v = 0; v < vectors; ++v)
+            sums[i][v] = fma(weight, values[v], sums[i][v]);
+        }
+      }
+      for (std::uint32_t i = 0; i < n; ++i)
+        for (std::uint32_t v = 0; v < vectors; ++v)
+          sums[i][v].store(out + i * weights.dim + v * kLanes, Whole{});
+    });
+  }
+};
+
+}  // namespace hearth::kernels

@@ -1,0 +1,48 @@
+// What a function that reads a tile of the cache is given: the queries that meet it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/cpu/lanes.h"
+#include "kernels/kv/kv_format.h"
+
+namespace hearth::kernels {
+
+struct TileQueries {
+  std::uint32_t count;
+  std::uint32_t dim;
+  float scale;
+  const float* values;       // [count][dim]
+  const std::int8_t* codes;  // [count][dim]
+  const float* scales;       // [count][dim / 32]
+  const std::int16_t* sums;  // [count][dim / 16]
+};
+// scores[count][32]
+using ScoreTile = void (*)(const std::byte* tile, const TileQueries& queries, float* scores);
+
+struct TileWeights {
+  std::uint32_t count;
+  std::uint32_t dim;
+  const float* weights;  // [count][32]
+  const float* factors;  // [count]: of the outputs before
+  float* outputs;        // [count][dim]
+};
+using AddTile = void (*)(const std::byte* tile, const TileWeights& weights);
+
+// body(first, Count<n>{}) over all of `count`, in groups of kGroup, then of smaller powers of two:
+// a group's accumulators stay in registers.
+template <std::uint32_t n>
+struct Count {
+  static constexpr std::uint32_t value = n;
+};
+template <std::uint32_t kGroup, typename Body>
+[[gnu::always_inline]] inline void for_groups(std::uint32_t count, Body body,
+                                              std::uint32_t first = 0) {
+  for (; first + kGroup <= count; first += kGroup) body(first, Count<kGroup>{});
+  if constexpr (kGroup > 1) {
+    if (first < count) for_groups<kGroup / 2>(count, body, first);
+  }
+}
+
+}  // namespace hearth::kernels

@@ -1,0 +1,203 @@
+#include "runtime/blocks/cached_attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+namespace hearth::runtime {
+namespace {
+
+using kernels::attention_chunk;
+using kernels::AttentionState;
+using kernels::AttentionTask;
+using kernels::kMaxAttentionQueries;
+using kernels::KvPart;
+
+std::uint32_t pieces(std::uint32_t count, std::uint32_t size) { return (count + size - 1) / size; }
+
+// Rows and heads that are computed together. The heads share a KV head.
+struct QueryTile {
+  std::uint32_t row_begin, row_end;
+  std::uint32_t head_begin, head_end;
+  std::uint32_t kv_head;
+
+  std::uint32_t rows() const { return row_end - row_begin; }
+  std::uint32_t heads() const { return head_end - head_begin; }
+  std::uint32_t queries() const { return rows() * heads(); }
+};
+
+class CachedAttention {
+ public:
+  CachedAttention(const Step& step, LayerIndex layer, const AttentionShape& shape,
+                  const RowQueries& queries)
+      : step_(step),
+        layer_(layer),
+        shape_(shape),
+        queries_(queries),
+        group_(shape.heads / shape.kv_heads),
+        tile_heads_(std::min(group_, kMaxAttentionQueries)),
+        most_rows_(kMaxAttentionQueries / tile_heads_),
+        rotation_(kernels::kv_rotation(step.kv.formats().values, KvPart::kValues, shape.value_dim)),
+        quantized_(kernels::traits(step.kv.formats().keys).quantized()) {}
+
+  void run() const {
+    if (chunks_are_tasks())
+      run_chunks();
+    else
+      run_rows();
+  }
+
+ private:
+  // Four tasks for each worker are enough to finish together.
+  std::uint32_t wanted_tasks() const { return 4 * step_.pool.threads(); }
+  std::uint32_t positions(std::uint32_t row) const { return step_.position + row + 1; }
+  std::uint32_t head_tiles() const { return shape_.kv_heads * pieces(group_, tile_heads_); }
+
+  QueryTile query_tile(std::uint32_t index, std::uint32_t tile_rows) const {
+    const std::uint32_t row = index / head_tiles() * tile_rows, of_row = index % head_tiles();
+    const std::uint32_t kv_head = of_row / pieces(group_, tile_heads_);
+    const std::uint32_t head = of_row % pieces(group_, tile_heads_) * tile_heads_;
+    return {.row_begin = row,
+            .row_end = std::min(row + tile_rows, step_.rows()),
+            .head_begin = kv_head * group_ + head,
+            .head_end = kv_head * group_ + std::min(head + tile_heads_, group_),
+            .kv_head = kv_head};
+  }
+
+  bool chunks_are_tasks() const {
+    const std::uint32_t last = positions(step_.rows() - 1), chunk = attention_chunk(last);
+    return step_.rows() <= kSideBySideRows && last > chunk &&
+           attention_chunk(positions(0)) == chunk &&
+           step_.rows() * shape_.kv_heads < wanted_tasks();
+  }
+
+  void run_rows() const {
+    const std::uint32_t tile_rows =
+        std::clamp(step_.rows() * shape_.kv_heads / wanted_tasks(), 1u, most_rows_);
+    step_.pool.run(pieces(step_.rows(), tile_rows) * head_tiles(),
+                   [&](std::uint32_t task, std::uint32_t worker) {
+                     walk(query_tile(task, tile_rows), step_.scratch.attention[worker]);
+                   });
+  }
+
+  // Rows from different powers of two of positions on have different chunks.
+  void walk(QueryTile tile, AttentionScratch& own) const {
+    const std::uint32_t end = tile.row_end;
+    for (; tile.row_begin < end; tile.row_begin = tile.row_end) {
+      const std::uint32_t chunk = attention_chunk(positions(tile.row_begin));
+      tile.row_end = tile.row_begin + 1;
+      while (tile.row_end < end && attention_chunk(positions(tile.row_end)) == chunk)
+        ++tile.row_end;
+      AttentionTask task = gather(tile, own);
+      for (std::uint32_t c = 0; c < pieces(positions(tile.row_end - 1), chunk); ++c) {
+        task.chunk_begin = c * chunk;
+        task.chunk_end = task.chunk_begin + chunk;
+        step_.kernels.attend(task, c == 0 ? own.merged : own.one);
+        if (c > 0)
+          step_.kernels.merge_attention(task.queries, shape_.value_dim, own.one, own.merged);
+      }
+      finish(tile, own.merged);
+    }
+  }
+
+  void run_chunks() const {
+    const std::uint32_t last = positions(step_.rows() - 1), chunk = attention_chunk(last);
+    const std::uint32_t chunks = pieces(last, chunk);
+    const std::uint32_t tiles = pieces(step_.rows(), most_rows_) * head_tiles();
+    step_.pool.run(tiles * chunks, [&](std::uint32_t index, std::uint32_t worker) {
+      const QueryTile tile = query_tile(index / chunks, most_rows_);
+      AttentionTask task = gather(tile, step_.scratch.attention[worker]);
+      task.chunk_begin = index % chunks * chunk;
+      task.chunk_end = task.chunk_begin + chunk;
+      step_.kernels.attend(task, state_of(tile, index % chunks));
+    });
+    step_.pool.run(tiles, [&](std::uint32_t index, std::uint32_t) {
+      const QueryTile tile = query_tile(index, most_rows_);
+      const AttentionState merged = state_of(tile, 0);
+      for (std::uint32_t c = 1; c < chunks; ++c)
+        step_.kernels.merge_attention(tile.queries(), shape_.value_dim, state_of(tile, c), merged);
+      finish(tile, merged);
+    });
+  }
+
+  // Where chunk `chunk` leaves the state of a tile. The queries of a chunk are in the order of the
+  // tiles: those of the rows before, then those of the heads before.
+  AttentionState state_of(const QueryTile& tile, std::uint32_t chunk) const {
+    const std::size_t queries = std::size_t{step_.rows()} * shape_.heads;
+    const std::size_t before =
+        std::size_t{tile.row_begin} * shape_.heads + std::size_t{tile.rows()} * tile.head_begin;
+    float* const floats =
+        step_.scratch.attention_states.data() + chunk * queries * (shape_.value_dim + 2);
+    return {.maxima = floats + before,
+            .sums = floats + queries + before,
+            .outputs = floats + 2 * queries + before * shape_.value_dim};
+  }
+
+  // The queries of a tile side by side, and all of the task but its chunk.
+  AttentionTask gather(const QueryTile& tile, AttentionScratch& own) const {
+    const KvCache& kv = step_.kv;
+    const std::size_t width = std::size_t{tile.heads()} * shape_.key_dim;
+    std::uint32_t query = 0;
+    for (std::uint32_t row = tile.row_begin; row < tile.row_end; ++row) {
+      std::memcpy(
+          own.queries.data() + std::size_t{query} * shape_.key_dim,
+          queries_.values + row * queries_.stride + std::size_t{tile.head_begin} * shape_.key_dim,
+          width * sizeof(float));
+      for (std::uint32_t head = 0; head < tile.heads(); ++head, ++query) {
+        own.first[query] = 0;
+        own.end[query] = positions(row);
+        own.encoded_keys[query] = kv.encoded(KvPart::kKeys, step_.position + row);
+        own.encoded_values[query] = kv.encoded(KvPart::kValues, step_.position + row);
+      }
+    }
+    if (quantized_)
+      step_.kernels.quantize(own.queries.data(), query * shape_.key_dim, own.codes.data(),
+                             own.scales.data(), own.sums.data());
+    return {.queries = query,
+            .key_dim = shape_.key_dim,
+            .value_dim = shape_.value_dim,
+            .scale = 1.0f / std::sqrt(static_cast<float>(shape_.key_dim)),
+            .values = own.queries.data(),
+            .codes = quantized_ ? own.codes.data() : nullptr,
+            .scales = quantized_ ? own.scales.data() : nullptr,
+            .sums = quantized_ ? own.sums.data() : nullptr,
+            .first = own.first.data(),
+            .end = own.end.data(),
+            .encoded_keys = own.encoded_keys.data(),
+            .encoded_values = own.encoded_values.data(),
+            .keys = kv.source(layer_, KvPart::kKeys, tile.kv_head),
+            .value_source = kv.source(layer_, KvPart::kValues, tile.kv_head)};
+  }
+
+  void finish(const QueryTile& tile, const AttentionState& state) const {
+    constexpr float kNoSink = -std::numeric_limits<float>::infinity();
+    std::uint32_t query = 0;
+    for (std::uint32_t row = tile.row_begin; row < tile.row_end; ++row)
+      for (std::uint32_t head = tile.head_begin; head < tile.head_end; ++head, ++query) {
+        float* const result =
+            step_.scratch.attended.values(row) + std::size_t{head} * shape_.value_dim;
+        step_.kernels.finish_attention(state.maxima[query], state.sums[query], kNoSink,
+                                       state.outputs + std::size_t{query} * shape_.value_dim,
+                                       shape_.value_dim, result);
+        if (rotation_ > 1) step_.kernels.rotate(result, shape_.value_dim, rotation_);
+      }
+  }
+
+  const Step& step_;
+  const LayerIndex layer_;
+  const AttentionShape& shape_;
+  const RowQueries& queries_;
+  const std::uint32_t group_, tile_heads_, most_rows_, rotation_;
+  const bool quantized_;
+};
+
+}  // namespace
+
+void attend(const Step& step, LayerIndex layer, const AttentionShape& shape,
+            const RowQueries& queries) {
+  step.scratch.attended.set_shape(step.rows(), shape.heads * shape.value_dim);
+  CachedAttention(step, layer, shape, queries).run();
+}
+
+}  // namespace hearth::runtime

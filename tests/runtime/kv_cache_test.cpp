@@ -1,0 +1,215 @@
+// The cache of keys and values: what is read where, over any sequence of steps and ways back.
+#include "runtime/kv_cache.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include <limits>
+#include <vector>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "kernels/quant/half.h"
+
+namespace hearth::runtime {
+namespace {
+
+using kernels::kKvTile;
+using kernels::KvFormat;
+using kernels::KvPart;
+
+constexpr std::uint32_t kDim = 32, kHeads = 2, kContext = 700;
+
+// What is stored for a position in a timeline: a value for each channel, the same for all heads but
+// for a factor.
+std::vector<float> row_of(std::uint32_t timeline, std::uint32_t position, std::uint32_t head) {
+  Random random(timeline * 100'000 + position);
+  std::vector<float> row(kDim);
+  for (float& value : row)
+    value = static_cast<float>(random.normal()) * static_cast<float>(head + 1);
+  return row;
+}
+
+// A cache of one layer beside the rows that it was given.
+class Followed {
+ public:
+  Followed(const KvFormats& formats, std::uint32_t batch)
+      : formats_(formats),
+        arena_(needs(formats).bytes(kContext, batch)),
+        kv_(layers(), formats, kContext, batch, arena_),
+        timeline_of_(kContext, 0) {}
+
+  static std::vector<KvLayer> layers() { return {{kHeads, kDim, kDim}}; }
+  static profiler::KvNeeds needs(const KvFormats& formats) {
+    return KvCache::needs(layers(), formats, "model");
+  }
+
+  void go_back(std::uint32_t position) {
+    position_ = position;
+    timeline_ += 1;
+  }
+
+  // Stores and encodes as a step does, then looks at all that its rows read.
+  void step(std::uint32_t rows) {
+    for (std::uint32_t p = position_; p < position_ + rows; ++p) {
+      timeline_of_[p] = timeline_;
+      for (std::uint32_t head = 0; head < kHeads; ++head)
+        for (const KvPart part : {KvPart::kKeys, KvPart::kValues})
+          kv_.store(0, part, head, p, row_of(timeline_, p, head).data());
+    }
+    std::vector<float> memory(kKvTile * kDim);
+    const TileRange due = kv_.due(position_, rows);
+    for (std::uint32_t tile = due.begin; tile < due.end; ++tile)
+      for (std::uint32_t head = 0; head < kHeads; ++head)
+        for (const KvPart part : {KvPart::kKeys, KvPart::kValues})
+          kv_.encode(0, part, head, tile, memory.data());
+    // What the others read lies between.
+    expect_read(position_);
+    expect_read(position_ + rows - 1);
+    position_ += rows;
+  }
+
+  std::uint32_t position() const { return position_; }
+
+ private:
+  // The tile of rows as it must be in `format`, which reads it back as f32.
+  std::vector<float> expected(KvFormat format, KvPart part, std::uint32_t head,
+                              std::uint32_t tile) const {
+    std::vector<float> rows(kKvTile * kDim, 0.0f);
+    std::vector<std::byte> memory(kernels::kv_tile_bytes(format, kDim));
+    for (std::uint32_t p = tile * kKvTile; p < (tile + 1) * kKvTile && p < kContext; ++p) {
+      const std::vector<float> row = row_of(timeline_of_[p], p, head);
+      if (!kernels::traits(format).quantized())
+        kernels::store_row(format, part, row.data(), kDim, p % kKvTile, memory.data());
+      for (std::uint32_t c = 0; c < kDim; ++c)
+        rows[p % kKvTile * kDim + c] = kernels::f32_of_f16(kernels::f16_of_f32(row[c]));
+    }
+    if (kernels::traits(format).quantized())
+      kernels::encode_tile(format, part, rows.data(), kDim, memory.data());
+    kernels::decode_tile(format, part, memory.data(), kDim, rows.data());
+    return rows;
+  }
+
+  void expect_read(std::uint32_t position) const {
+    for (std::uint32_t head = 0; head < kHeads; ++head)
+      for (const KvPart part : {KvPart::kKeys, KvPart::kValues}) {
+        const kernels::KvSource source = kv_.source(0, part, head);
+        const std::uint32_t encoded = kv_.encoded(part, position);
+        for (std::uint32_t tile = 0; tile * kKvTile <= position; ++tile) {
+          const bool recent = tile * kKvTile >= encoded;
+          const KvFormat format = recent ? KvFormat::kF16 : source.format;
+          const std::byte* const from =
+              recent ? source.recent + tile % source.recent_tiles * bytes(format)
+                     : source.tiles + tile * bytes(format);
+          std::vector<float> rows(kKvTile * kDim);
+          kernels::decode_tile(format, part, from, kDim, rows.data());
+          const std::vector<float> wanted = expected(format, part, head, tile);
+          for (std::uint32_t p = tile * kKvTile; p < (tile + 1) * kKvTile && p <= position; ++p)
+            for (std::uint32_t c = 0; c < kDim; ++c)
+              ASSERT_EQ(rows[p % kKvTile * kDim + c], wanted[p % kKvTile * kDim + c])
+                  << "position " << p << " as seen from " << position << ", head " << head;
+        }
+      }
+  }
+
+  static std::size_t bytes(KvFormat format) { return kernels::kv_tile_bytes(format, kDim); }
+
+  KvFormats formats_;
+  io::Arena arena_;
+  KvCache kv_;
+  std::uint32_t position_ = 0, timeline_ = 0;
+  std::vector<std::uint32_t> timeline_of_;  // of the row that was last stored at a position
+};
+
+RC_GTEST_PROP(KvCache, EveryRowReadsWhatWasStored, ()) {
+  const auto any_format = [] {
+    return kernels::kKvFormats[*rc::gen::inRange<std::size_t>(0, kernels::kKvFormatCount)].format;
+  };
+  KvFormats formats{.keys = any_format(), .values = any_format()};
+  if (formats.quantized()) formats.tail = *rc::gen::inRange(0u, 200u);
+  const auto batch = *rc::gen::inRange(1u, 150u);
+  Followed cache(formats, batch);
+  for (int i = 0; i < 8; ++i) {
+    const auto rows = *rc::gen::inRange(1u, batch + 1);
+    if (cache.position() + rows > kContext) break;
+    cache.step(rows);
+    // A tile more than a step needs is kept: as much may be taken back after any step.
+    if (*rc::gen::inRange(0, 4) == 0)
+      cache.go_back(cache.position() - std::min(cache.position(), *rc::gen::inRange(0u, 32u)));
+    if (*rc::gen::inRange(0, 8) == 0) cache.go_back(0);
+    RC_ASSERT(!::testing::Test::HasFailure());
+  }
+}
+
+TEST(KvCache, WhatARowReadsInTheFormatFollowsFromItsPosition) {
+  const KvFormats formats{.keys = KvFormat::kQ8_0, .values = KvFormat::kF16, .tail = 40};
+  io::Arena arena(Followed::needs(formats).bytes(kContext, 64));
+  const KvCache kv(Followed::layers(), formats, kContext, 64, arena);
+  for (const auto& [position, encoded] : std::vector<std::pair<std::uint32_t, std::uint32_t>>{
+           {0, 0}, {39, 0}, {70, 0}, {71, 32}, {102, 32}, {103, 64}, {600, 544}})
+    EXPECT_EQ(kv.encoded(KvPart::kKeys, position), encoded) << position;
+  EXPECT_EQ(kv.encoded(KvPart::kValues, 70), 96u);
+}
+
+// Every tile once, in the step whose rows are the first to read it in the format.
+TEST(KvCache, TilesAreEncodedOnce) {
+  const KvFormats formats{.keys = KvFormat::kF16, .values = KvFormat::kQ4_0, .tail = 50};
+  io::Arena arena(Followed::needs(formats).bytes(kContext, 100));
+  const KvCache kv(Followed::layers(), formats, kContext, 100, arena);
+  std::uint32_t done = 0, position = 0;
+  for (const std::uint32_t rows : {1u, 100u, 31u, 32u, 1u, 1u, 77u, 100u, 3u}) {
+    const TileRange due = kv.due(position, rows);
+    EXPECT_EQ(due.begin, done);
+    position += rows;
+    EXPECT_EQ(due.end * kKvTile, kv.encoded(KvPart::kValues, position - 1));
+    done = due.end;
+  }
+}
+
+// Attention multiplies what a row does not see with 0, so that it has to be finite.
+TEST(KvCache, ANanOfAnotherTimelineIsGone) {
+  const std::vector<float> bad(kDim, std::numeric_limits<float>::quiet_NaN()), good(kDim, 1.0f);
+  for (const KvFormat format : {KvFormat::kF32, KvFormat::kBF16, KvFormat::kQ8_0}) {
+    const KvFormats formats{.keys = format, .values = format};
+    io::Arena arena(Followed::needs(formats).bytes(kContext, 64));
+    const KvCache kv(Followed::layers(), formats, kContext, 64, arena);
+    for (std::uint32_t p = 0; p < kKvTile; ++p) kv.store(0, KvPart::kValues, 1, p, bad.data());
+    kv.store(0, KvPart::kValues, 1, 0, good.data());
+    const kernels::KvSource source = kv.source(0, KvPart::kValues, 1);
+    std::vector<float> rows(kKvTile * kDim);
+    const bool recent = source.recent != nullptr;
+    kernels::decode_tile(recent ? KvFormat::kF16 : format, KvPart::kValues,
+                         recent ? source.recent : source.tiles, kDim, rows.data());
+    for (std::size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(rows[i], i < kDim ? 1.0f : 0.0f);
+  }
+}
+
+TEST(KvCache, BytesOfEachFormat) {
+  const auto bits = [](KvFormat format) {
+    const profiler::KvNeeds needs = Followed::needs({.keys = format, .values = format});
+    return static_cast<double>(needs.per_tile.count * 8) / (kKvTile * kHeads * 2 * kDim);
+  };
+  EXPECT_EQ(bits(KvFormat::kF32), 32);
+  EXPECT_EQ(bits(KvFormat::kBF16), 16);
+  EXPECT_EQ(bits(KvFormat::kQ8_0), 8.5);
+  EXPECT_EQ(bits(KvFormat::kQ5_1), 6);
+  EXPECT_EQ(bits(KvFormat::kQ4_0), 4.5);
+  EXPECT_EQ(Followed::needs({}).recent_per_tile, Bytes(0));
+}
+
+TEST(KvCache, HeadsThatAFormatCannotHoldAreRefused) {
+  const std::vector<KvLayer> layers{{.heads = 2, .key_dim = 64, .value_dim = 48}};
+  EXPECT_NO_THROW(KvCache::needs(layers, {.keys = KvFormat::kQ8_0}, "m.gguf"));
+  try {
+    KvCache::needs(layers, {.values = KvFormat::kQ4_1}, "m.gguf");
+    FAIL() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
+    EXPECT_STREQ(error.what(),
+                 "m.gguf: values of 48 channels a head cannot be kept in q4_1, whose blocks have "
+                 "32; use f16");
+  }
+}
+
+}  // namespace
+}  // namespace hearth::runtime
