@@ -11,12 +11,11 @@ namespace {
 
 // How far measurements lay from this model.
 //
-// CPU and disk, measured machine: 16 layers of Qwen3-30B-A3B (6.3 GB, 2 threads) decode in 33.1 ms
-// in memory. With memory for 50 and 25 % of the file, where the disk alone takes 53.3 and 140.8 ms,
-// the model says 63.8 and 151.3 where 65.4 and 153.8 were measured: 98 % of the predicted speed.
-// With 75 %, where the disk takes less than compute, it says 33.1 to 35.2 (misses in no or in all
-// layers), and 35.1 was measured. What a run differs from the next by is more than that.
-constexpr double kMeasuredLow = 0.85, kMeasuredHigh = 1.05;
+// CPU and disk, measured machine: 16 layers of Qwen3-30B-A3B (6.3 GB, 2 threads) decode in 30.2 ms
+// in memory. With memory for 60, 40 and 25 % of the file they read 46, 130 and 252 MB a token, for
+// which the disk alone takes 21, 59 and 114 ms; the model says 34, 76 and 136 ms where 38, 72 and
+// 131 were measured: 90 to 105 % of the predicted speed.
+constexpr double kMeasuredLow = 0.85, kMeasuredHigh = 1.1;
 // CPU, from a preset: kernels of one thread per core reach between half and all of what
 // kernel_efficiency assumes (a llama.cpp of 2026 46 to 61 % of the memory's rate, two threads).
 constexpr double kPresetLow = 0.5, kPresetHigh = 1.05;
@@ -73,10 +72,20 @@ DecodePrediction finished(DecodePrediction prediction, double seconds, double lo
   return prediction;
 }
 
-// A token's time has three parts. Serial: the head, and all in front of the first router, when no
+// Of the experts that are not in memory, the part that the next layer's router on this layer's
+// input does not guess: 18 to 19 % at three budgets of the model above; 11 to 19 % are published.
+constexpr double kNotGuessed = 0.18;
+
+// How many layers meet at least one of the experts that each are met with this chance.
+double layers_that_meet(const ModelNeeds& needs, double chance) {
+  return needs.moe_layers * (1 - std::pow(1 - chance, needs.model.experts_used));
+}
+
+// A token's time has four parts. Serial: the head, and all in front of the first router, when no
 // expert is known that could be read; without prefetch, all attention. Then the rest of compute and
-// the disk, side by side. Last, the tails: in each layer with a miss, the expert that arrives last
-// is computed when nothing is left to be read.
+// the disk, side by side. The stalls: a layer that meets an expert nobody guessed waits for its
+// read. Last, the tails: in each layer with a miss, the expert that arrives last is computed when
+// nothing is left to be read.
 DecodePrediction predict_on_cpu(const ModelNeeds& needs, const Machine& machine,
                                 const DecodeLoad& load) {
   const CpuMachine& cpu = machine.cpu;
@@ -89,7 +98,7 @@ DecodePrediction predict_on_cpu(const ModelNeeds& needs, const Machine& machine,
   const double compute = dense.seconds + experts.seconds + attended + fixed;
 
   const double missed = load.hits.disk;
-  Work disk{.bytes = missed * experts.bytes};
+  Work disk{.bytes = missed * experts.bytes * (load.prefetch ? kReadWithPrefetch : 1)};
   double total = compute;
   if (missed > 0) {
     CHECK(machine.disk.has_value());
@@ -97,10 +106,14 @@ DecodePrediction predict_on_cpu(const ModelNeeds& needs, const Machine& machine,
     const double before_router =
         read_by_kernels(needs.serial_read, cpu, load.threads).seconds + seconds(cpu.token_overhead);
     const double serial = load.prefetch ? before_router : compute - experts.seconds;
-    const double layers_with_a_miss =
-        needs.moe_layers * (1 - std::pow(1 - missed, needs.model.experts_used));
     const double one_expert = experts.seconds / std::max(needs.cycle(), 1u);
-    total = serial + std::max(compute - serial, disk.seconds) + layers_with_a_miss * one_expert;
+    const double one_read =
+        disk.seconds > 0 ? experts.bytes / std::max(needs.cycle(), 1u) / (disk.bytes / disk.seconds)
+                         : 0;
+    const double stalls =
+        load.prefetch ? layers_that_meet(needs, missed * kNotGuessed) * one_read : 0;
+    total = serial + std::max(compute - serial, disk.seconds) + stalls +
+            layers_that_meet(needs, missed) * one_expert;
   }
 
   DecodePrediction prediction;
