@@ -95,32 +95,6 @@ TEST(KvFormats, TheAnswerDependsOnNothingElse) {
   }
 }
 
-// Beyond 4096 positions attention has several chunks, which are walked or computed side by side.
-TEST(KvFormats, LongPromptsHaveOneAnswerHoweverTheyAreFed) {
-  constexpr std::size_t kLength = 4140, kLast = 16;
-  const std::vector<TokenId> tokens = random_tokens(kLength);
-  for (const Pair& pair :
-       {Pair{KvFormat::kF16, KvFormat::kF16, 0}, Pair{KvFormat::kQ8_0, KvFormat::kQ4_0, 20}}) {
-    SCOPED_TRACE(describe(pair));
-    std::vector<std::uint64_t> answers;
-    for (const auto& [threads, piece] :
-         std::vector<std::pair<std::uint32_t, std::size_t>>{{1, 16}, {1, 1}, {1, 4}, {3, 4}}) {
-      EngineOptions options = golden_options(pair);
-      options.context = kLength;
-      options.threads = threads;
-      Engine engine(options);
-      Session session(engine);
-      session.evaluate(std::span(tokens).first(kLength - kLast));
-      LogitsHash hash;
-      for (std::size_t at = kLength - kLast; at < kLength; at += piece)
-        session.evaluate(std::span(tokens).subspan(at, piece), 0,
-                         [&](std::uint32_t, std::span<const float> row) { hash.add(row); });
-      answers.push_back(hash.value());
-    }
-    EXPECT_EQ(std::count(answers.begin(), answers.end(), answers.front()), 4);
-  }
-}
-
 // Rounding keys and values may cost what it costs the reference (tests/golden/README.md), which
 // rounds them to Q8_0 without rotation and without an f16 tail: half as much more on average, and
 // twice as much at worst.
