@@ -121,10 +121,11 @@ TEST(CachedAttention, ChunksSideBySideGiveTheBitsOfOneAfterTheOther) {
   }
 }
 
-// From the 262145th position on chunks are twice as long.
+// From the 262145th position on chunks are twice as long. Eight rows make tasks of two with one
+// thread, and one of these has a row on each side.
 TEST(CachedAttention, RowsOnBothSidesOfALongerChunk) {
-  LongContext context({1, 1, kDim, kDim}, {}, 262'146, 4);
-  expect_one_answer(context, 4);
+  LongContext context({1, 1, kDim, kDim}, {}, 262'147, 8);
+  expect_one_answer(context, 8);
 }
 
 }  // namespace
