@@ -19,6 +19,7 @@ using ::testing::HasSubstr;
 // A model with no profile beside it yet.
 std::string model_copy(const std::string& name) {
   const std::string model = temporary_path(name);
+  std::filesystem::remove(model);  // of another test in this process
   std::filesystem::create_symlink(kDemoModel, model);
   return model;
 }
