@@ -11,6 +11,7 @@
 #include "runtime/model_needs.h"
 #include "tests/io/support/temporary_directory.h"
 #include "tests/runtime/support/recorded_run.h"
+#include "tests/sanitized.h"
 
 namespace hearth::testing {
 namespace {
@@ -79,7 +80,7 @@ TEST(ModelDamage, RandomBitFlips) {
   std::vector<std::byte> bytes = model_bytes();
   const std::size_t header = header_bytes();
   ASSERT_TRUE(accepted(bytes));
-  [[maybe_unused]] const Bytes peak = runtime::peak_memory();
+  const Bytes peak = runtime::peak_memory();
   Random random(20261120);
   int survivors = 0;
   for (int i = 0; i < 100000; ++i) {
@@ -95,10 +96,8 @@ TEST(ModelDamage, RandomBitFlips) {
   // Flips in names that nothing asks for go unseen, flips in shapes do not.
   EXPECT_GT(survivors, 1000);
   EXPECT_LT(survivors, 99000);
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
   // Of a file of a quarter of a MiB nothing takes more than a few times that.
-  EXPECT_LT(runtime::peak_memory() - peak, Bytes(16 << 20));
-#endif
+  if (!kSanitized) EXPECT_LT(runtime::peak_memory() - peak, Bytes(16 << 20));
 }
 
 // The numbers of a model that decide how much is allocated, at values between plausible and absurd.

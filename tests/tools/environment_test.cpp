@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "kernels/cpu_kernels.h"
+#include "tests/sanitized.h"
 #include "tests/tools/support/expect_error.h"
 #include "tests/tools/support/run_command.h"
 
@@ -90,9 +91,7 @@ TEST(Environment, LittleLockedMemory) {
 
 // One beside those that are open: io_uring and direct I/O want more, plain reads do not.
 TEST(Environment, FewFileDescriptors) {
-#ifdef __SANITIZE_ADDRESS__
-  GTEST_SKIP() << "sanitizers open descriptors of their own";
-#endif
+  if (::hearth::testing::kSanitized) GTEST_SKIP() << "sanitizers open descriptors of their own";
   CommandRun run = short_run();
   run.prepare = [] {
     const int next = dup(STDERR_FILENO);  // whatever the caller of the tests left open

@@ -6,6 +6,7 @@
 
 #include "io/gguf.h"
 #include "runtime/engine.h"
+#include "tests/sanitized.h"
 #include "tests/tools/support/expect_error.h"
 #include "tests/tools/support/run_command.h"
 
@@ -63,9 +64,7 @@ TEST(PlanCommand, NeedsTheHeaderOnly) {
 // The bound of the process follows from the header: nobody else's memory, and no fall-back to what
 // the process really holds.
 TEST(PlanCommand, TheProcessStaysWithinItsBound) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "sanitizers hold shadow memory";
-#endif
+  if (::hearth::testing::kSanitized) GTEST_SKIP() << "sanitizers hold shadow memory";
   const std::string words = temporary_path("words.gguf");
   ASSERT_EQ(
       run_hearth({"synth", "--shape", "tiny", "--vocab-size", "102400", "-o", words}).exit_code, 0);

@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "profiler/profile_toml.h"
 #include "profiler/trace_file.h"
+#include "tests/sanitized.h"
 #include "tests/tools/support/profile_files.h"
 #include "tools/hearth/recording_state.h"
 
@@ -189,6 +190,7 @@ TEST(ProfileRecord, ACompleteProfileIsNotReplacedInSilence) {
 }
 
 TEST(ProfileRecord, CountingIsAPartOfTheBudget) {
+  if (::hearth::testing::kSanitized) GTEST_SKIP() << "sanitizers hold shadow memory";
   const std::string path = temporary_path("budget.toml");
   const CommandResult result =
       run_ok(record_arguments("prose", path, {"--ram", "32MiB", "--ubatch-size", "64"}));

@@ -4,6 +4,8 @@
 #include <cerrno>
 #include <cstddef>
 
+#include "tests/sanitized.h"
+
 namespace {
 std::atomic<std::uint64_t> calls{0};
 }
@@ -12,15 +14,7 @@ namespace hearth::testing {
 std::uint64_t heap_calls() { return calls.load(); }
 }  // namespace hearth::testing
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define HEARTH_SANITIZED
-#endif
-#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define HEARTH_SANITIZED
-#endif
-
-#ifdef HEARTH_SANITIZED
+#if HEARTH_SANITIZED
 
 // A sanitizer has a heap of its own, and says when it is called. Declared as in
 // sanitizer/allocator_interface.h, which not every compiler installs.
