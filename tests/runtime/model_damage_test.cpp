@@ -97,7 +97,9 @@ TEST(ModelDamage, RandomBitFlips) {
   EXPECT_GT(survivors, 1000);
   EXPECT_LT(survivors, 99000);
   // Of a file of a quarter of a MiB nothing takes more than a few times that.
-  if (!kSanitized) EXPECT_LT(runtime::peak_memory() - peak, Bytes(16 << 20));
+  if (!kSanitized) {
+    EXPECT_LT(runtime::peak_memory() - peak, Bytes(16 << 20));
+  }
 }
 
 // The numbers of a model that decide how much is allocated, at values between plausible and absurd.
