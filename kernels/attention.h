@@ -24,6 +24,9 @@
 //   values, float:  o[c] = fma(w[p], v[p][c], o[c]) for the positions of the tile in order
 //   values, block:  o[c] = fma(w[p] × d[p], f32(code), o[c]) likewise; with a minimum then
 //     o[c] = o[c] + fold16(fma(w[i + 16], m[i + 16], w[i] × m[i]), i = 0..15).
+//   values that are the first channels of the keys (multi-head latent attention), all formats:
+//     o[c] = fma(w[p], k[p][c], o[c]) for the positions of the tile in order, with k[p][c] as
+//     decode_tile() gives it.
 #pragma once
 
 #include <cstddef>
@@ -34,7 +37,9 @@
 namespace hearth::kernels {
 
 inline constexpr std::uint32_t kMaxAttentionQueries = 64;
-inline constexpr std::uint32_t kMaxHeadDim = 512;
+// No kernel needs a bound; it keeps what damaged metadata says from becoming scratch. The largest
+// head known is a latent of 512 channels with its 64 rotated ones.
+inline constexpr std::uint32_t kMaxHeadDim = 576;
 
 // Chunks can be computed side by side; there are at most 64 of them, so that what they leave needs
 // the same memory for every context. A power of two from 4096 on, for a query that attends to so
@@ -79,6 +84,9 @@ struct AttentionTask {
   const std::uint32_t* encoded_keys = nullptr;
   const std::uint32_t* encoded_values = nullptr;
   KvSource keys, value_source;
+  // The values are the first value_dim channels of the keys: value_source and encoded_values are
+  // not read.
+  bool values_in_keys = false;
   // The chunk: multiples of 32.
   std::uint32_t chunk_begin = 0, chunk_end = 0;
 };

@@ -86,6 +86,36 @@ inline F32x16 select_less(F32x16 a, F32x16 b, F32x16 yes, F32x16 no) {
   return {_mm256_blendv_ps(no.low, yes.low, low), _mm256_blendv_ps(no.high, yes.high, high)};
 }
 
+// Pairs of neighbouring rows, then of the pairs, then the halves of a vector.
+inline void transpose(__m256 (&rows)[8]) {
+  __m256 pairs[8], quads[8];
+  for (int i = 0; i < 8; i += 2) {
+    pairs[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
+    pairs[i + 1] = _mm256_unpackhi_ps(rows[i], rows[i + 1]);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    quads[i] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0x44);
+    quads[i + 1] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0xee);
+    quads[i + 2] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0x44);
+    quads[i + 3] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0xee);
+  }
+  for (int i = 0; i < 4; ++i) {
+    rows[i] = _mm256_permute2f128_ps(quads[i], quads[i + 4], 0x20);
+    rows[i + 4] = _mm256_permute2f128_ps(quads[i], quads[i + 4], 0x31);
+  }
+}
+
+inline void transpose(F32x16 (&rows)[16]) {
+  __m256 quarters[2][2][8];
+  for (int i = 0; i < 16; ++i) {
+    quarters[i / 8][0][i % 8] = rows[i].low;
+    quarters[i / 8][1][i % 8] = rows[i].high;
+  }
+  for (auto& half : quarters)
+    for (auto& quarter : half) transpose(quarter);
+  for (int i = 0; i < 16; ++i) rows[i] = {quarters[0][i / 8][i % 8], quarters[1][i / 8][i % 8]};
+}
+
 inline __m256 add_to_exponent(__m256 x, __m256 k) {
   const __m256i shifted = _mm256_slli_epi32(_mm256_castps_si256(k), 23);
   return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), shifted));

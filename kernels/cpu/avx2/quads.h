@@ -55,6 +55,11 @@ struct Quads {
             _mm256_cvtepi32_ps(_mm256_sub_epi32(sums.high, offset))};
   }
 
+  template <typename Lanes, bool kSigned>
+  Lanes channel(std::uint32_t i) const {
+    return {channel<kSigned>(low, i), channel<kSigned>(high, i)};
+  }
+
   template <typename Lanes>
   static Lanes from_i8(const std::uint8_t* from) {
     return signed_floats<Lanes>(load_16(from));
@@ -81,6 +86,12 @@ struct Quads {
   }
 
  private:
+  template <bool kSigned>
+  static __m256 channel(__m256i codes, std::uint32_t i) {
+    const __m128i up = _mm_cvtsi32_si128(static_cast<int>(24 - 8 * i));
+    const __m256i top = _mm256_sll_epi32(codes, up);
+    return _mm256_cvtepi32_ps(kSigned ? _mm256_srai_epi32(top, 24) : _mm256_srli_epi32(top, 24));
+  }
   // The 16-bit sums of two products stay in range: unsigned codes are at most 31, signed ones at
   // most 127 in magnitude, and so are those of the query.
   template <bool kSigned>

@@ -41,6 +41,12 @@ struct Quads {
     return {_mm512_cvtepi32_ps(_mm512_sub_epi32(sums, _mm512_set1_epi32(above)))};
   }
 
+  template <typename Lanes, bool kSigned>
+  Lanes channel(std::uint32_t i) const {
+    const __m512i top = _mm512_sll_epi32(v, _mm_cvtsi32_si128(static_cast<int>(24 - 8 * i)));
+    return {_mm512_cvtepi32_ps(kSigned ? _mm512_srai_epi32(top, 24) : _mm512_srli_epi32(top, 24))};
+  }
+
   template <typename Lanes>
   static Lanes from_i8(const std::uint8_t* from) {
     return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load_16(from)))};

@@ -7,6 +7,7 @@
 #include "kernels/cpu/exp.h"
 #include "kernels/cpu/kv/blocks.h"
 #include "kernels/cpu/kv/floats.h"
+#include "kernels/cpu/kv/latent.h"
 #include "kernels/cpu_kernels.h"
 
 namespace hearth::kernels {
@@ -15,21 +16,28 @@ template <typename Lanes>
 struct KvFunctions {
   ScoreTile score[kKvFormatCount];
   AddTile add[kKvFormatCount];
+  AddTile add_keys[kKvFormatCount];  // of a tile of keys, of which the values are a part
+};
+
+template <typename Lanes, typename Quads, KvFormat format, std::uint32_t bits>
+struct TilesOf {
+  using Type = BlockTiles<Lanes, Quads, format>;
+};
+template <typename Lanes, typename Quads, KvFormat format>
+struct TilesOf<Lanes, Quads, format, 0> {
+  using Type = FloatTiles<Lanes, format>;
 };
 
 template <typename Lanes, typename Quads>
 constexpr KvFunctions<Lanes> kv_functions() {
   KvFunctions<Lanes> table{};
-#define KV_FORMAT(Name, text, bits, minimum)                                                    \
-  if constexpr (bits == 0) {                                                                    \
-    table.score[static_cast<int>(KvFormat::k##Name)] =                                          \
-        FloatTiles<Lanes, KvFormat::k##Name>::score;                                            \
-    table.add[static_cast<int>(KvFormat::k##Name)] = FloatTiles<Lanes, KvFormat::k##Name>::add; \
-  } else {                                                                                      \
-    table.score[static_cast<int>(KvFormat::k##Name)] =                                          \
-        BlockTiles<Lanes, Quads, KvFormat::k##Name>::score;                                     \
-    table.add[static_cast<int>(KvFormat::k##Name)] =                                            \
-        BlockTiles<Lanes, Quads, KvFormat::k##Name>::add;                                       \
+#define KV_FORMAT(Name, text, bits, minimum)                                     \
+  {                                                                              \
+    using Tiles = typename TilesOf<Lanes, Quads, KvFormat::k##Name, bits>::Type; \
+    constexpr auto kIndex = static_cast<std::size_t>(KvFormat::k##Name);         \
+    table.score[kIndex] = Tiles::score;                                          \
+    table.add[kIndex] = Tiles::add;                                              \
+    table.add_keys[kIndex] = LatentTiles<Lanes, Tiles>::add;                     \
   }
 #include "kernels/kv/formats.def"
 #undef KV_FORMAT
@@ -131,19 +139,22 @@ class Attention {
     state_.sums[i] = state_.sums[i] * factors_[i] + (low_weights + high_weights).sum();
   }
 
+  // Values that are a part of the keys are read from the keys' tiles.
   void add(std::uint32_t position, std::uint32_t begin, std::uint32_t end) {
-    const std::uint32_t split = first_encoded(task_.encoded_values, position, begin, end);
-    const KvSource& values = task_.value_source;
-    if (begin < split)
-      add_with(KvFormat::kF16, recent_tile(values, task_.value_dim, position), begin, split);
+    const bool shared = task_.values_in_keys;
+    const std::uint32_t* const encoded = shared ? task_.encoded_keys : task_.encoded_values;
+    const std::uint32_t split = first_encoded(encoded, position, begin, end);
+    const KvSource& values = shared ? task_.keys : task_.value_source;
+    const std::uint32_t dim = shared ? task_.key_dim : task_.value_dim;
+    if (begin < split) add_with(KvFormat::kF16, recent_tile(values, dim, position), begin, split);
     if (split < end)
-      add_with(values.format,
-               values.tiles + position / kKvTile * kv_tile_bytes(values.format, task_.value_dim),
+      add_with(values.format, values.tiles + position / kKvTile * kv_tile_bytes(values.format, dim),
                split, end);
   }
 
   void add_with(KvFormat format, const std::byte* tile, std::uint32_t begin, std::uint32_t end) {
-    kFunctions.add[static_cast<std::size_t>(format)](
+    const AddTile* const functions = task_.values_in_keys ? kFunctions.add_keys : kFunctions.add;
+    functions[static_cast<std::size_t>(format)](
         tile, {.count = end - begin,
                .dim = task_.value_dim,
                .weights = scores_[begin],

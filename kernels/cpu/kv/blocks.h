@@ -40,6 +40,21 @@ struct BlockTiles {
           });
   }
 
+  // Channels [c, c + 16) of 16 positions of a tile of keys, as decode_tile() gives them: d × code
+  // is exact where m is added.
+  static void load_keys(const std::byte* tile, std::uint32_t c, std::uint32_t half,
+                        Lanes (&keys)[kLanes]) {
+    const std::byte* const block = tile + std::size_t{c / kKvBlock} * kLayout.bytes;
+    const Lanes d = halves(block, half * kLanes * 2);
+    for (std::uint32_t i = 0; i < kLanes; ++i) {
+      const std::uint32_t channel = c % kKvBlock + i;
+      const Lanes code =
+          key_codes(block, channel / 4, half).template channel<Lanes, kSigned>(channel % 4);
+      keys[i] = d * (code - Lanes::broadcast(kOffset));
+      if constexpr (kMinimum) keys[i] = keys[i] + halves(block, kLayout.minima + half * kLanes * 2);
+    }
+  }
+
  private:
   static const std::uint8_t* bytes(const std::byte* block, std::size_t offset) {
     return reinterpret_cast<const std::uint8_t*>(block) + offset;

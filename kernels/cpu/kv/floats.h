@@ -46,6 +46,13 @@ struct FloatTiles {
     if (c < weights.dim) add_channels<1>(tile, weights, c);
   }
 
+  // Channels [c, c + 16) of 16 positions of a tile of keys, c and positions multiples of 16.
+  static void load_keys(const std::byte* tile, std::uint32_t c, std::uint32_t half,
+                        Lanes (&keys)[kLanes]) {
+    for (std::uint32_t i = 0; i < kLanes; ++i)
+      keys[i] = load_floats<Lanes, format>(tile, (c + i) * kKvTile + half * kLanes);
+  }
+
  private:
   // Channels [c, c + 16 × vectors).
   template <std::uint32_t vectors>

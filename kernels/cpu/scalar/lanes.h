@@ -90,6 +90,16 @@ inline F32x16 select_less(const F32x16& a, const F32x16& b, const F32x16& yes, c
   return F32x16::of([&](int i) { return a.lane[i] < b.lane[i] ? yes.lane[i] : no.lane[i]; });
 }
 
+// Lane i of vector k becomes lane k of vector i.
+inline void transpose(F32x16 (&rows)[16]) {
+  for (int i = 0; i < 16; ++i)
+    for (int k = 0; k < i; ++k) {
+      const float above = rows[k].lane[i];
+      rows[k].lane[i] = rows[i].lane[k];
+      rows[i].lane[k] = above;
+    }
+}
+
 // Adds the low nine bits of k, read as an integer, to sign and exponent of x.
 inline F32x16 add_to_exponent(const F32x16& x, const F32x16& k) {
   return F32x16::of([&](int i) {

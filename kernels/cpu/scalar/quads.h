@@ -56,6 +56,15 @@ struct Quads {
     return Lanes::of([&](int i) { return static_cast<float>(sums.lane[i] - above); });
   }
 
+  // Channel `i` of the four.
+  template <typename Lanes, bool kSigned>
+  Lanes channel(std::uint32_t i) const {
+    return Lanes::of([&](int p) {
+      const std::uint8_t value = code[4 * static_cast<std::uint32_t>(p) + i];
+      return static_cast<float>(kSigned ? static_cast<std::int8_t>(value) : value);
+    });
+  }
+
   // 16 channels of one position.
   template <typename Lanes>
   static Lanes from_i8(const std::uint8_t* from) {

@@ -78,7 +78,8 @@ AttentionTask AttentionProblem::task() const {
           .encoded_values = encoded_values_.data(),
           .keys = {case_.keys, keys_.tiles.data(), keys_.recent.data(), tiles_},
           .value_source = {case_.values, value_source_.tiles.data(), value_source_.recent.data(),
-                           tiles_}};
+                           tiles_},
+          .values_in_keys = case_.values_in_keys};
 }
 
 std::vector<float> AttentionProblem::run(const CpuKernels& table, AttentionTask task,
@@ -125,6 +126,13 @@ std::vector<float> AttentionProblem::attend_alone(const CpuKernels& table, std::
   alone.encoded_keys += i;
   alone.encoded_values += i;
   return run(table, alone, -std::numeric_limits<float>::infinity());
+}
+
+const float* AttentionProblem::value_row(std::uint32_t query, std::uint32_t position) const {
+  return case_.values_in_keys
+             ? row_of(keys_, case_.keys, case_.key_dim, position, encoded_keys_[query])
+             : row_of(value_source_, case_.values, case_.value_dim, position,
+                      encoded_values_[query]);
 }
 
 const float* AttentionProblem::row_of(const Stored& stored, KvFormat format, std::uint32_t dim,
@@ -179,8 +187,7 @@ AttentionProblem::Exact AttentionProblem::exact(double sink) const {
     for (std::uint32_t n = 0; n < count; ++n) {
       const double weight = std::exp(scores[n] - maximum);
       sum += weight;
-      const float* const value =
-          row_of(value_source_, case_.values, case_.value_dim, first_[i] + n, encoded_values_[i]);
+      const float* const value = value_row(i, first_[i] + n);
       for (std::uint32_t d = 0; d < case_.value_dim; ++d) {
         out[d] += weight * value[d];
         // With a minimum, d × code and m may be larger than their sum: at most 32 times |d|.

@@ -14,9 +14,10 @@ struct AttentionCase {
   std::uint32_t rows = 1;       // the row before sees one position less
   std::uint32_t key_dim = 64, value_dim = 64;
   KvFormat keys = KvFormat::kF16, values = KvFormat::kF16;
-  std::uint32_t tail = 0;    // positions at the end that are not in the format yet, at least
-  std::uint32_t window = 0;  // positions a query sees, 0: all
-  double deviation = 1;      // of the keys: larger is nearer to one-hot
+  std::uint32_t tail = 0;       // positions at the end that are not in the format yet, at least
+  std::uint32_t window = 0;     // positions a query sees, 0: all
+  double deviation = 1;         // of the keys: larger is nearer to one-hot
+  bool values_in_keys = false;  // `values` is then not used
 };
 
 class AttentionProblem {
@@ -50,6 +51,7 @@ class AttentionProblem {
   std::vector<float> run(const CpuKernels& table, AttentionTask task, float sink) const;
   const float* row_of(const Stored& stored, KvFormat format, std::uint32_t dim,
                       std::uint32_t position, std::uint32_t encoded) const;
+  const float* value_row(std::uint32_t query, std::uint32_t position) const;
 
   AttentionCase case_;
   std::uint32_t tiles_;
