@@ -25,6 +25,17 @@ void check_head(KvFormat format, std::string_view what, std::uint32_t dim,
               name, what, dim, kernels::traits(format).name, kernels::kKvBlock);
 }
 
+void check_layer(const KvLayer& layer, const KvFormats& formats, const std::string& name) {
+  check_head(formats.keys, "keys", layer.key_dim, name);
+  check_head(formats.values, "values", layer.value_dim, name);
+  if (layer.values_in_keys && formats.keys != formats.values)
+    throw_error(
+        ErrorCode::kUsage,
+        "{}: keys are to be kept in {} and values in {}, but the values of this model are a "
+        "part of its keys (latent attention); give one format for both",
+        name, kernels::traits(formats.keys).name, kernels::traits(formats.values).name);
+}
+
 // Adds keys or values of one layer.
 void add(KvFormat format, std::uint32_t heads, std::uint32_t dim, profiler::KvNeeds& needs) {
   needs.per_tile += Bytes(kv_tile_bytes(format, dim)) * heads;
@@ -43,10 +54,9 @@ profiler::KvNeeds KvCache::needs(const std::vector<KvLayer>& layers, const KvFor
                           .tail = formats.tail,
                           .tile = kKvTile};
   for (const KvLayer& layer : layers) {
-    check_head(formats.keys, "keys", layer.key_dim, name);
-    check_head(formats.values, "values", layer.value_dim, name);
+    check_layer(layer, formats, name);
     add(formats.keys, layer.heads, layer.key_dim, needs);
-    add(formats.values, layer.heads, layer.value_dim, needs);
+    if (!layer.values_in_keys) add(formats.values, layer.heads, layer.value_dim, needs);
   }
   return needs;
 }
@@ -59,7 +69,9 @@ KvCache::KvCache(std::vector<KvLayer> layers, const KvFormats& formats, std::uin
   recent_tiles_ = needed.recent_tiles(context, batch);
   for (const KvLayer& layer : layers)
     pieces_.push_back({take(KvPart::kKeys, layer.heads, layer.key_dim, arena),
-                       take(KvPart::kValues, layer.heads, layer.value_dim, arena)});
+                       layer.values_in_keys
+                           ? Piece{}
+                           : take(KvPart::kValues, layer.heads, layer.value_dim, arena)});
 }
 
 KvCache::Piece KvCache::take(KvPart part, std::uint32_t heads, std::uint32_t dim,

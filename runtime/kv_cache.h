@@ -32,6 +32,9 @@ struct KvLayer {
   std::uint32_t heads = 0;  // 0: the layer keeps no keys and values
   std::uint32_t key_dim = 0;
   std::uint32_t value_dim = 0;
+  // The values are the first value_dim channels of the keys, and kept with them: nothing is stored
+  // or encoded as values, and both formats are one.
+  bool values_in_keys = false;
 };
 
 struct KvFormats {
@@ -51,7 +54,8 @@ struct TileRange {
 
 class KvCache {
  public:
-  // Throws Error(kUnsupported) for heads that a format cannot hold; `name` is that of the model.
+  // Throws Error(kUnsupported) for heads that a format cannot hold, and Error(kUsage) for two
+  // formats where one holds both; `name` is that of the model.
   static profiler::KvNeeds needs(const std::vector<KvLayer>& layers, const KvFormats& formats,
                                  const std::string& name);
   // For steps of at most `batch` rows. The arena has what needs() says.
@@ -71,7 +75,8 @@ class KvCache {
   // only a finite value survives.
   void store(LayerIndex layer, kernels::KvPart part, std::uint32_t head, std::uint32_t position,
              const float* row) const;
-  // Does nothing where the format is not quantized. `rows` has room for a tile: [32][dim].
+  // Does nothing where the format is not quantized, or the values are in the keys. `rows` has room
+  // for a tile: [32][dim].
   void encode(LayerIndex layer, kernels::KvPart part, std::uint32_t head, std::uint32_t tile,
               float* rows) const;
   kernels::KvSource source(LayerIndex layer, kernels::KvPart part, std::uint32_t head) const;
@@ -81,7 +86,7 @@ class KvCache {
     std::uint32_t dim = 0;
     std::byte* tiles = nullptr;   // [heads][tiles_]
     std::byte* recent = nullptr;  // [heads][recent_tiles_]; null where the format needs none
-  };
+  };  // of values in the keys: nothing
   kernels::KvFormat format(kernels::KvPart part) const {
     return part == kernels::KvPart::kKeys ? formats_.keys : formats_.values;
   }

@@ -30,15 +30,16 @@ struct QueryTile {
 class CachedAttention {
  public:
   CachedAttention(const Step& step, LayerIndex layer, const AttentionShape& shape,
-                  const RowQueries& queries)
+                  const RowQueries& queries, const RowResults& results)
       : step_(step),
         layer_(layer),
         shape_(shape),
         queries_(queries),
+        results_(results),
         group_(shape.heads / shape.kv_heads),
-        tile_heads_(std::min(group_, kMaxAttentionQueries)),
+        tile_heads_(heads_of_tile()),
         most_rows_(kMaxAttentionQueries / tile_heads_),
-        rotation_(kernels::kv_rotation(step.kv.formats().values, KvPart::kValues, shape.value_dim)),
+        rotation_(value_rotation()),
         quantized_(kernels::traits(step.kv.formats().keys).quantized()) {}
 
   void run() const {
@@ -49,6 +50,21 @@ class CachedAttention {
   }
 
  private:
+  // Where many heads share a KV head they are divided among workers that few rows would leave idle;
+  // eight together still share what a tile costs.
+  std::uint32_t heads_of_tile() const {
+    constexpr std::uint32_t kFewest = 8;
+    const std::uint32_t most = std::min(group_, kMaxAttentionQueries);
+    const std::uint32_t for_all = pieces(step_.rows() * shape_.heads, step_.pool.threads());
+    return std::clamp(for_all, std::min(kFewest, most), most);
+  }
+  std::uint32_t value_rotation() const {
+    const kernels::KvFormat format = step_.kv.formats().values;
+    return shape_.values_in_keys
+               ? kernels::kv_latent_rotation(format, shape_.key_dim, shape_.value_dim)
+               : kernels::kv_rotation(format, KvPart::kValues, shape_.value_dim);
+  }
+
   // Four tasks for each worker are enough to finish together.
   std::uint32_t wanted_tasks() const { return 4 * step_.pool.threads(); }
   std::uint32_t positions(std::uint32_t row) const { return step_.position + row + 1; }
@@ -167,7 +183,10 @@ class CachedAttention {
             .encoded_keys = own.encoded_keys.data(),
             .encoded_values = own.encoded_values.data(),
             .keys = kv.source(layer_, KvPart::kKeys, tile.kv_head),
-            .value_source = kv.source(layer_, KvPart::kValues, tile.kv_head)};
+            .value_source = shape_.values_in_keys
+                                ? kernels::KvSource{}
+                                : kv.source(layer_, KvPart::kValues, tile.kv_head),
+            .values_in_keys = shape_.values_in_keys};
   }
 
   void finish(const QueryTile& tile, const AttentionState& state) const {
@@ -175,8 +194,7 @@ class CachedAttention {
     std::uint32_t query = 0;
     for (std::uint32_t row = tile.row_begin; row < tile.row_end; ++row)
       for (std::uint32_t head = tile.head_begin; head < tile.head_end; ++head, ++query) {
-        float* const result =
-            step_.scratch.attended.values(row) + std::size_t{head} * shape_.value_dim;
+        float* const result = results_.values + row * results_.stride + head * results_.head_stride;
         step_.kernels.finish_attention(state.maxima[query], state.sums[query], kNoSink,
                                        state.outputs + std::size_t{query} * shape_.value_dim,
                                        shape_.value_dim, result);
@@ -188,6 +206,7 @@ class CachedAttention {
   const LayerIndex layer_;
   const AttentionShape& shape_;
   const RowQueries& queries_;
+  const RowResults& results_;
   const std::uint32_t group_, tile_heads_, most_rows_, rotation_;
   const bool quantized_;
 };
@@ -195,9 +214,15 @@ class CachedAttention {
 }  // namespace
 
 void attend(const Step& step, LayerIndex layer, const AttentionShape& shape,
+            const RowQueries& queries, const RowResults& results) {
+  CachedAttention(step, layer, shape, queries, results).run();
+}
+
+void attend(const Step& step, LayerIndex layer, const AttentionShape& shape,
             const RowQueries& queries) {
-  step.scratch.attended.set_shape(step.rows(), shape.heads * shape.value_dim);
-  CachedAttention(step, layer, shape, queries).run();
+  kernels::ActivationBuffer& attended = step.scratch.attended;
+  attended.set_shape(step.rows(), shape.heads * shape.value_dim);
+  attend(step, layer, shape, queries, {attended.values(0), attended.stride(), shape.value_dim});
 }
 
 }  // namespace hearth::runtime

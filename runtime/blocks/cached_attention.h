@@ -18,6 +18,7 @@ struct AttentionShape {
   std::uint32_t kv_heads = 0;
   std::uint32_t key_dim = 0;
   std::uint32_t value_dim = 0;
+  bool values_in_keys = false;  // values are the first value_dim channels of the keys
 };
 
 // Queries of all rows, rotated as the keys are: row r, head h at values[r × stride + h × key_dim].
@@ -26,8 +27,19 @@ struct RowQueries {
   std::size_t stride = 0;
 };
 
-// step.scratch.attended = attention of the step's rows, whose keys and values are stored and
-// encoded as far as they are due; [rows][heads × value_dim], rotated back.
+// Where results go: row r, head h to values[r × stride + h × head_stride]. That may be where the
+// queries of the same row and head are.
+struct RowResults {
+  float* values = nullptr;
+  std::size_t stride = 0;
+  std::size_t head_stride = 0;
+};
+
+// Attention of the step's rows, whose keys and values are stored and encoded as far as they are
+// due, rotated back.
+void attend(const Step& step, LayerIndex layer, const AttentionShape& shape,
+            const RowQueries& queries, const RowResults& results);
+// The same into step.scratch.attended, [rows][heads × value_dim].
 void attend(const Step& step, LayerIndex layer, const AttentionShape& shape,
             const RowQueries& queries);
 
