@@ -16,6 +16,12 @@ std::unique_ptr<Model> build_model(const io::GgufFile& file) {
     }
     known += fmt::format("{}{}", known.empty() ? "" : ", ", architecture.name);
   }
+  for (const KnownArchitecture& architecture : architectures_without_support())
+    if (architecture.name == metadata.architecture())
+      throw_error(
+          ErrorCode::kUnsupported,
+          "{}: architecture {} is not supported, as {} would be needed; this version runs {}",
+          file.name(), architecture.name, architecture.missing, known);
   throw_error(ErrorCode::kUnsupported, "{}: architecture {} is not supported; this version runs {}",
               file.name(), printable(metadata.architecture()), known);
 }

@@ -25,7 +25,7 @@ void visit_pieces(const ScratchShape& s, Scratch* scratch, Visitor&& visit) {
           [=](std::span<std::byte> memory) { *piece = ActivationBuffer(memory, rows, columns); });
   };
   const std::uint32_t pairs = s.rows * s.experts_used;
-  const std::uint32_t tile_columns = std::max(s.embedding, s.expert_ff);
+  const std::uint32_t tile_columns = std::max({s.embedding, s.expert_ff, s.tile_columns});
   floats(&Scratch::hidden, std::uint64_t{s.rows} * s.embedding);
   buffer(scratch ? &scratch->normed : nullptr, s.rows, s.embedding);
   floats(&Scratch::projected, std::uint64_t{s.rows} * s.projections);

@@ -29,6 +29,7 @@ struct ScratchShape {
   std::uint32_t experts_used = 0;
   std::uint32_t expert_ff = 0;
   std::uint32_t router_selection = 0;  // experts of a router that chooses by other scores
+  std::uint32_t tile_columns = 0;      // of what a worker gathers otherwise, beside experts
   std::uint32_t vocabulary = 0;
   std::uint32_t logit_rows = 1;  // rows of logits kept at once
 
@@ -68,7 +69,7 @@ struct Scratch {
   std::span<float> expert_weights;               // likewise
   kernels::ActivationBuffer expert_hidden;       // [rows × experts_used][expert_ff]
   std::span<float> expert_out;                   // [rows × experts_used][embedding]
-  std::vector<kernels::ActivationBuffer> tiles;  // per worker [kExpertTileRows][embedding or ff]
+  std::vector<kernels::ActivationBuffer> tiles;  // per worker [kExpertTileRows][most columns]
   std::vector<std::span<float>> tile_out;        // per worker [2][kExpertTileRows][kExpertChunk]
   std::span<std::uint32_t> pair_order;    // [rows × experts_used]: (row, rank) pairs by expert
   std::span<std::uint32_t> pair_place;    // its inverse: where a pair lies in pair_order

@@ -17,6 +17,14 @@ struct Architecture {
 
 std::span<const Architecture> architectures();
 
+// Models with routed experts that cannot be run yet, and what of them is missing.
+struct KnownArchitecture {
+  std::string_view name;
+  std::string_view missing;
+};
+std::span<const KnownArchitecture> architectures_without_support();
+
+void build_deepseek2(const MetadataReader& metadata, Model& model);
 void build_ernie4_5_moe(const MetadataReader& metadata, Model& model);
 void build_gemma4(const MetadataReader& metadata, Model& model);
 void build_glm4moe(const MetadataReader& metadata, Model& model);

@@ -83,7 +83,7 @@ void ModelBuilder::check_heads(const AttentionShape& shape) const {
     return size > 0 && size % 16 == 0 && size <= kernels::kMaxHeadDim;
   };
   require(fine(shape.key_dim) && fine(shape.value_dim),
-          "the head size is not a multiple of 16 up to 512");
+          fmt::format("the head size is not a multiple of 16 up to {}", kernels::kMaxHeadDim));
 }
 
 std::uint32_t ModelBuilder::expert_width(std::uint32_t fallback) const {

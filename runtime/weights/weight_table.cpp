@@ -2,10 +2,14 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
+#include <vector>
 
 #include "base/check.h"
 #include "base/error.h"
 #include "io/read_window.h"
+#include "kernels/cpu_kernels.h"
+#include "kernels/quant/half.h"
 #include "runtime/io_error.h"
 
 namespace hearth::runtime {
@@ -85,8 +89,54 @@ WeightVector WeightTable::optional_floats(const std::string& name, std::uint32_t
   return {matrix};
 }
 
+const kernels::WeightMatrix* WeightTable::matrices(const std::string& name, std::uint32_t count,
+                                                   std::uint32_t rows, std::uint32_t columns) {
+  const io::GgufTensor* tensor = file_.find(name);
+  if (tensor == nullptr) throw_missing_tensor(file_, name);
+  if (tensor->dimensions == 3 && tensor->shape[2] != count)
+    throw_error(
+        ErrorCode::kBadFile,
+        "{}: tensor {} holds {} matrices where {} are expected; the file does not match its "
+        "metadata",
+        file_.name(), printable(name), tensor->shape[2], count);
+  return declare(*tensor, count * rows, columns, 3);
+}
+
+const kernels::WeightMatrix* WeightTable::transposed(const kernels::WeightMatrix* source,
+                                                     const RowGroups& groups) {
+  CHECK_LE(std::size_t{groups.count} * groups.stride, source->rows);
+  CHECK_LE(groups.rows, groups.stride);
+  const auto entry = std::find_if(entries_.begin(), entries_.end(),
+                                  [&](const Entry& one) { return &one.matrix == source; });
+  CHECK(entry != entries_.end());
+  made_.push_back(
+      {&*entry,
+       groups,
+       {kernels::WeightFormat::kF16, groups.count * source->columns, groups.rows, nullptr}});
+  return &made_.back().matrix;
+}
+
+// Each weight is rounded once; an f16 keeps 11 of its bits, more than the formats of 8 bits and
+// fewer have.
+void WeightTable::make(const Made& made, std::byte* out) {
+  const kernels::WeightMatrix& source = made.source->matrix;
+  const auto& scalar = kernels::cpu_kernels(kernels::InstructionSet::kScalar);
+  const auto dequantize = scalar.dequantize[static_cast<std::size_t>(source.format)];
+  std::vector<float> row(source.columns);
+  for (std::uint32_t g = 0; g < made.groups.count; ++g)
+    for (std::uint32_t r = 0; r < made.groups.rows; ++r) {
+      dequantize(source.row(g * made.groups.stride + r), source.columns, row.data());
+      for (std::uint32_t c = 0; c < source.columns; ++c) {
+        const std::uint16_t half = kernels::f16_of_f32(row[c]);
+        const std::size_t to = (std::size_t{g} * source.columns + c) * made.groups.rows + r;
+        std::memcpy(out + 2 * to, &half, 2);
+      }
+    }
+}
+
 Bytes WeightTable::weight_bytes() const {
   Bytes total;
+  for (const Made& made : made_) total += Bytes(made.matrix.bytes());
   for (const Entry& entry : entries_) total += Bytes(entry.matrix.bytes());
   return total;
 }
@@ -95,12 +145,14 @@ Bytes WeightTable::arena_bytes(std::uint64_t alignment) const {
   Bytes total;
   for (const Entry& entry : entries_)
     total += Bytes(io::read_window(entry.tensor->offset, entry.matrix.bytes(), alignment).length);
+  for (const Made& made : made_) total += Bytes(round_up(made.matrix.bytes(), alignment));
   return total;
 }
 
 void WeightTable::for_each(
     FunctionRef<void(const io::GgufTensor&, const kernels::WeightMatrix&)> visit) const {
   for (const Entry& entry : entries_) visit(*entry.tensor, entry.matrix);
+  for (const Made& made : made_) visit(*made.source->tensor, made.matrix);
 }
 
 void WeightTable::load(io::AsyncReader& reader, io::Arena& arena,
@@ -147,6 +199,13 @@ void WeightTable::load(io::AsyncReader& reader, io::Arena& arena,
     drain(reader);  // the arena must outlive every read into it
     throw;
   }
+  for (Made& made : made_) {
+    const Bytes bytes(round_up(made.matrix.bytes(), alignment));
+    std::byte* const memory = arena.take(bytes, alignment).data();
+    make(made, memory);
+    made.matrix.data = memory;
+  }
+  if (!made_.empty()) progress(weight_bytes());
 }
 
 }  // namespace hearth::runtime

@@ -34,6 +34,13 @@ struct WeightVector {
   const float* data() const { return reinterpret_cast<const float*>(matrix->data); }
 };
 
+// Some rows of a matrix: of each of `count` groups, `stride` apart, the first `rows`.
+struct RowGroups {
+  std::uint32_t count = 0;
+  std::uint32_t rows = 0;
+  std::uint32_t stride = 0;
+};
+
 class WeightTable {
  public:
   explicit WeightTable(const io::GgufFile& file) : file_(file) {}
@@ -49,11 +56,20 @@ class WeightTable {
                                std::uint32_t size);  // absent: not present()
   // [rows][size], one vector for each expert.
   WeightVector optional_vectors(const std::string& name, std::uint32_t rows, std::uint32_t size);
+  // `count` matrices in one tensor of three dimensions, one after the other.
+  const kernels::WeightMatrix* matrices(const std::string& name, std::uint32_t count,
+                                        std::uint32_t rows, std::uint32_t columns);
+  // Each group of rows of `source` with rows and columns exchanged, one after the other, in f16:
+  // [count × columns][rows]. Made by load() of what was read, in memory of its own that
+  // arena_bytes() and weight_bytes() count.
+  const kernels::WeightMatrix* transposed(const kernels::WeightMatrix* source,
+                                          const RowGroups& groups);
   bool has(const std::string& name) const { return file_.find(name) != nullptr; }
 
   // Bytes of the arena load() needs when reads are aligned to `alignment`.
   Bytes arena_bytes(std::uint64_t alignment) const;
-  Bytes weight_bytes() const;  // of the tensors themselves
+  Bytes weight_bytes() const;  // of the tensors themselves, and of what is made of them
+  // Every matrix with the tensor it is, or is made of.
   void for_each(FunctionRef<void(const io::GgufTensor&, const kernels::WeightMatrix&)> visit) const;
 
   // Reads everything. `progress` gets bytes read so far.
@@ -69,8 +85,16 @@ class WeightTable {
   WeightVector optional_floats(const std::string& name, std::uint32_t rows, std::uint32_t size,
                                std::uint32_t dimensions);
 
+  struct Made {
+    const Entry* source;
+    RowGroups groups;
+    kernels::WeightMatrix matrix;
+  };
+  static void make(const Made& made, std::byte* out);
+
   const io::GgufFile& file_;
   std::deque<Entry> entries_;  // stable addresses
+  std::deque<Made> made_;
 };
 
 }  // namespace hearth::runtime
