@@ -37,14 +37,13 @@ class LongContext {
     Random random(context);
     for (std::uint32_t p = 0; p < context; ++p)
       for (std::uint32_t head = 0; head < shape.kv_heads; ++head)
-        for (const KvPart part : {KvPart::kKeys, KvPart::kValues})
-          kv_.store(0, part, head, p, random_row(random, kDim).data());
-    std::vector<float> memory(kKvTile * kDim);
+        for (const KvPart part : parts())
+          kv_.store(0, part, head, p, random_row(random, dim(part)).data());
+    std::vector<float> memory(kKvTile * std::max(shape.key_dim, shape.value_dim));
     for (std::uint32_t tile = 0; tile < kv_.due(0, context).end; ++tile)
       for (std::uint32_t head = 0; head < shape.kv_heads; ++head)
-        for (const KvPart part : {KvPart::kKeys, KvPart::kValues})
-          kv_.encode(0, part, head, tile, memory.data());
-    queries_ = random_row(random, std::size_t{rows} * width());
+        for (const KvPart part : parts()) kv_.encode(0, part, head, tile, memory.data());
+    queries_ = random_row(random, std::size_t{rows} * query_width());
   }
 
   // The bits of all rows, in steps of so many.
@@ -52,9 +51,9 @@ class LongContext {
     const ScratchShape shape{.rows = rows_of_step,
                              .threads = engine.pool().threads(),
                              .attention_width = width(),
-                             .attention_states = shape_.heads * (kDim + 2),
-                             .key_dim = kDim,
-                             .value_dim = kDim};
+                             .attention_states = shape_.heads * (shape_.value_dim + 2),
+                             .key_dim = shape_.key_dim,
+                             .value_dim = shape_.value_dim};
     io::Arena arena(Scratch::bytes_needed(shape));
     Scratch scratch(shape, arena);
     StepTimes times;
@@ -73,7 +72,7 @@ class LongContext {
                       .clock = engine.clock(),
                       .times = times,
                       .on_routed = ignore};
-      attend(step, 0, shape_, {queries_.data() + std::size_t{row} * width(), width()});
+      attend(step, 0, shape_, {queries_.data() + std::size_t{row} * query_width(), query_width()});
       for (std::uint32_t i = 0; i < rows_of_step; ++i) {
         const std::size_t before = bits.size();
         bits.resize(before + width());
@@ -84,8 +83,18 @@ class LongContext {
   }
 
  private:
-  std::vector<KvLayer> layers() const { return {{shape_.kv_heads, kDim, kDim}}; }
-  std::uint32_t width() const { return shape_.heads * kDim; }
+  std::vector<KvLayer> layers() const {
+    return {{shape_.kv_heads, shape_.key_dim, shape_.value_dim, shape_.values_in_keys}};
+  }
+  std::vector<KvPart> parts() const {
+    if (shape_.values_in_keys) return {KvPart::kKeys};
+    return {KvPart::kKeys, KvPart::kValues};
+  }
+  std::uint32_t dim(KvPart part) const {
+    return part == KvPart::kKeys ? shape_.key_dim : shape_.value_dim;
+  }
+  std::uint32_t query_width() const { return shape_.heads * shape_.key_dim; }
+  std::uint32_t width() const { return shape_.heads * shape_.value_dim; }
 
   const AttentionShape shape_;
   const std::uint32_t context_, rows_;
@@ -118,6 +127,16 @@ TEST(CachedAttention, ChunksSideBySideGiveTheBitsOfOneAfterTheOther) {
     expect_one_answer(grouped, 4);
     LongContext wide({66, 1, kDim, kDim}, formats, 4200, 4);  // more heads than a task takes
     expect_one_answer(wide, 4);
+  }
+}
+
+// All heads attend to one row that is key and value, and are divided among the workers.
+TEST(CachedAttention, LatentsGiveOneAnswer) {
+  for (const KvFormat format : {KvFormat::kF16, KvFormat::kQ8_0, KvFormat::kQ4_1}) {
+    LongContext context(
+        {.heads = 20, .kv_heads = 1, .key_dim = 96, .value_dim = 64, .values_in_keys = true},
+        {.keys = format, .values = format, .tail = 20}, 4200, 4);
+    expect_one_answer(context, 4);
   }
 }
 

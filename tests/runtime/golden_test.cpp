@@ -139,7 +139,7 @@ constexpr const char* kModels[] = {
     "deepseek2-lite",
     "deepseek2-legacy",
     "deepseek2-v3",
-    "deepseek2-v3-f16",
+    "deepseek2-v3-f16",  // latent attention
     "glm4moe",
     "minimax-m2",
     "llama4",

@@ -106,6 +106,22 @@ TEST(Plan, IsWhatTheEngineTakes) {
   EXPECT_GT(enough, 30);
 }
 
+// One row for keys and values, and of older files matrices that are made at load.
+TEST(Plan, LatentsAreKeptOnce) {
+  Random random(7);
+  int enough = 0;
+  for (int i = 0; i < 8; ++i) {
+    EngineOptions options = any_options(random);
+    options.model_path = i % 2 == 0 ? HEARTH_SOURCE_DIR "/tests/golden/deepseek2-lite.gguf"
+                                    : HEARTH_SOURCE_DIR "/tests/golden/deepseek2-legacy.gguf";
+    options.budget = {.expert_share = 1.0};
+    options.key_format = options.value_format =
+        i % 3 == 0 ? kernels::KvFormat::kF32 : kernels::KvFormat::kBF16;
+    enough += takes_what_was_planned(options);
+  }
+  EXPECT_EQ(enough, 8);
+}
+
 TEST(Plan, ScratchDoesNotGrowWithTheContext) {
   EngineOptions options{.model_path = kModels[0],
                         .budget = {.expert_share = 0.5},
