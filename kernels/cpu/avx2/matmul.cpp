@@ -45,6 +45,11 @@ struct Wide {
     return {_mm256_cvtepi16_epi32(_mm256_castsi256_si128(x)),
             _mm256_cvtepi16_epi32(_mm256_extracti128_si256(x, 1))};
   }
+  // f32 of f16.
+  HEARTH_INLINE static Wide from_f16(__m256i x) {
+    return {_mm256_castps_si256(_mm256_cvtph_ps(_mm256_castsi256_si128(x))),
+            _mm256_castps_si256(_mm256_cvtph_ps(_mm256_extracti128_si256(x, 1)))};
+  }
 
   HEARTH_INLINE static Wide broadcast(const void* word) {
     int bits;
@@ -84,6 +89,11 @@ struct Wide {
   HEARTH_INLINE Wide times(Wide b) const {
     return {_mm256_mullo_epi32(low, b.low), _mm256_mullo_epi32(high, b.high)};
   }
+  HEARTH_INLINE Wide times_float(float factor) const {
+    const __m256 factors = _mm256_set1_ps(factor);
+    return {_mm256_castps_si256(_mm256_mul_ps(_mm256_castsi256_ps(low), factors)),
+            _mm256_castps_si256(_mm256_mul_ps(_mm256_castsi256_ps(high), factors))};
+  }
   template <bool kSigned>
   HEARTH_INLINE Wide plus_dot(Wide codes, Wide activations) const {
     return {plus_dot<kSigned>(low, codes.low, activations.low),
@@ -93,6 +103,14 @@ struct Wide {
   HEARTH_INLINE __m256i sum_of_pairs() const {
     const __m256i sums = _mm256_hadd_epi32(low, high);
     return _mm256_permute4x64_epi64(sums, 0xd8);
+  }
+  // Likewise after a product with f32 scales.
+  HEARTH_INLINE __m256 sum_of_scaled_pairs(Wide scales) const {
+    const auto products = [](__m256i x, __m256i y) {
+      return _mm256_mul_ps(_mm256_cvtepi32_ps(x), _mm256_castsi256_ps(y));
+    };
+    const __m256 sums = _mm256_hadd_ps(products(low, scales.low), products(high, scales.high));
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(sums), 0xd8));
   }
 
  private:
@@ -143,6 +161,13 @@ HEARTH_INLINE Wide double_even_quarters(Wide a) {
 }
 HEARTH_INLINE Wide double_odd_quarters(Wide a) {
   return {_mm256_permute4x64_epi64(a.low, 0xee), _mm256_permute4x64_epi64(a.high, 0xee)};
+}
+// The first (second) eight bytes of each quarter of a, then those of b.
+HEARTH_INLINE Wide first_eights(Wide a, Wide b) {
+  return {_mm256_unpacklo_epi64(a.low, b.low), _mm256_unpacklo_epi64(a.high, b.high)};
+}
+HEARTH_INLINE Wide second_eights(Wide a, Wide b) {
+  return {_mm256_unpackhi_epi64(a.low, b.low), _mm256_unpackhi_epi64(a.high, b.high)};
 }
 // Quarter k of a twice, then of b twice.
 template <int k>

@@ -39,6 +39,10 @@ struct Wide {
   }
   HEARTH_INLINE static Wide from_i8(__m128i x) { return {_mm512_cvtepi8_epi32(x)}; }
   HEARTH_INLINE static Wide from_i16(__m256i x) { return {_mm512_cvtepi16_epi32(x)}; }
+  // f32 of f16.
+  HEARTH_INLINE static Wide from_f16(__m256i x) {
+    return {_mm512_castps_si512(_mm512_cvtph_ps(x))};
+  }
 
   HEARTH_INLINE static Wide broadcast(const void* word) {
     int bits;
@@ -73,6 +77,9 @@ struct Wide {
     return {_mm512_mullo_epi32(v, _mm512_set1_epi32(factor))};
   }
   HEARTH_INLINE Wide times(Wide b) const { return {_mm512_mullo_epi32(v, b.v)}; }
+  HEARTH_INLINE Wide times_float(float factor) const {
+    return {_mm512_castps_si512(_mm512_mul_ps(_mm512_castsi512_ps(v), _mm512_set1_ps(factor)))};
+  }
   template <bool kSigned>
   HEARTH_INLINE Wide plus_dot(Wide codes, Wide activations) const {
     return {_mm512_dpbusd_epi32(v, codes.v, activations.v)};
@@ -80,6 +87,12 @@ struct Wide {
   // Lanes 2 i and 2 i + 1 added.
   HEARTH_INLINE __m256i sum_of_pairs() const {
     return _mm512_cvtepi64_epi32(_mm512_add_epi32(v, _mm512_srli_epi64(v, 32)));
+  }
+  // Likewise after a product with f32 scales.
+  HEARTH_INLINE __m256 sum_of_scaled_pairs(Wide scales) const {
+    const __m512 products = _mm512_mul_ps(_mm512_cvtepi32_ps(v), _mm512_castsi512_ps(scales.v));
+    const __m512 sums = _mm512_add_ps(products, _mm512_movehdup_ps(products));
+    return _mm256_castsi256_ps(_mm512_cvtepi64_epi32(_mm512_castps_si512(sums)));
   }
 };
 
@@ -93,6 +106,9 @@ HEARTH_INLINE Wide odd_quarters(Wide a, Wide b) { return {_mm512_shuffle_i32x4(a
 // Quarters 0, 0, 2, 2 (1, 1, 3, 3).
 HEARTH_INLINE Wide double_even_quarters(Wide a) { return {_mm512_shuffle_i32x4(a.v, a.v, 0xa0)}; }
 HEARTH_INLINE Wide double_odd_quarters(Wide a) { return {_mm512_shuffle_i32x4(a.v, a.v, 0xf5)}; }
+// The first (second) eight bytes of each quarter of a, then those of b.
+HEARTH_INLINE Wide first_eights(Wide a, Wide b) { return {_mm512_unpacklo_epi64(a.v, b.v)}; }
+HEARTH_INLINE Wide second_eights(Wide a, Wide b) { return {_mm512_unpackhi_epi64(a.v, b.v)}; }
 // Quarter k of a twice, then of b twice.
 template <int k>
 HEARTH_INLINE Wide double_quarter(Wide a, Wide b) {
