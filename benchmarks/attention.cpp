@@ -3,12 +3,12 @@
 //
 //   bench_attention [positions,...] [rounds] [keys/values ...]
 //
-// The pairs are measured in turn, round after round, and the best round counts: what else runs on
-// the machine slows all of them down, and no pair finds its own data in the caches, since those of
-// the others came between. Columns: bytes of keys and values that a token reads in one layer; GB/s
-// of them of the kernel alone, on one thread without the pool; then through the pool with one and
-// with two threads GB/s, their share of the bandwidth measured in the same rounds, and the time
-// relative to f16 (below 1: faster).
+// The pairs are measured in turn, round after round, layer by layer, and the best layer counts:
+// what else runs on the machine can only slow it down, and no pair finds its own data in the
+// caches, since those of the others came between. Columns: bytes of keys and values that a token
+// reads in one layer; GB/s of them of the kernel alone, on one thread without the pool; then
+// through the pool with one and with two threads GB/s, their share of the bandwidth measured in the
+// same rounds, and the time relative to f16 (below 1: faster).
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -17,10 +17,11 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <numeric>
 #include <string>
-#include <thread>
 #include <vector>
 
+#include "base/check.h"
 #include "base/error.h"
 #include "base/random.h"
 #include "runtime/blocks/cached_attention.h"
@@ -38,6 +39,7 @@ constexpr std::uint32_t kWidth = kShape.heads * kShape.key_dim;
 constexpr std::uint32_t kMostLayers = 48;
 constexpr std::uint64_t kF16Bytes = std::uint64_t{128} << 20;  // of all layers in f16, about
 constexpr std::size_t kReadBytes = std::size_t{512} << 20;     // to measure the bandwidth
+constexpr std::size_t kPieceBytes = std::size_t{16} << 20;
 constexpr std::uint32_t kThreads[] = {1, 2};
 
 double seconds_of(auto&& work) {
@@ -62,7 +64,7 @@ class LongContext {
     for (float& value : queries_) value = static_cast<float>(random.normal());
   }
 
-  // Attention of one token in all layers.
+  // Attention of one token, of the layer that took the least.
   double seconds(Engine& engine) {
     const ScratchShape shape = scratch_shape(1, engine.threads());
     io::Arena memory(Scratch::bytes_needed(shape));
@@ -81,10 +83,8 @@ class LongContext {
                     .clock = engine.clock(),
                     .times = times,
                     .on_routed = ignore};
-    return seconds_of([&] {
-      for (std::uint32_t layer = 0; layer < layers_; ++layer)
-        attend(step, static_cast<LayerIndex>(layer), kShape, {queries_.data(), kWidth});
-    });
+    return least_of_layers(
+        [&](LayerIndex layer) { attend(step, layer, kShape, {queries_.data(), kWidth}); });
   }
 
   // The same by calls of the kernel, on this thread.
@@ -96,38 +96,35 @@ class LongContext {
     std::ranges::fill(own.end, positions_);
     std::ranges::fill(own.encoded_keys, kv_.encoded(KvPart::kKeys, positions_ - 1));
     std::ranges::fill(own.encoded_values, kv_.encoded(KvPart::kValues, positions_ - 1));
-    return seconds_of([&] {
-      for (std::uint32_t layer = 0; layer < layers_; ++layer)
-        for (std::uint32_t head = 0; head < kShape.kv_heads; ++head) {
-          const float* const queries = queries_.data() + head * kGroup * kShape.key_dim;
-          kernels.quantize(queries, kGroup * kShape.key_dim, own.codes.data(), own.scales.data(),
-                           own.sums.data());
-          kernels.attend(
-              {.queries = kGroup,
-               .key_dim = kShape.key_dim,
-               .value_dim = kShape.value_dim,
-               .scale = 0.088f,
-               .values = queries,
-               .codes = own.codes.data(),
-               .scales = own.scales.data(),
-               .sums = own.sums.data(),
-               .first = own.first.data(),
-               .end = own.end.data(),
-               .encoded_keys = own.encoded_keys.data(),
-               .encoded_values = own.encoded_values.data(),
-               .keys = kv_.source(static_cast<LayerIndex>(layer), KvPart::kKeys, head),
-               .value_source = kv_.source(static_cast<LayerIndex>(layer), KvPart::kValues, head),
-               .chunk_begin = 0,
-               .chunk_end = positions_},
-              own.merged);
-        }
+    return least_of_layers([&](LayerIndex layer) {
+      for (std::uint32_t head = 0; head < kShape.kv_heads; ++head) {
+        const float* const queries = queries_.data() + head * kGroup * kShape.key_dim;
+        kernels.quantize(queries, kGroup * kShape.key_dim, own.codes.data(), own.scales.data(),
+                         own.sums.data());
+        kernels.attend({.queries = kGroup,
+                        .key_dim = kShape.key_dim,
+                        .value_dim = kShape.value_dim,
+                        .scale = 0.088f,
+                        .values = queries,
+                        .codes = own.codes.data(),
+                        .scales = own.scales.data(),
+                        .sums = own.sums.data(),
+                        .first = own.first.data(),
+                        .end = own.end.data(),
+                        .encoded_keys = own.encoded_keys.data(),
+                        .encoded_values = own.encoded_values.data(),
+                        .keys = kv_.source(layer, KvPart::kKeys, head),
+                        .value_source = kv_.source(layer, KvPart::kValues, head),
+                        .chunk_begin = 0,
+                        .chunk_end = positions_},
+                       own.merged);
+      }
     });
   }
 
   double layer_bytes() const {
     return KvCache::needs(shapes(1), formats_, "").bytes_read(positions_);
   }
-  double bytes() const { return layer_bytes() * layers_; }
 
  private:
   static constexpr std::uint32_t kStep = 512;  // rows stored at once
@@ -143,6 +140,13 @@ class LongContext {
             .attention_states = kShape.heads * (kShape.value_dim + 2),
             .key_dim = kShape.key_dim,
             .value_dim = kShape.value_dim};
+  }
+
+  double least_of_layers(auto&& work) const {
+    double least = std::numeric_limits<double>::infinity();
+    for (std::uint32_t layer = 0; layer < layers_; ++layer)
+      least = std::min(least, seconds_of([&] { work(static_cast<LayerIndex>(layer)); }));
+    return least;
   }
 
   // The first layer as it would be filled, the others as copies of its bytes.
@@ -167,25 +171,27 @@ class LongContext {
   std::vector<float> queries_;
 };
 
-// Bytes per second that so many threads read from memory.
-double bandwidth(std::span<const std::uint64_t> memory, std::uint32_t threads) {
-  std::vector<std::uint64_t> sums(threads);
-  const auto read = [&](std::uint32_t thread) {
-    const std::size_t part = memory.size() / threads;
-    std::uint64_t sum[8] = {};
-    const std::uint64_t* const from = memory.data() + thread * part;
-    for (std::size_t i = 0; i + 8 <= part; i += 8)
-      for (std::size_t k = 0; k < 8; ++k) sum[k] += from[i + k];
-    for (const std::uint64_t each : sum) sums[thread] += each;
-  };
-  const double time = seconds_of([&] {
-    std::vector<std::thread> others;
-    for (std::uint32_t t = 1; t < threads; ++t) others.emplace_back(read, t);
-    read(0);
-    for (std::thread& thread : others) thread.join();
-  });
-  if (std::ranges::count(sums, 1) > 0) fmt::print(" ");  // so that the sums are needed
-  return static_cast<double>(memory.size() * sizeof(std::uint64_t)) / time;
+std::uint64_t sum_of(std::span<const std::uint64_t> memory) {
+  std::uint64_t sums[8] = {};
+  for (std::size_t i = 0; i + 8 <= memory.size(); i += 8)
+    for (std::size_t k = 0; k < 8; ++k) sums[k] += memory[i + k];
+  return sums[0] + sums[1] + sums[2] + sums[3] + sums[4] + sums[5] + sums[6] + sums[7];
+}
+
+// Bytes per second that the workers read from memory, in the piece that took the least.
+double bandwidth(std::span<const std::uint64_t> memory, kernels::WorkerPool& pool) {
+  constexpr std::size_t kPiece = kPieceBytes / sizeof(std::uint64_t), kTasks = 16;
+  std::uint64_t sums[kTasks] = {};
+  double least = std::numeric_limits<double>::infinity();
+  for (std::size_t at = 0; at + kPiece <= memory.size(); at += kPiece)
+    least = std::min(least, seconds_of([&] {
+                       pool.run(kTasks, [&](std::uint32_t task, std::uint32_t) {
+                         constexpr std::size_t kPart = kPiece / kTasks;
+                         sums[task] += sum_of(memory.subspan(at + task * kPart, kPart));
+                       });
+                     }));
+  CHECK_EQ(std::accumulate(std::begin(sums), std::end(sums), std::uint64_t{0}), memory.size());
+  return static_cast<double>(kPieceBytes) / least;
 }
 
 struct Row {
@@ -225,7 +231,7 @@ void measure(std::uint32_t positions, std::uint32_t rounds, std::vector<std::str
   double peak[std::size(kThreads)] = {};
   for (std::uint32_t round = 0; round < rounds; ++round) {
     for (std::size_t t = 0; t < std::size(kThreads); ++t)
-      peak[t] = std::max(peak[t], bandwidth(memory, kThreads[t]));
+      peak[t] = std::max(peak[t], bandwidth(memory, engines[t].pool()));
     for (Row& row : rows)
       row.kernel = std::min(row.kernel, row.context->kernel_seconds(engines[0].kernels()));
     for (std::size_t t = 0; t < std::size(kThreads); ++t)
@@ -237,9 +243,8 @@ void measure(std::uint32_t positions, std::uint32_t rounds, std::vector<std::str
              "kernel", "1 thread", "of bw", "x f16", "2 thr.", "of bw", "x f16");
   const Row& usual = rows.front();
   for (const Row& row : rows) {
-    const double bytes = row.context->bytes();
-    fmt::print("{:14} {:9.2f} {:7.1f}", row.name, row.context->layer_bytes() / 1e6,
-               bytes / row.kernel / 1e9);
+    const double bytes = row.context->layer_bytes();
+    fmt::print("{:14} {:9.2f} {:7.1f}", row.name, bytes / 1e6, bytes / row.kernel / 1e9);
     for (std::size_t t = 0; t < std::size(kThreads); ++t)
       fmt::print(" {:8.1f} {:4.0f} % {:6.2f}", bytes / row.pool[t] / 1e9,
                  100 * bytes / row.pool[t] / peak[t], row.pool[t] / usual.pool[t]);

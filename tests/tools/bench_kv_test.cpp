@@ -40,7 +40,8 @@ TEST(KvPairs, AreReadFromALine) {
       parse_kv_pairs("q8_0/q4_0,f16"),
       (std::vector<KvPair>{{KvFormat::kQ8_0, KvFormat::kQ4_0}, {KvFormat::kF16, KvFormat::kF16}}));
   EXPECT_EQ(parse_kv_pairs("all").size(), kernels::kKvFormatCount);
-  for (const char* bad : {"", "q8_0/", "q9_0", "q8_0//q8_0", "f16,", "f16,f16/f16"})
+  EXPECT_EQ(parse_kv_pairs("all,q8_0/q4_0").size(), kernels::kKvFormatCount + 1);
+  for (const char* bad : {"", "q8_0/", "q9_0", "q8_0//q8_0", "f16,", "f16,f16/f16", "all,f16"})
     EXPECT_THROW(parse_kv_pairs(bad), Error) << bad;
 }
 

@@ -243,22 +243,24 @@ std::string KvPair::name() const {
 
 std::vector<KvPair> parse_kv_pairs(std::string_view text) {
   std::vector<KvPair> pairs;
-  if (text == "all") {
-    for (const kernels::KvFormatTraits& row : kernels::kKvFormats)
-      pairs.push_back({row.format, row.format});
-    return pairs;
-  }
   for (std::size_t begin = 0; begin <= text.size();) {
     const std::size_t end = std::min(text.find(',', begin), text.size());
     const std::string_view pair = text.substr(begin, end - begin);
+    begin = end + 1;
+    if (pair == "all") {
+      for (const kernels::KvFormatTraits& row : kernels::kKvFormats)
+        pairs.push_back({row.format, row.format});
+      continue;
+    }
     const std::size_t slash = std::min(pair.find('/'), pair.size());
     const auto keys = parse_format(pair.substr(0, slash));
     const auto values = slash == pair.size() ? keys : parse_format(pair.substr(slash + 1));
-    if (std::ranges::find(pairs, KvPair{keys, values}) != pairs.end())
-      throw_error(ErrorCode::kUsage, "--kv: {} is there twice", printable(pair));
     pairs.push_back({keys, values});
-    begin = end + 1;
   }
+  for (std::size_t i = 0; i < pairs.size(); ++i)
+    if (std::find(pairs.begin(), pairs.begin() + static_cast<std::ptrdiff_t>(i), pairs[i]) !=
+        pairs.begin() + static_cast<std::ptrdiff_t>(i))
+      throw_error(ErrorCode::kUsage, "--kv: {} is there twice", pairs[i].name());
   return pairs;
 }
 

@@ -27,7 +27,7 @@ struct KvPair {
   bool operator==(const KvPair&) const = default;
 };
 
-// "all": every format with itself, else "q8_0/q4_0,f16/f16"; one name stands for both. Throws
+// "q8_0/q4_0,f16/f16"; one name stands for both, and "all" for every format with itself. Throws
 // Error(kUsage).
 std::vector<KvPair> parse_kv_pairs(std::string_view text);
 
