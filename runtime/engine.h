@@ -40,6 +40,7 @@ struct EngineOptions {
   kernels::KvFormat value_format = kernels::KvFormat::kF16;
   // Newest positions that are kept in f16 beside a quantized format; none: kDefaultKvTail.
   std::optional<std::uint32_t> kv_tail;
+  bool kv_rotation = true;  // of what is quantized (KvFormats)
   io::ReaderOptions io;
   // Asked once the model is known, for the profile to seed expert memory and guide the policy by;
   // it must be of a model of this shape. May return nothing.
