@@ -16,6 +16,7 @@
 // next overwrites rows and encodes their tiles again. Back to 0 (Session::reset) it always may.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string>
@@ -41,9 +42,23 @@ struct KvFormats {
   kernels::KvFormat keys = kernels::KvFormat::kF16;
   kernels::KvFormat values = kernels::KvFormat::kF16;
   std::uint32_t tail = 0;  // newest positions that are read as f16, at least
+  bool rotated = true;     // what is quantized; without it, to see what rotation is worth
 
   bool quantized() const {
     return kernels::traits(keys).quantized() || kernels::traits(values).quantized();
+  }
+  kernels::KvFormat of(kernels::KvPart part) const {
+    return part == kernels::KvPart::kKeys ? keys : values;
+  }
+  // Size of the Hadamard matrices for heads of so many channels; 1: none.
+  std::uint32_t rotation(kernels::KvPart part, std::uint32_t dim) const {
+    return rotated ? kernels::kv_rotation(of(part), part, dim) : 1;
+  }
+  // Of keys whose first value_dim channels are the values: one size for both, which divides the
+  // values and the rest of the keys.
+  std::uint32_t latent_rotation(std::uint32_t key_dim, std::uint32_t value_dim) const {
+    return std::min(rotation(kernels::KvPart::kKeys, key_dim),
+                    rotation(kernels::KvPart::kValues, value_dim));
   }
 };
 
@@ -87,9 +102,7 @@ class KvCache {
     std::byte* tiles = nullptr;   // [heads][tiles_]
     std::byte* recent = nullptr;  // [heads][recent_tiles_]; null where the format needs none
   };  // of values in the keys: nothing
-  kernels::KvFormat format(kernels::KvPart part) const {
-    return part == kernels::KvPart::kKeys ? formats_.keys : formats_.values;
-  }
+  kernels::KvFormat format(kernels::KvPart part) const { return formats_.of(part); }
   const Piece& piece(LayerIndex layer, kernels::KvPart part) const {
     return pieces_[layer][static_cast<std::size_t>(part)];
   }

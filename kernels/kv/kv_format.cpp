@@ -22,11 +22,6 @@ std::uint32_t kv_rotation(KvFormat format, KvPart part, std::uint32_t dim) {
   return part == KvPart::kKeys ? largest : std::min(largest, 64u);
 }
 
-std::uint32_t kv_latent_rotation(KvFormat format, std::uint32_t key_dim, std::uint32_t value_dim) {
-  return std::min(kv_rotation(format, KvPart::kKeys, key_dim),
-                  kv_rotation(format, KvPart::kValues, value_dim));
-}
-
 namespace {
 
 // The place of value (position, channel) in a tile of floats, in values.

@@ -89,10 +89,6 @@ constexpr std::uint64_t kv_tile_bytes(KvFormat format, std::uint32_t dim) {
 // two that divides the head size, for values at most 64 (smaller was found to be better); 1 for
 // formats that are not quantized. (llama.cpp pull request 21038.)
 std::uint32_t kv_rotation(KvFormat format, KvPart part, std::uint32_t dim);
-// Of keys whose first value_dim channels are the values: one size for both, which divides the
-// values and the rest of the keys.
-std::uint32_t kv_latent_rotation(KvFormat format, std::uint32_t key_dim, std::uint32_t value_dim);
-
 // One complete tile from 32 rows, already rotated. Quantized formats only.
 void encode_tile(KvFormat format, KvPart part, const float* rows, std::uint32_t dim,
                  std::byte* tile);

@@ -58,10 +58,9 @@ class CachedAttention {
     return std::clamp(for_all, std::min(kFewest, most), most);
   }
   std::uint32_t value_rotation() const {
-    const kernels::KvFormat format = step_.kv.formats().values;
-    return shape_.values_in_keys
-               ? kernels::kv_latent_rotation(format, shape_.key_dim, shape_.value_dim)
-               : kernels::kv_rotation(format, KvPart::kValues, shape_.value_dim);
+    const KvFormats& formats = step_.kv.formats();
+    return shape_.values_in_keys ? formats.latent_rotation(shape_.key_dim, shape_.value_dim)
+                                 : formats.rotation(KvPart::kValues, shape_.value_dim);
   }
 
   // Four tasks for each worker are enough to finish together.

@@ -78,7 +78,7 @@ void LatentAttentionBlock::run(Step& step) const {
 }
 
 std::uint32_t LatentAttentionBlock::rotation(const Step& step) const {
-  return kernels::kv_latent_rotation(step.kv.formats().keys, cached_width(), o_.latent_dim);
+  return step.kv.formats().latent_rotation(cached_width(), o_.latent_dim);
 }
 
 // Queries of lower rank lie in `attended` until attention needs it.
