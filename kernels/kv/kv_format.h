@@ -89,6 +89,7 @@ constexpr std::uint64_t kv_tile_bytes(KvFormat format, std::uint32_t dim) {
 // two that divides the head size, for values at most 64 (smaller was found to be better); 1 for
 // formats that are not quantized. (llama.cpp pull request 21038.)
 std::uint32_t kv_rotation(KvFormat format, KvPart part, std::uint32_t dim);
+
 // One complete tile from 32 rows, already rotated. Quantized formats only.
 void encode_tile(KvFormat format, KvPart part, const float* rows, std::uint32_t dim,
                  std::byte* tile);
