@@ -52,6 +52,32 @@ TEST(Synth, InspectReportsTheShapeThatWasAskedFor) {
   EXPECT_EQ(json["file_bytes"].get<std::uint64_t>(), std::filesystem::file_size(path));
 }
 
+// The sizes of heads and latents are the true ones, so that blocks of all formats hold them.
+TEST(Synth, LatentAttentionInItsTrueSizes) {
+  const std::string path = temporary_path("latent.gguf");
+  const CommandResult made =
+      run_hearth({"synth", "-o", path, "--shape", "glm-4.7-flash", "--layers", "2", "--experts",
+                  "8", "--embedding", "256", "--expert-ff", "256", "--heads", "4", "--vocab-size",
+                  "300", "--context", "512"});
+  ASSERT_EQ(made.exit_code, 0) << made.errors;
+  // Of two layers, 512 + 64 channels of 2 bytes.
+  const CommandResult summary = run_hearth({"inspect", "--json", path});
+  ASSERT_EQ(summary.exit_code, 0) << summary.errors;
+  EXPECT_EQ(nlohmann::json::parse(summary.output)["kv_bytes_per_token"], 2 * 576 * 2);
+  for (const char* format : {"f16", "q8_0", "q4_0"}) {
+    const CommandResult result = run_hearth({"run", "-m", path, "-p", "a", "-n", "4", "-c", "256",
+                                             "--ignore-eos", "-ctk", format, "-ctv", format});
+    EXPECT_EQ(result.exit_code, 0) << result.errors;
+  }
+  const CommandResult two = run_hearth({"run", "-m", path, "-p", "a", "-ctk", "q8_0"});
+  EXPECT_EQ(two.exit_code, 2);
+  EXPECT_NE(two.errors.find("latent attention"), std::string::npos) << two.errors;
+  const CommandResult heads =
+      run_hearth({"synth", "-o", path, "--shape", "glm-4.7-flash", "--kv-heads", "4"});
+  EXPECT_EQ(heads.exit_code, 2);
+  EXPECT_NE(heads.errors.find("--kv-heads has no effect"), std::string::npos) << heads.errors;
+}
+
 TEST(Synth, InspectForPeopleNamesTheSameThings) {
   const CommandResult result = run_hearth({"inspect", synth("people.gguf", {})});
   ASSERT_EQ(result.exit_code, 0) << result.errors;

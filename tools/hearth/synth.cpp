@@ -112,6 +112,10 @@ void check_kind(const SynthOptions& o, const CommandLine& line) {
 
 SynthShape chosen_shape(const SynthOptions& o, std::size_t vocabulary) {
   SynthShape shape = synth_shape(o.shape);
+  if (shape.has_latent() && (o.kv_heads || o.head_dim))
+    throw_error(ErrorCode::kUsage,
+                "{} has no effect on {}, whose heads share one latent; leave it out",
+                o.kv_heads ? "--kv-heads" : "--head-dim", shape.name);
   const auto override_with = [](std::optional<std::uint32_t> value, std::uint32_t& field) {
     if (value) field = *value;
   };

@@ -18,6 +18,18 @@ constexpr double kEmbeddingDeviation = 1.0;
 const SynthShape kShapes[] = {
     {"qwen3-30b-a3b", 48, 128, 8, 2048, 768, 32, 4, 128, 151936, 40960},
     {"qwen3-235b-a22b", 94, 128, 8, 4096, 1536, 64, 4, 128, 151936, 40960},
+    {"glm-4.7-flash",
+     47,
+     64,
+     4,
+     2048,
+     1536,
+     20,
+     1,
+     256,
+     154880,
+     202752,
+     {768, 512, 192, 64, 256, 1, 10240, 1, 1.8}},
     {"tiny", 4, 16, 4, 256, 256, 4, 2, 64, 512, 512},
 };
 
@@ -42,6 +54,7 @@ void check_shape(const SynthShape& s) {
   require(s.head_dim > 0 && s.head_dim % 16 == 0 && s.head_dim <= 512,
           "--head-dim is not a multiple of 16 up to 512");
   require(s.context > 0, "--context must not be 0");
+  require(s.layers > s.latent.dense_layers, "--layers leaves no layer with experts");
 }
 
 class TensorList {
@@ -68,35 +81,94 @@ class TensorList {
   std::vector<SynthTensor> tensors_;
 };
 
-void add_layer(const SynthShape& s, const SynthFormats& f, std::uint32_t layer, TensorList& list) {
-  const auto name = [&](std::string_view suffix) {
-    return fmt::format("blk.{}.{}", layer, suffix);
-  };
-  const std::uint64_t d = s.embedding, ff = s.expert_ff, experts = s.experts;
-  const std::uint64_t q = std::uint64_t{s.heads} * s.head_dim;
-  const std::uint64_t kv = std::uint64_t{s.kv_heads} * s.head_dim;
-  const bool more_bits = f.more_bits_in_half_the_layers && has_more_bits(layer, s.layers);
-  const bool large_down = more_bits || !f.more_bits_in_half_the_layers;
-  // Two branches per layer add to the residual stream: together they may double its variance.
-  const double branch_gain = 1.0 / std::sqrt(2.0 * s.layers);
+// How the tensors of one layer are named and made.
+struct LayerOf {
+  const SynthShape& s;
+  const SynthFormats& f;
+  std::uint32_t layer;
+  TensorList& list;
 
-  list.norm(name("attn_norm.weight"), d);
-  list.weights(name("attn_q.weight"), {d, q}, f.dense);
-  list.weights(name("attn_k.weight"), {d, kv}, f.dense);
-  list.weights(name("attn_v.weight"), {d, kv}, more_bits ? f.down : f.dense);
-  list.weights(name("attn_output.weight"), {q, d}, f.dense, branch_gain);
-  list.norm(name("attn_q_norm.weight"), s.head_dim);
-  list.norm(name("attn_k_norm.weight"), s.head_dim);
-  list.norm(name("ffn_norm.weight"), d);
-  list.add({name("ffn_gate_inp.weight"),
-            {d, experts},
-            WeightFormat::kF32,
-            SynthContent::kRouter,
-            1 / std::sqrt(static_cast<double>(d))});
-  list.weights(name("ffn_gate_exps.weight"), {d, ff, experts}, f.expert);
-  list.weights(name("ffn_up_exps.weight"), {d, ff, experts}, f.expert);
-  list.weights(name("ffn_down_exps.weight"), {ff, d, experts}, large_down ? f.down : f.expert,
-               branch_gain);
+  bool more_bits() const {
+    return f.more_bits_in_half_the_layers && has_more_bits(layer, s.layers);
+  }
+  WeightFormat down() const {
+    return more_bits() || !f.more_bits_in_half_the_layers ? f.down : f.expert;
+  }
+  // Two branches per layer add to the residual stream: together they may double its variance.
+  double branch_gain() const { return 1.0 / std::sqrt(2.0 * s.layers); }
+
+  std::string name(std::string_view suffix) const {
+    return fmt::format("blk.{}.{}", layer, suffix);
+  }
+  void norm(std::string_view suffix, std::uint64_t size) const { list.norm(name(suffix), size); }
+  void weights(std::string_view suffix, std::vector<std::uint64_t> shape, WeightFormat format,
+               double gain = 1.0) const {
+    list.weights(name(suffix), std::move(shape), format, gain);
+  }
+};
+
+void add_attention(const LayerOf& l) {
+  const std::uint64_t d = l.s.embedding, q = std::uint64_t{l.s.heads} * l.s.head_dim;
+  const std::uint64_t kv = std::uint64_t{l.s.kv_heads} * l.s.head_dim;
+  l.norm("attn_norm.weight", d);
+  l.weights("attn_q.weight", {d, q}, l.f.dense);
+  l.weights("attn_k.weight", {d, kv}, l.f.dense);
+  l.weights("attn_v.weight", {d, kv}, l.more_bits() ? l.f.down : l.f.dense);
+  l.weights("attn_output.weight", {q, d}, l.f.dense, l.branch_gain());
+  l.norm("attn_q_norm.weight", l.s.head_dim);
+  l.norm("attn_k_norm.weight", l.s.head_dim);
+}
+
+// Rows of attn_k_b are no whole blocks of 256, for which llama.cpp takes Q8_0.
+void add_latent_attention(const LayerOf& l) {
+  const SynthLatent& a = l.s.latent;
+  const std::uint64_t d = l.s.embedding, heads = l.s.heads;
+  const std::uint64_t values = heads * a.value_dim;
+  l.norm("attn_norm.weight", d);
+  l.weights("attn_q_a.weight", {d, a.query_rank}, l.f.dense);
+  l.norm("attn_q_a_norm.weight", a.query_rank);
+  l.weights("attn_q_b.weight", {a.query_rank, heads * (a.plain_dim + a.rotated_dim)}, l.f.dense);
+  l.weights("attn_kv_a_mqa.weight", {d, std::uint64_t{a.latent_dim} + a.rotated_dim}, l.f.dense);
+  l.norm("attn_kv_a_norm.weight", a.latent_dim);
+  l.weights("attn_k_b.weight", {a.plain_dim, a.latent_dim, heads}, WeightFormat::kQ8_0);
+  l.weights("attn_v_b.weight", {a.latent_dim, a.value_dim, heads}, l.f.dense);
+  l.weights("attn_output.weight", {values, d}, l.f.dense, l.branch_gain());
+}
+
+// ffn_{gate,up,down}<suffix>.weight
+void add_ffn(const LayerOf& l, std::string_view suffix, std::uint64_t width) {
+  const std::uint64_t d = l.s.embedding;
+  l.weights(fmt::format("ffn_gate{}.weight", suffix), {d, width}, l.f.dense);
+  l.weights(fmt::format("ffn_up{}.weight", suffix), {d, width}, l.f.dense);
+  l.weights(fmt::format("ffn_down{}.weight", suffix), {width, d}, l.down(), l.branch_gain());
+}
+
+void add_experts(const LayerOf& l) {
+  const std::uint64_t d = l.s.embedding, ff = l.s.expert_ff, experts = l.s.experts;
+  l.list.add({l.name("ffn_gate_inp.weight"),
+              {d, experts},
+              WeightFormat::kF32,
+              SynthContent::kRouter,
+              1 / std::sqrt(static_cast<double>(d))});
+  l.weights("ffn_gate_exps.weight", {d, ff, experts}, l.f.expert);
+  l.weights("ffn_up_exps.weight", {d, ff, experts}, l.f.expert);
+  l.weights("ffn_down_exps.weight", {ff, d, experts}, l.down(), l.branch_gain());
+}
+
+void add_layer(const LayerOf& l) {
+  if (l.s.has_latent())
+    add_latent_attention(l);
+  else
+    add_attention(l);
+  l.norm("ffn_norm.weight", l.s.embedding);
+  if (l.layer < l.s.latent.dense_layers) {
+    add_ffn(l, "", l.s.latent.dense_ff);
+    return;
+  }
+  add_experts(l);
+  if (!l.s.has_latent()) return;
+  l.norm("exp_probs_b.bias", l.s.experts);  // only differences count
+  add_ffn(l, "_shexp", std::uint64_t{l.s.expert_ff} * l.s.latent.shared_experts);
 }
 
 }  // namespace
@@ -150,33 +222,50 @@ std::vector<SynthTensor> synth_tensors(const SynthShape& shape, const SynthForma
   list.weights("token_embd.weight", {d, vocabulary}, formats.dense,
                kEmbeddingDeviation * std::sqrt(static_cast<double>(d)));
   for (std::uint32_t layer = 0; layer < shape.layers; ++layer)
-    add_layer(shape, formats, layer, list);
+    add_layer({shape, formats, layer, list});
   list.norm("output_norm.weight", d);
   list.weights("output.weight", {d, vocabulary}, formats.output);
   return list.take();
 }
 
 void set_synth_metadata(const SynthShape& shape, io::GgufWriter& writer) {
-  const auto set = [&](std::string_view key, std::uint64_t value) {
-    writer.set(fmt::format("qwen3moe.{}", key), value);
+  const auto key = [&](std::string_view name) {
+    return fmt::format("{}.{}", shape.architecture(), name);
   };
-  writer.set("general.architecture", std::string("qwen3moe"));
+  const auto set = [&](std::string_view name, std::uint64_t value) {
+    writer.set(key(name), value);
+  };
+  const SynthLatent& a = shape.latent;
+  const bool latent = shape.has_latent();
+  writer.set("general.architecture", std::string(shape.architecture()));
   writer.set("general.name", fmt::format("synthetic {} of {} layers", shape.name, shape.layers));
   writer.set("general.quantization_version", std::uint64_t{2});
   set("block_count", shape.layers);
   set("context_length", shape.context);
   set("embedding_length", shape.embedding);
-  set("feed_forward_length", std::uint64_t{shape.expert_ff} * shape.experts_used);
+  set("feed_forward_length",
+      latent ? a.dense_ff : std::uint64_t{shape.expert_ff} * shape.experts_used);
   set("vocab_size", shape.vocabulary);
   set("attention.head_count", shape.heads);
   set("attention.head_count_kv", shape.kv_heads);
-  set("attention.key_length", shape.head_dim);
-  set("attention.value_length", shape.head_dim);
+  set("attention.key_length", latent ? a.latent_dim + a.rotated_dim : shape.head_dim);
+  set("attention.value_length", latent ? a.latent_dim : shape.head_dim);
   set("expert_count", shape.experts);
   set("expert_used_count", shape.experts_used);
   set("expert_feed_forward_length", shape.expert_ff);
-  writer.set("qwen3moe.attention.layer_norm_rms_epsilon", 1e-6);
-  writer.set("qwen3moe.rope.freq_base", 1e6);
+  writer.set(key("attention.layer_norm_rms_epsilon"), latent ? 1e-5 : 1e-6);
+  writer.set(key("rope.freq_base"), 1e6);
+  if (!latent) return;
+  set("attention.q_lora_rank", a.query_rank);
+  set("attention.kv_lora_rank", a.latent_dim);
+  set("attention.key_length_mla", a.plain_dim + a.rotated_dim);
+  set("attention.value_length_mla", a.value_dim);
+  set("rope.dimension_count", a.rotated_dim);
+  set("leading_dense_block_count", a.dense_layers);
+  set("expert_shared_count", a.shared_experts);
+  set("expert_gating_func", 2);
+  writer.set(key("expert_weights_norm"), true);
+  writer.set(key("expert_weights_scale"), a.weight_scale);
 }
 
 }  // namespace hearth::tools

@@ -1,9 +1,11 @@
-// The description of a synthetic qwen3moe model: every tensor with its format and its statistics.
+// The description of a synthetic qwen3moe or deepseek2 model: every tensor with its format and its
+// statistics.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/units.h"
@@ -11,6 +13,19 @@
 #include "kernels/weight_format.h"
 
 namespace hearth::tools {
+
+// Of multi-head latent attention and what goes with it in deepseek2 models.
+struct SynthLatent {
+  std::uint32_t query_rank = 0;
+  std::uint32_t latent_dim = 0;  // 0: keys and values have heads of their own
+  std::uint32_t plain_dim = 0;   // of a query, not rotated
+  std::uint32_t rotated_dim = 0;
+  std::uint32_t value_dim = 0;
+  std::uint32_t dense_layers = 0;
+  std::uint32_t dense_ff = 0;
+  std::uint32_t shared_experts = 0;
+  double weight_scale = 0;
+};
 
 struct SynthShape {
   std::string name;
@@ -24,6 +39,10 @@ struct SynthShape {
   std::uint32_t head_dim = 0;
   std::uint32_t vocabulary = 0;
   std::uint32_t context = 0;
+  SynthLatent latent = {};
+
+  bool has_latent() const { return latent.latent_dim > 0; }
+  std::string_view architecture() const { return has_latent() ? "deepseek2" : "qwen3moe"; }
 };
 
 // Shapes of public models, and "tiny" for tests.
