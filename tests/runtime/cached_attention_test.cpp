@@ -132,9 +132,9 @@ TEST(CachedAttention, ChunksSideBySideGiveTheBitsOfOneAfterTheOther) {
 
 // All heads attend to one row that is key and value, and are divided among the workers.
 TEST(CachedAttention, LatentsGiveOneAnswer) {
-  for (const KvFormat format : {KvFormat::kF16, KvFormat::kQ8_0, KvFormat::kQ4_1}) {
+  for (const KvFormat format : {KvFormat::kF16, KvFormat::kQ4_1}) {
     LongContext context(
-        {.heads = 20, .kv_heads = 1, .key_dim = 96, .value_dim = 64, .values_in_keys = true},
+        {.heads = 12, .kv_heads = 1, .key_dim = 96, .value_dim = 64, .values_in_keys = true},
         {.keys = format, .values = format, .tail = 20}, 4200, 4);
     expect_one_answer(context, 4);
   }
