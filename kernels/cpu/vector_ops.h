@@ -46,6 +46,13 @@ struct VectorOps {
     });
   }
 
+  static void sigmoid_multiply(const float* gate, std::uint32_t n, float* y) {
+    for_lanes(n, [&](std::size_t i, auto extent) {
+      const Lanes power = exponential(negated(Lanes::load(gate + i, extent)));
+      (Lanes::load(y + i, extent) / (Lanes::broadcast(1) + power)).store(y + i, extent);
+    });
+  }
+
   static void softmax(float* x, std::uint32_t n) {
     Lanes maxima = Lanes::broadcast(-__builtin_inff());
     for_lanes(n, [&](std::size_t i, auto extent) {
@@ -107,6 +114,7 @@ struct VectorOps {
     table.rms_norm = rms_norm;
     table.rope_halves = rope_halves;
     table.silu_multiply = silu_multiply;
+    table.sigmoid_multiply = sigmoid_multiply;
     table.softmax = softmax;
     table.add = add;
     table.scale = scale;
