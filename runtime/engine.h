@@ -99,6 +99,8 @@ class Engine {
   // Expert memory as it is before the first token: empty, or seeded. Waits for reads. Throws
   // Error(kIo).
   void restore_seed();
+  // Expert memory holds these and nothing else, as far as there are slots. Likewise.
+  void replace_experts(std::span<const ExpertId> ids);
 
   std::span<const std::byte> largest_arena() const;
   bool ram_is_bounded() const { return ram_is_bounded_; }  // --ram was given

@@ -67,7 +67,7 @@ KvCache::Piece KvCache::take(KvPart part, std::uint32_t heads, std::uint32_t dim
   const auto bytes = [&](KvFormat format, std::uint32_t tiles) {
     return Bytes(kv_tile_bytes(format, dim)) * heads * tiles;
   };
-  Piece piece{.dim = dim, .tiles = arena.take(bytes(format(part), tiles_)).data()};
+  Piece piece{.heads = heads, .dim = dim, .tiles = arena.take(bytes(format(part), tiles_)).data()};
   if (kernels::traits(format(part)).quantized())
     piece.recent = arena.take(bytes(kRecent, recent_tiles_)).data();
   return piece;
@@ -115,6 +115,22 @@ void KvCache::encode(LayerIndex layer, KvPart part, std::uint32_t head, std::uin
   if (from.recent == nullptr) return;
   kernels::decode_tile(kRecent, part, recent_at(from, head, tile), from.dim, rows);
   kernels::encode_tile(format(part), part, rows, from.dim, tile_at(part, from, head, tile));
+}
+
+void KvCache::visit(std::uint32_t position, FunctionRef<void(std::span<std::byte>)> visit) const {
+  if (position == 0) return;
+  const std::uint32_t tiles = (position + kKvTile - 1) / kKvTile;
+  for (LayerIndex layer = 0; layer < pieces_.size(); ++layer)
+    for (const KvPart part : {KvPart::kKeys, KvPart::kValues}) {
+      const Piece& one = piece(layer, part);
+      const std::uint32_t formatted = encoded(part, position - 1) / kKvTile;
+      const std::size_t tile = kv_tile_bytes(format(part), one.dim);
+      for (std::uint32_t head = 0; head < one.heads; ++head) {
+        if (formatted > 0) visit({tile_at(part, one, head, 0), formatted * tile});
+        for (std::uint32_t t = formatted; t < tiles && one.recent != nullptr; ++t)
+          visit({recent_at(one, head, t), kv_tile_bytes(kRecent, one.dim)});
+      }
+    }
 }
 
 kernels::KvSource KvCache::source(LayerIndex layer, KvPart part, std::uint32_t head) const {

@@ -18,9 +18,11 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "base/function_ref.h"
 #include "base/ids.h"
 #include "io/arena.h"
 #include "kernels/attention.h"
@@ -74,10 +76,15 @@ class KvCache {
   // Does nothing where the format is not quantized. `rows` has room for a tile: [32][dim].
   void encode(LayerIndex layer, kernels::KvPart part, std::uint32_t head, std::uint32_t tile,
               float* rows) const;
+  // All bytes that the tokens before `position` left, piece by piece: first the tiles that are in
+  // their format, then those of the ring. How a cache is divided depends on nothing but position,
+  // formats and heads, so that another one takes the pieces in the same order.
+  void visit(std::uint32_t position, FunctionRef<void(std::span<std::byte>)> visit) const;
   kernels::KvSource source(LayerIndex layer, kernels::KvPart part, std::uint32_t head) const;
 
  private:
   struct Piece {
+    std::uint32_t heads = 0;
     std::uint32_t dim = 0;
     std::byte* tiles = nullptr;   // [heads][tiles_]
     std::byte* recent = nullptr;  // [heads][recent_tiles_]; null where the format needs none

@@ -31,6 +31,7 @@ struct Model {
   const kernels::WeightMatrix* output = nullptr;  // [vocabulary][embedding]; may be the embedding
 
   std::vector<KvLayer> kv_layers() const;
+  std::vector<RecurrentLayer> recurrent_layers() const;
   ScratchShape scratch_shape() const;    // without rows, threads and logit rows
   Bytes dense_bytes_per_token() const;   // read to decode one token; of the embedding one row
   Bytes expert_bytes_per_token() const;  // of the experts one token is routed to

@@ -57,6 +57,7 @@ class LongContext {
                              .value_dim = kDim};
     io::Arena arena(Scratch::bytes_needed(shape));
     Scratch scratch(shape, arena);
+    runtime::RecurrentState recurrent({}, arena);
     StepTimes times;
     const std::vector<TokenId> tokens(rows_of_step, 0);
     const auto ignore = [](const profiler::Routing&) {};
@@ -69,6 +70,7 @@ class LongContext {
                       .experts = engine.experts(),
                       .prefetcher = engine.prefetcher(),
                       .kv = kv_,
+                      .recurrent = recurrent,
                       .scratch = scratch,
                       .clock = engine.clock(),
                       .times = times,

@@ -80,7 +80,8 @@ bool takes_what_was_planned(const EngineOptions& options) {
   Engine engine(options);
   const runtime::Session session(engine);
   EXPECT_EQ(engine.dense_memory().size(), round_up(plan.ram.dense.count, kPage));
-  EXPECT_EQ(session.memory().size(), round_up(plan.ram.kv.count + plan.ram.scratch.count, kPage));
+  EXPECT_EQ(session.memory().size(),
+            round_up((plan.ram.kv + plan.ram.state + plan.ram.scratch).count, kPage));
   EXPECT_EQ(engine.experts().memory().size(), round_up(plan.ram.experts.count, kPage));
   EXPECT_EQ(engine.plan().ram.total(), plan.ram.total());
   EXPECT_EQ(engine.plan().batch, plan.batch);
