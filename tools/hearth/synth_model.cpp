@@ -1,6 +1,7 @@
 #include "tools/hearth/synth_model.h"
 
 #include <cmath>
+#include <memory>
 #include <string_view>
 
 #include "base/check.h"
@@ -12,13 +13,17 @@ namespace {
 using kernels::WeightFormat;
 
 constexpr double kNormDeviation = 0.05;
+constexpr std::uint32_t kAttentionInterval = 4;  // of recurrent models
+constexpr std::uint32_t kConvolutionTaps = 4;
 // Logits of standard deviation 1 come from a residual stream of that size.
 constexpr double kEmbeddingDeviation = 1.0;
 
 const SynthShape kShapes[] = {
     {"qwen3-30b-a3b", 48, 128, 8, 2048, 768, 32, 4, 128, 151936, 40960},
     {"qwen3-235b-a22b", 94, 128, 8, 4096, 1536, 64, 4, 128, 151936, 40960},
+    {"qwen3.6-35b-a3b", 40, 256, 8, 2048, 512, 16, 2, 256, 248320, 262144, 512, 16, 32, 128},
     {"tiny", 4, 16, 4, 256, 256, 4, 2, 64, 512, 512},
+    {"tiny-recurrent", 4, 16, 4, 256, 256, 4, 2, 64, 512, 512, 256, 2, 4, 64},
 };
 
 // The layers that llama.cpp's Q4_K_M gives more bits: the first and the last eighth, and every
@@ -54,6 +59,9 @@ class TensorList {
   void norm(const std::string& name, std::uint64_t size) {
     add({name, {size}, WeightFormat::kF32, SynthContent::kNorm, kNormDeviation});
   }
+  void rate(const std::string& name, std::uint64_t size) {
+    add({name, {size}, WeightFormat::kF32, SynthContent::kRate, kNormDeviation});
+  }
   void add(SynthTensor tensor) {
     const std::uint32_t block = kernels::traits(tensor.format).values_per_block;
     if (tensor.shape[0] % block != 0)
@@ -68,26 +76,69 @@ class TensorList {
   std::vector<SynthTensor> tensors_;
 };
 
-void add_layer(const SynthShape& s, const SynthFormats& f, std::uint32_t layer, TensorList& list) {
-  const auto name = [&](std::string_view suffix) {
-    return fmt::format("blk.{}.{}", layer, suffix);
-  };
-  const std::uint64_t d = s.embedding, ff = s.expert_ff, experts = s.experts;
-  const std::uint64_t q = std::uint64_t{s.heads} * s.head_dim;
-  const std::uint64_t kv = std::uint64_t{s.kv_heads} * s.head_dim;
-  const bool more_bits = f.more_bits_in_half_the_layers && has_more_bits(layer, s.layers);
-  const bool large_down = more_bits || !f.more_bits_in_half_the_layers;
-  // Two branches per layer add to the residual stream: together they may double its variance.
-  const double branch_gain = 1.0 / std::sqrt(2.0 * s.layers);
+std::string tensor_name(std::uint32_t layer, std::string_view suffix) {
+  return fmt::format("blk.{}.{}", layer, suffix);
+}
 
+bool has_more_bits(const SynthShape& s, const SynthFormats& f, std::uint32_t layer) {
+  return f.more_bits_in_half_the_layers && has_more_bits(layer, s.layers);
+}
+
+// Two branches per layer add to the residual stream: together they may double its variance.
+double branch_gain(const SynthShape& s) { return 1.0 / std::sqrt(2.0 * s.layers); }
+
+void add_attention(const SynthShape& s, const SynthFormats& f, std::uint32_t layer,
+                   TensorList& list) {
+  const auto name = [&](std::string_view suffix) { return tensor_name(layer, suffix); };
+  const std::uint64_t d = s.embedding, q = std::uint64_t{s.heads} * s.head_dim;
+  const std::uint64_t kv = std::uint64_t{s.kv_heads} * s.head_dim;
   list.norm(name("attn_norm.weight"), d);
-  list.weights(name("attn_q.weight"), {d, q}, f.dense);
+  list.weights(name("attn_q.weight"), {d, s.recurrent() ? 2 * q : q}, f.dense);
   list.weights(name("attn_k.weight"), {d, kv}, f.dense);
-  list.weights(name("attn_v.weight"), {d, kv}, more_bits ? f.down : f.dense);
-  list.weights(name("attn_output.weight"), {q, d}, f.dense, branch_gain);
+  list.weights(name("attn_v.weight"), {d, kv}, has_more_bits(s, f, layer) ? f.down : f.dense);
+  list.weights(name("attn_output.weight"), {q, d}, f.dense, branch_gain(s));
   list.norm(name("attn_q_norm.weight"), s.head_dim);
   list.norm(name("attn_k_norm.weight"), s.head_dim);
-  list.norm(name("ffn_norm.weight"), d);
+}
+
+void add_delta_net(const SynthShape& s, const SynthFormats& f, std::uint32_t layer,
+                   TensorList& list) {
+  const auto name = [&](std::string_view suffix) { return tensor_name(layer, suffix); };
+  const std::uint64_t d = s.embedding, gates = s.recurrent_value_heads;
+  const std::uint64_t values = gates * s.recurrent_head_dim;
+  const std::uint64_t channels =
+      values + 2ull * s.recurrent_key_heads * std::uint64_t{s.recurrent_head_dim};
+  list.norm(name("attn_norm.weight"), d);
+  list.weights(name("attn_qkv.weight"), {d, channels}, f.dense);
+  list.weights(name("attn_gate.weight"), {d, values}, f.dense);
+  list.weights(name("ssm_conv1d.weight"), {kConvolutionTaps, channels}, WeightFormat::kF32);
+  list.weights(name("ssm_dt.bias"), {gates}, WeightFormat::kF32);
+  list.rate(name("ssm_a"), gates);
+  list.weights(name("ssm_beta.weight"), {d, gates}, f.dense);
+  list.weights(name("ssm_alpha.weight"), {d, gates}, f.dense);
+  list.norm(name("ssm_norm.weight"), s.recurrent_head_dim);
+  list.weights(name("ssm_out.weight"), {values, d}, f.dense, branch_gain(s));
+}
+
+void add_shared_expert(const SynthShape& s, const SynthFormats& f, std::uint32_t layer,
+                       TensorList& list) {
+  const auto name = [&](std::string_view suffix) { return tensor_name(layer, suffix); };
+  const std::uint64_t d = s.embedding, ff = s.shared_ff;
+  list.weights(name("ffn_gate_inp_shexp.weight"), {d}, WeightFormat::kF32);
+  list.weights(name("ffn_gate_shexp.weight"), {d, ff}, f.dense);
+  list.weights(name("ffn_up_shexp.weight"), {d, ff}, f.dense);
+  list.weights(name("ffn_down_shexp.weight"), {ff, d}, f.dense, branch_gain(s));
+}
+
+void add_layer(const SynthShape& s, const SynthFormats& f, std::uint32_t layer, TensorList& list) {
+  const auto name = [&](std::string_view suffix) { return tensor_name(layer, suffix); };
+  const std::uint64_t d = s.embedding, ff = s.expert_ff, experts = s.experts;
+  const bool large_down = has_more_bits(s, f, layer) || !f.more_bits_in_half_the_layers;
+  if (s.recurrent() && (layer + 1) % kAttentionInterval != 0)
+    add_delta_net(s, f, layer, list);
+  else
+    add_attention(s, f, layer, list);
+  list.norm(name(s.recurrent() ? "post_attention_norm.weight" : "ffn_norm.weight"), d);
   list.add({name("ffn_gate_inp.weight"),
             {d, experts},
             WeightFormat::kF32,
@@ -96,7 +147,8 @@ void add_layer(const SynthShape& s, const SynthFormats& f, std::uint32_t layer, 
   list.weights(name("ffn_gate_exps.weight"), {d, ff, experts}, f.expert);
   list.weights(name("ffn_up_exps.weight"), {d, ff, experts}, f.expert);
   list.weights(name("ffn_down_exps.weight"), {ff, d, experts}, large_down ? f.down : f.expert,
-               branch_gain);
+               branch_gain(s));
+  if (s.recurrent()) add_shared_expert(s, f, layer, list);
 }
 
 }  // namespace
@@ -157,10 +209,11 @@ std::vector<SynthTensor> synth_tensors(const SynthShape& shape, const SynthForma
 }
 
 void set_synth_metadata(const SynthShape& shape, io::GgufWriter& writer) {
+  const std::string architecture = shape.recurrent() ? "qwen35moe" : "qwen3moe";
   const auto set = [&](std::string_view key, std::uint64_t value) {
-    writer.set(fmt::format("qwen3moe.{}", key), value);
+    writer.set(fmt::format("{}.{}", architecture, key), value);
   };
-  writer.set("general.architecture", std::string("qwen3moe"));
+  writer.set("general.architecture", architecture);
   writer.set("general.name", fmt::format("synthetic {} of {} layers", shape.name, shape.layers));
   writer.set("general.quantization_version", std::uint64_t{2});
   set("block_count", shape.layers);
@@ -175,8 +228,22 @@ void set_synth_metadata(const SynthShape& shape, io::GgufWriter& writer) {
   set("expert_count", shape.experts);
   set("expert_used_count", shape.experts_used);
   set("expert_feed_forward_length", shape.expert_ff);
-  writer.set("qwen3moe.attention.layer_norm_rms_epsilon", 1e-6);
-  writer.set("qwen3moe.rope.freq_base", 1e6);
+  writer.set(architecture + ".attention.layer_norm_rms_epsilon", 1e-6);
+  writer.set(architecture + ".rope.freq_base", shape.recurrent() ? 1e7 : 1e6);
+  if (!shape.recurrent()) return;
+  set("expert_shared_feed_forward_length", shape.shared_ff);
+  set("full_attention_interval", kAttentionInterval);
+  set("ssm.conv_kernel", kConvolutionTaps);
+  set("ssm.state_size", shape.recurrent_head_dim);
+  set("ssm.group_count", shape.recurrent_key_heads);
+  set("ssm.time_step_rank", shape.recurrent_value_heads);
+  set("ssm.inner_size", std::uint64_t{shape.recurrent_value_heads} * shape.recurrent_head_dim);
+  set("rope.dimension_count", shape.head_dim / 4);
+  // Pairs for text, height and width, as in the published models; for text they are all alike.
+  const std::uint64_t pairs = shape.head_dim / 8, image = (pairs + 1) / 3, other = pairs / 3;
+  auto sections = std::make_shared<io::GgufArray>();
+  sections->values = std::vector<std::uint64_t>{pairs - image - other, image, other, 0};
+  writer.set(architecture + ".rope.dimension_sections", sections);
 }
 
 }  // namespace hearth::tools

@@ -1,4 +1,4 @@
-// The description of a synthetic qwen3moe model: every tensor with its format and its statistics.
+// The description of a synthetic model: every tensor with its format and its statistics.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +24,13 @@ struct SynthShape {
   std::uint32_t head_dim = 0;
   std::uint32_t vocabulary = 0;
   std::uint32_t context = 0;
+  // Of qwen35moe, whose layers are recurrent but every fourth; 0: it is a qwen3moe.
+  std::uint32_t shared_ff = 0;
+  std::uint32_t recurrent_key_heads = 0;
+  std::uint32_t recurrent_value_heads = 0;
+  std::uint32_t recurrent_head_dim = 0;
+
+  bool recurrent() const { return recurrent_value_heads > 0; }
 };
 
 // Shapes of public models, and "tiny" for tests.
@@ -46,6 +53,7 @@ kernels::WeightFormat parse_format(std::string_view name);
 
 enum class SynthContent {
   kNorm,     // near 1
+  kRate,     // of a decay: near -1
   kWeights,  // of the given deviation
   kRouter,   // rows of the given deviation times a gain for each expert
 };
