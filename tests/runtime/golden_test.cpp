@@ -123,10 +123,11 @@ TEST(GoldenVocabulary, RefusesTextThatItCannotSpell) {
 }
 
 constexpr const char* kModels[] = {
-    "qwen3moe",     "qwen3moe-f16", "qwen3moe-kquants", "qwen3moe-iquants", "qwen3moe-types32",
-    "qwen3moe-opt", "llama",        "llama-opt",  // Mixtral
-    "olmoe",        "qwen2moe",     "gpt-oss",          "gpt-oss-f16",      "ernie4_5-moe",
-    "glm4moe",      "minimax-m2",   "llama4",           "gemma4",           "gemma4-f16",
+    "qwen3moe",     "qwen3moe-f16",  "qwen3moe-kquants", "qwen3moe-iquants", "qwen3moe-types32",
+    "qwen3moe-opt", "llama",         "llama-opt",  // Mixtral
+    "olmoe",        "qwen2moe",      "gpt-oss",          "gpt-oss-f16",      "ernie4_5-moe",
+    "glm4moe",      "minimax-m2",    "llama4",           "gemma4",           "gemma4-f16",
+    "qwen35moe",    "qwen35moe-f16", "qwen3next",        "qwen3next-legacy",
 };
 
 INSTANTIATE_TEST_SUITE_P(Models, GoldenModel, ::testing::ValuesIn(kModels),
