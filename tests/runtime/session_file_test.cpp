@@ -28,9 +28,9 @@ EngineOptions options_for(kernels::KvFormat keys, kernels::KvFormat values) {
           .context = 256,
           .batch = 64,
           .threads = 2,
-          .kv_tail = 40,
           .key_format = keys,
-          .value_format = values};
+          .value_format = values,
+          .kv_tail = 40};
 }
 
 EngineOptions plain() { return options_for(kernels::KvFormat::kF16, kernels::KvFormat::kF16); }
