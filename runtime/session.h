@@ -28,6 +28,15 @@ class Session {
   // Back to an empty timeline, with the logits of a new session (runtime/kv_cache.h); experts stay
   // where they are.
   void reset();
+  // Back to a position at most most_rewind() before this one, with the logits it
+  // would have had without what came after it (runtime/kv_cache.h).
+  void rewind(std::uint32_t position);
+  // None where layers are recurrent: these remember the newest state alone.
+  std::uint32_t most_rewind() const { return recurrent_.empty() ? engine_.plan().batch : 0; }
+  // An empty timeline followed by that many positions of random keys and values, which nothing
+  // computed: for measurements of speed (runtime/random_cache.h). Throws Error(kBadInput) when the
+  // context is shorter.
+  void fill_at_random(std::uint32_t positions, std::uint64_t seed);
   // All bytes that the tokens before `position` left, piece by piece: what a session file holds
   // (runtime/session_file.h). resume() goes on from there, once they are in place.
   void visit_state(std::uint32_t position, FunctionRef<void(std::span<std::byte>)> visit) const;
@@ -48,6 +57,7 @@ class Session {
 
  private:
   void check(std::span<const TokenId> tokens) const;
+  void check_room(std::size_t positions) const;
 
   Engine& engine_;
   io::Arena memory_;

@@ -146,6 +146,7 @@ SessionHeader header_of(const Engine& engine) {
           .key_format = std::string(kernels::traits(formats.keys).name),
           .value_format = std::string(kernels::traits(formats.values).name),
           .kv_tail = formats.tail,
+          .kv_rotated = formats.rotated,
           .vocabulary = engine.config().vocabulary};
 }
 
@@ -183,6 +184,9 @@ void check(const SessionHeader& found, const Engine& engine, const Session& sess
                     "{} with a tail of {}",
                     printable(found.key_format), printable(found.value_format), found.kv_tail,
                     wanted.key_format, wanted.value_format, wanted.kv_tail));
+  if (found.kv_rotated != wanted.kv_rotated)
+    refuse(found.kv_rotated ? "has rotated keys and values, here they are not"
+                            : "has keys and values that are not rotated, here they are");
   if (found.position > session.context())
     throw_error(ErrorCode::kBadInput,
                 "{}: the session has {} tokens, but the context is {}; raise --ctx-size",

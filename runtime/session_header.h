@@ -14,6 +14,7 @@ struct SessionHeader {
   profiler::ModelIdentity model;
   std::string key_format, value_format;
   std::uint32_t kv_tail = 0;
+  bool kv_rotated = true;
   std::uint32_t position = 0;    // as many tokens
   std::uint32_t vocabulary = 0;  // as many logits
   std::uint32_t experts = 0;

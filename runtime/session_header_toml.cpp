@@ -18,12 +18,13 @@ std::string to_toml(const SessionHeader& header) {
              "keys = {}\n"
              "values = {}\n"
              "kv_tail = {}\n"
+             "kv_rotated = {}\n"
              "experts = {}\n"
              "state_bytes = {}\n"
              "random = {}\n",
              header.position, header.vocabulary, quoted(header.key_format),
-             quoted(header.value_format), header.kv_tail, header.experts, header.state_bytes,
-             hex_text(header.random));
+             quoted(header.value_format), header.kv_tail, header.kv_rotated, header.experts,
+             header.state_bytes, hex_text(header.random));
 }
 
 SessionHeader parse_session_header(std::string_view text, const std::string& name) {
@@ -41,6 +42,7 @@ SessionHeader parse_session_header(std::string_view text, const std::string& nam
   header.key_format = table.string("keys");
   header.value_format = table.string("values");
   header.kv_tail = count("kv_tail", 0);
+  header.kv_rotated = table.boolean("kv_rotated");
   header.experts = count("experts", 0);
   header.state_bytes = table.count("state_bytes", {0, kMostBytes});
   header.random = table.hex("random");
