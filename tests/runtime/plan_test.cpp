@@ -22,6 +22,8 @@ const char* const kModels[] = {
     HEARTH_SOURCE_DIR "/tests/golden/qwen3moe-kquants.gguf",
     HEARTH_SOURCE_DIR "/tests/golden/qwen3moe-opt.gguf",
     HEARTH_SOURCE_DIR "/tests/golden/qwen3moe-types32.gguf",
+    HEARTH_SOURCE_DIR "/tests/golden/qwen35moe.gguf",
+    HEARTH_SOURCE_DIR "/tests/golden/qwen3next-legacy.gguf",
 };
 
 constexpr std::uint64_t kPage = 4096;  // arenas are whole pages

@@ -256,6 +256,8 @@ int synth(const Arguments& arguments) {
       options.output);
   line.add({.names = "-t,--threads", .value = "N", .help = "threads that generate"},
            options.threads);
+  line.add({.names = "--seed", .value = "N", .help = "the same seed gives the same file"},
+           options.seed);
   line.add({.names = "--header-only", .help = "no weights: enough for hearth plan and inspect"},
            options.header_only);
   add_shape_flags(options, line);
