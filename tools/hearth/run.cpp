@@ -155,7 +155,7 @@ runtime::Timeline begin_timeline(const RunOptions& o, bool resumes, runtime::Eng
   runtime::Timeline timeline;
   if (resumes) {
     timeline = runtime::load_session(o.session, engine, session);
-    fmt::print(stderr, "session: goes on after {} tokens of {}\n", timeline.tokens.size(),
+    fmt::print(stderr, "session   goes on after {} tokens of {}\n", timeline.tokens.size(),
                printable(o.session, 400));
   }
   if (!o.session.empty()) timeline.tokens.reserve(session.context());
