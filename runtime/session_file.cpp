@@ -152,8 +152,7 @@ SessionHeader header_of(const Engine& engine) {
 
 SessionHeader read_header(Reader& reader, const std::string& path) {
   FileStart start;
-  if (reader.left() < sizeof start) reader.damaged("ends before it should");
-  reader.get(std::as_writable_bytes(std::span(&start, 1)));
+  if (reader.left() >= sizeof start) reader.get(std::as_writable_bytes(std::span(&start, 1)));
   if (std::string_view(start.magic.data(), start.magic.size()) != kMagic)
     throw_error(ErrorCode::kBadFile, "{}: is not a session; name another file",
                 printable(path, 400));

@@ -18,8 +18,8 @@ constexpr std::string_view kNoShift =
 constexpr std::string_view kPlainSampling =
     "only penalties, top-k, top-p, min-p and temperature are implemented; use --min-p";
 constexpr std::string_view kOwnSessions =
-    "use --session FILE: the prompt goes on after what the file holds, and it is written at the "
-    "end";
+    "a session is kept with --session FILE: the prompt goes on after what it holds, and it is "
+    "written at the end";
 constexpr std::string_view kNoGrammar = "constrained output is not implemented; leave it out";
 constexpr std::string_view kOnStandardError =
     "all messages go to standard error; redirect it with 2>FILE";
