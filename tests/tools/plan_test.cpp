@@ -53,7 +53,7 @@ TEST(PlanCommand, KnowsTheBytesOfARecurrentModel) {
       run_hearth({"synth", "-o", path, "--shape", "qwen3.6-35b-a3b", "--header-only"});
   ASSERT_EQ(made.exit_code, 0) << made.errors;
   const auto plan = plan_json({"-m", path, "--ram", "16GiB", "-t", "2", "-c", "4096"});
-  EXPECT_EQ(plan["experts"], 10'240);
+  EXPECT_EQ(plan["experts_total"], 10'240);
   EXPECT_EQ(plan["ram"]["state"], 30 * (32 * 128 * 128 + 3 * 8192) * 4);  // 62.8 MiB
   const auto longer = plan_json({"-m", path, "--ram", "16GiB", "-t", "2", "-c", "8192"});
   EXPECT_EQ(longer["ram"]["kv"].get<std::int64_t>() - plan["ram"]["kv"].get<std::int64_t>(),
