@@ -35,7 +35,7 @@ class Sampler {
   // Where the random draws stand, to go on from there in another sampler.
   std::uint64_t random_state() const;
   void resume(std::uint64_t random_state);
-  std::uint64_t seed() const;                     // the one in use
+  std::uint64_t seed() const;  // the one in use
 
  private:
   struct State;
