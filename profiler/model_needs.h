@@ -51,6 +51,7 @@ struct KvPieces {
 struct KvNeeds {
   std::string key_format = "f16", value_format = "f16";
   std::uint32_t tail = 0;  // newest positions that are read as they were, at least
+  bool rotated = true;     // what is quantized
   KvPieces keys, values;
   Bytes alignment;  // of the pieces, whatever the context
 

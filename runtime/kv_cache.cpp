@@ -46,6 +46,7 @@ profiler::KvNeeds KvCache::needs(const std::vector<KvLayer>& layers, const KvFor
   profiler::KvNeeds needs{.key_format = std::string(kernels::traits(formats.keys).name),
                           .value_format = std::string(kernels::traits(formats.values).name),
                           .tail = formats.tail,
+                          .rotated = formats.rotated,
                           .keys = pieces_of(formats.keys),
                           .values = pieces_of(formats.values)};
   for (const KvLayer& layer : layers) {

@@ -41,6 +41,7 @@ struct KvFormats {
   kernels::KvFormat keys = kernels::KvFormat::kF16;
   kernels::KvFormat values = kernels::KvFormat::kF16;
   std::uint32_t tail = 0;  // newest positions that are read as f16, at least
+  bool rotated = true;     // what is quantized; without it, to see what rotation is worth
 
   bool quantized() const {
     return kernels::traits(keys).quantized() || kernels::traits(values).quantized();
@@ -49,7 +50,7 @@ struct KvFormats {
     return part == kernels::KvPart::kKeys ? keys : values;
   }
   kernels::KvRotation rotation(kernels::KvPart part, std::uint32_t dim) const {
-    return kernels::kv_rotation(of(part), part, dim);
+    return rotated ? kernels::kv_rotation(of(part), part, dim) : kernels::KvRotation{};
   }
   // The shortest context in which each quantized format is read.
   std::uint64_t least_context() const {

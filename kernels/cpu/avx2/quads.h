@@ -74,6 +74,8 @@ struct Quads {
 };
 
 struct Sixteen {
+  static constexpr bool kLooksUpNibbles = false;
+
   __m128i v;
 
   template <std::uint32_t bits>

@@ -49,6 +49,9 @@ struct Quads {
 };
 
 struct Sixteen {
+  // Codes of four bits, and of four and one, are looked up as floats: they need no conversion.
+  static constexpr bool kLooksUpNibbles = true;
+
   __m128i v;
 
   template <std::uint32_t bits>
@@ -87,6 +90,26 @@ struct Sixteen {
     return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(v))};
   }
 
+  template <typename Lanes>
+  static Lanes from_table(const std::uint8_t* from, std::uint32_t half,
+                          const std::int8_t (&table)[16]) {
+    const __m128i entries = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+    const __m512 values = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(entries));
+    return {_mm512_permutexvar_ps(nibbles(from, half), values)};
+  }
+  template <typename Lanes>
+  static Lanes from_nibbles(const std::uint8_t* from, std::uint32_t half, int offset) {
+    return {_mm512_permutexvar_ps(nibbles(from, half), sixteen_from(-offset))};
+  }
+  // With a plane of fifth bits.
+  template <typename Lanes>
+  static Lanes from_nibbles(const std::uint8_t* from, const std::uint8_t* fifth, std::uint32_t half,
+                            int offset) {
+    const __m512i codes = nibbles(from, half);
+    return {_mm512_mask_permutexvar_ps(_mm512_permutexvar_ps(codes, sixteen_from(-offset)),
+                                       set_bits(fifth, half), codes, sixteen_from(16 - offset))};
+  }
+
  private:
   static __m128i load_16(const std::uint8_t* from) {
     return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
@@ -95,6 +118,15 @@ struct Sixteen {
     long long bytes;
     __builtin_memcpy(&bytes, from, 8);
     return bytes;
+  }
+  // In the low four bits of each lane, which are all that a permutation looks at.
+  static __m512i nibbles(const std::uint8_t* from, std::uint32_t half) {
+    const __m512i bytes = _mm512_cvtepu8_epi32(load_16(from));
+    return half == 0 ? bytes : _mm512_srli_epi32(bytes, 4);
+  }
+  static __m512 sixteen_from(int first) {
+    const __m512i counted = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return _mm512_cvtepi32_ps(_mm512_add_epi32(counted, _mm512_set1_epi32(first)));
   }
   static __mmask16 set_bits(const std::uint8_t* from, std::uint32_t half) {
     std::uint16_t bits;

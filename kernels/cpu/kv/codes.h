@@ -41,14 +41,23 @@ struct BlockCodes {
   template <typename Lanes>
   [[gnu::always_inline]] static Lanes values(const std::byte* block, std::uint32_t position,
                                              std::uint32_t half) {
-    Sixteen codes = Sixteen::template load<kPlanes.low>(
-        bytes(block) + kPlanes.low_at() + position * 4 * kPlanes.low, half);
-    if constexpr (kPlanes.high > 0)
-      codes = codes.template with_plane<kPlanes.high, kPlanes.low>(
-          bytes(block) + position * 4 * kPlanes.high, half);
-    if constexpr (kTraits.has_table()) codes = codes.looked_up(kTable);
-    if constexpr (kTraits.code_offset() > 0) codes = codes.minus(kTraits.code_offset());
-    return codes.template as_floats<Lanes>();
+    const std::uint8_t* const low = bytes(block) + kPlanes.low_at() + position * 4 * kPlanes.low;
+    [[maybe_unused]] const std::uint8_t* const high = bytes(block) + position * 4 * kPlanes.high;
+    if constexpr (Sixteen::kLooksUpNibbles && kPlanes.low == 4 && kPlanes.high <= 1) {
+      if constexpr (kTraits.has_table())
+        return Sixteen::template from_table<Lanes>(low, half, kTable);
+      else if constexpr (kPlanes.high == 0)
+        return Sixteen::template from_nibbles<Lanes>(low, half, kTraits.code_offset());
+      else
+        return Sixteen::template from_nibbles<Lanes>(low, high, half, kTraits.code_offset());
+    } else {
+      Sixteen codes = Sixteen::template load<kPlanes.low>(low, half);
+      if constexpr (kPlanes.high > 0)
+        codes = codes.template with_plane<kPlanes.high, kPlanes.low>(high, half);
+      if constexpr (kTraits.has_table()) codes = codes.looked_up(kTable);
+      if constexpr (kTraits.code_offset() > 0) codes = codes.minus(kTraits.code_offset());
+      return codes.template as_floats<Lanes>();
+    }
   }
 
  private:

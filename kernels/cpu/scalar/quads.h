@@ -60,6 +60,8 @@ struct Quads {
 
 // Codes of 16 channels of one position.
 struct Sixteen {
+  static constexpr bool kLooksUpNibbles = false;
+
   std::uint8_t code[16];
 
   template <typename Function>
