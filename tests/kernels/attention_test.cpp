@@ -43,8 +43,8 @@ std::vector<AttentionCase> pairs() {
   for (const KvFormatTraits& keys : kKvFormats)
     for (const KvFormatTraits& values : kKvFormats)
       rows.push_back({.positions = std::max(positions_for(keys, 69), positions_for(values, 69)),
-                      .group = 3,
-                      .rows = 3,
+                      .group = 2,
+                      .rows = 2,
                       .key_dim = 32,
                       .keys = keys.format,
                       .values = values.format});
