@@ -100,6 +100,7 @@ class Engine {
   // Expert memory as it is before the first token: empty, or seeded. Waits for reads. Throws
   // Error(kIo).
   void restore_seed();
+  bool holds_all_experts() const { return plan_.ram.slots() == plan_.experts; }
 
   std::span<const std::byte> largest_arena() const;
   bool ram_is_bounded() const { return ram_is_bounded_; }  // --ram was given

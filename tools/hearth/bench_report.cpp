@@ -60,6 +60,21 @@ std::string cache_state(const BenchSetup& setup) {
   return std::string(seeded ? "seeded" : name_of(setup.settings.cache));
 }
 
+// Weights that a token reads from memory, and what rate that is beside the measured one. Tokens of
+// a prompt share what they read.
+void add_memory_traffic(Json& record, const BenchSetup& setup, const BenchResult& result) {
+  const double ram_peak = setup.peaks.ram_bytes_per_second;
+  record["ram_peak_bytes_per_s"] = measured(ram_peak);
+  record["weight_bytes_per_token"] = nullptr;
+  record["share_of_ram_peak"] = nullptr;
+  if (result.point.prompt > 0) return;
+  const runtime::Model& model = setup.engine.model();
+  const Bytes bytes = model.dense_bytes_per_token() + model.expert_bytes_per_token();
+  record["weight_bytes_per_token"] = bytes.count;
+  record["share_of_ram_peak"] =
+      ratio(record["avg_ts"].get<double>() * static_cast<double>(bytes.count), ram_peak);
+}
+
 void add_traffic(Json& record, const BenchSetup& setup, const BenchResult& result) {
   const ExpertTraffic& traffic = result.traffic;
   const auto repetitions = static_cast<double>(result.times.size());
@@ -79,7 +94,6 @@ void add_traffic(Json& record, const BenchSetup& setup, const BenchResult& resul
   record["prefetch_issued"] = traffic.prefetches;
   record["prefetch_used"] = traffic.prefetches_used;
   record["disk_peak_bytes_per_s"] = measured(disk_peak);
-  record["ram_peak_bytes_per_s"] = measured(setup.peaks.ram_bytes_per_second);
   record["share_of_disk_peak"] = ratio(read / elapsed, disk_peak);
 
   double bound = setup.in_memory_tok_s.value_or(0);
@@ -126,6 +140,7 @@ Json bench_record(const BenchSetup& setup, const BenchResult& result) {
                  {"routing", setup.routing},
                  {"decode", setup.settings.greedy ? "greedy" : "forced"}};
   add_times(record, result);
+  add_memory_traffic(record, setup, result);
   add_traffic(record, setup, result);
   record["memory_planned_bytes"] = plan.ram.total().count;
   record["memory_peak_bytes"] = runtime::peak_memory().count;
@@ -181,6 +196,7 @@ std::vector<BenchColumn> bench_columns() {
          return fmt::format("{:.2f} ± {:.2f}", r["avg_ts"].get<double>(),
                             r["stddev_ts"].get<double>());
        }},
+      {"of memory", 9, [](const Json& r) { return percent(r["share_of_ram_peak"]); }},
       {"hits", 7, [](const Json& r) { return percent(r["expert_hit_rate"]); }},
       {"MB/token", 8,
        [](const Json& r) {
