@@ -22,6 +22,7 @@ using runtime::Engine;
 using runtime::Session;
 
 constexpr std::uint32_t kQualityChunk = 1024;  // tokens
+constexpr std::uint32_t kTiles = 512;          // positions: whole tiles of any format
 constexpr KvPair kReference = {kernels::KvFormat::kF32, kernels::KvFormat::kF32};
 constexpr KvPair kUsual = {kernels::KvFormat::kF16, kernels::KvFormat::kF16};
 
@@ -33,7 +34,8 @@ class KvBench {
         model_(runtime::build_model(file_)),
         tokenizer_(runtime::Tokenizer::from_metadata(file_.metadata())) {
     if (o_.engine.context == 0)
-      o_.engine.context = std::max(timed_positions(), o_.text ? kQualityChunk : 1);
+      o_.engine.context = std::max({timed_positions(), o_.text ? kQualityChunk : 1,
+                                    o_.engine.kv_tail.value_or(runtime::kDefaultKvTail) + kTiles});
     if (o_.engine.context < timed_positions())
       throw_error(ErrorCode::kUsage, "--ctx-size {}: the tests need {} positions; raise it",
                   o_.engine.context, timed_positions());
