@@ -74,6 +74,8 @@ struct BlockTiles {
       typename Quads::Sums dots[n];
       for (std::uint32_t i = 0; i < n; ++i) dots[i] = Quads::zero();
       for (std::uint32_t g = 0; g < kGroups; ++g) {
+        if (const std::size_t line = (half * kGroups + g) * 64; line < kLayout.bytes)
+          prefetch_ahead(block + line, dim / kKvBlock * kLayout.bytes);
         const Quads codes = key_codes(block, g, half);
         for (std::uint32_t i = 0; i < n; ++i)
           dots[i] = codes.template plus_dot<kSigned>(
@@ -129,12 +131,15 @@ struct BlockTiles {
         sums[i][half] = Lanes::load(out + i * weights.dim + half * kLanes, Whole{}) *
                         Lanes::broadcast(weights.factors[first + i]);
       }
-    for (std::uint32_t p = 0; p < kKvTile; ++p)
+    for (std::uint32_t p = 0; p < kKvTile; ++p) {
+      if (p * 64 < kLayout.bytes)
+        prefetch_ahead(block + p * 64, weights.dim / kKvBlock * kLayout.bytes);
       for (std::uint32_t half = 0; half < 2; ++half) {
         const Lanes codes = value_codes(block, p, half);
         for (std::uint32_t i = 0; i < n; ++i)
           sums[i][half] = fma(Lanes::broadcast(scaled[i][p]), codes, sums[i][half]);
       }
+    }
     for (std::uint32_t i = 0; i < n; ++i) {
       if constexpr (kMinimum) {
         const float* const w = weights.weights + (first + i) * kKvTile;
