@@ -11,6 +11,7 @@ struct BlockTiles {
   using Quads = typename Integers::Quads;
   static constexpr bool kMinimum = traits(format).has_minimum();
   static constexpr std::uint32_t kBlockBytes = kv_planes(format).block_bytes();
+  static constexpr std::uint32_t kScaleBytes = kKvTile * 2;  // of a slice's d, and of its m
   // Of keys as of values.
   [[gnu::always_inline]] static KvSliceLayout layout(std::uint32_t channels) {
     return kv_slice_layout(format, KvPart::kKeys, channels);
@@ -19,13 +20,14 @@ struct BlockTiles {
   static void score(const std::byte* tile, const TileQueries& queries, float* scores) {
     const std::uint32_t channels = traits(format).slice(queries.dim);
     const KvSliceLayout of_slice = layout(channels);
+    const std::size_t tile_bytes = std::size_t{queries.dim / channels} * of_slice.bytes;
     for_groups<Lanes::kGroup>(queries.count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
       Lanes sums[n][2];
       for (std::uint32_t i = 0; i < n; ++i) sums[i][0] = sums[i][1] = Lanes::broadcast(0);
       const std::byte* slice = tile;
       for (std::uint32_t c = 0; c < queries.dim; c += channels, slice += of_slice.bytes)
         for (std::uint32_t b = 0; b < channels / kKvBlock; ++b)
-          score_block(slice, slice + of_slice.codes + b * kBlockBytes, queries, first,
+          score_block(slice, slice + of_slice.codes + b * kBlockBytes, tile_bytes, queries, first,
                       c / kKvBlock + b, sums);
       const Lanes scale = Lanes::broadcast(queries.scale);
       for (std::uint32_t i = 0; i < n; ++i)
@@ -37,13 +39,14 @@ struct BlockTiles {
   static void add(const std::byte* tile, const TileWeights& weights) {
     const std::uint32_t channels = traits(format).slice(weights.dim);
     const KvSliceLayout of_slice = layout(channels);
+    const std::size_t tile_bytes = std::size_t{weights.dim / channels} * of_slice.bytes;
     const std::byte* slice = tile;
     for (std::uint32_t c = 0; c < weights.dim; c += channels, slice += of_slice.bytes)
       for (std::uint32_t b = 0; b < channels / kKvBlock; ++b)
         for_groups<Lanes::kGroup>(weights.count,
                                   [&]<std::uint32_t n>(std::uint32_t first, Count<n> group) {
                                     add_block(slice, slice + of_slice.codes + b * kBlockBytes,
-                                              weights, first, c + b * kKvBlock, group);
+                                              tile_bytes, weights, first, c + b * kKvBlock, group);
                                   });
   }
 
@@ -53,18 +56,21 @@ struct BlockTiles {
     return load_halves<Lanes>(slice + half * kLanes * 2);
   }
   [[gnu::always_inline]] static Lanes minima(const std::byte* slice, std::uint32_t half) {
-    return load_halves<Lanes>(slice + kKvTile * 2 + half * kLanes * 2);
+    return load_halves<Lanes>(slice + kScaleBytes + half * kLanes * 2);
   }
 
   template <std::uint32_t n>
   [[gnu::always_inline]] static void score_block(const std::byte* slice, const std::byte* block,
-                                                 const TileQueries& queries, std::uint32_t first,
-                                                 std::uint32_t b, Lanes (&sums)[n][2]) {
+                                                 std::size_t tile_bytes, const TileQueries& queries,
+                                                 std::uint32_t first, std::uint32_t b,
+                                                 Lanes (&sums)[n][2]) {
     const std::size_t dim = queries.dim;
     for (std::uint32_t half = 0; half < 2; ++half) {
       typename Quads::Sums dots[n];
       for (std::uint32_t i = 0; i < n; ++i) dots[i] = Quads::zero();
-      add_dots<Codes>(block, half, queries.codes + first * dim + b * kKvBlock, dim, dots);
+      if (half == 0 || kMinimum) prefetch_ahead(slice + half * kScaleBytes, tile_bytes);
+      add_dots<Codes>(block, half, queries.codes + first * dim + b * kKvBlock, dim, tile_bytes,
+                      dots);
       const Lanes d = scales(slice, half);
       for (std::uint32_t i = 0; i < n; ++i) {
         const std::int16_t* const sum = queries.sums + (first + i) * (dim / 16) + 2 * b;
@@ -82,8 +88,9 @@ struct BlockTiles {
 
   template <std::uint32_t n>
   [[gnu::always_inline]] static void add_block(const std::byte* slice, const std::byte* block,
-                                               const TileWeights& weights, std::uint32_t first,
-                                               std::uint32_t channel, Count<n>) {
+                                               std::size_t tile_bytes, const TileWeights& weights,
+                                               std::uint32_t first, std::uint32_t channel,
+                                               Count<n>) {
     alignas(64) float scaled[n][kKvTile];
     Lanes sums[n][2];
     const Lanes d[2] = {scales(slice, 0), scales(slice, 1)};
@@ -96,12 +103,14 @@ struct BlockTiles {
         sums[i][half] = Lanes::load(out + i * weights.dim + half * kLanes, Whole{}) *
                         Lanes::broadcast(weights.factors[first + i]);
       }
-    for (std::uint32_t p = 0; p < kKvTile; ++p)
+    for (std::uint32_t p = 0; p < kKvTile; ++p) {
+      if (p * kLineBytes < kBlockBytes) prefetch_ahead(block + p * kLineBytes, tile_bytes);
       for (std::uint32_t half = 0; half < 2; ++half) {
         const Lanes codes = Codes::template values<Lanes>(block, p, half);
         for (std::uint32_t i = 0; i < n; ++i)
           sums[i][half] = fma(Lanes::broadcast(scaled[i][p]), codes, sums[i][half]);
       }
+    }
     for (std::uint32_t i = 0; i < n; ++i) {
       if constexpr (kMinimum) {
         const float* const w = weights.weights + (first + i) * kKvTile;

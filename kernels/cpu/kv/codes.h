@@ -70,12 +70,18 @@ struct BlockCodes {
   }
 };
 
+inline constexpr std::size_t kLineBytes = 64;  // of the caches
+
 // Adds the products of a block's codes with those of `n` queries, at codes + i × dim, to `dots`.
+// The block that follows is `next` bytes on.
 template <typename Codes, std::uint32_t n, typename Sums>
 [[gnu::always_inline]] inline void add_dots(const std::byte* block, std::uint32_t half,
                                             const std::int8_t* codes, std::size_t dim,
-                                            Sums (&dots)[n]) {
+                                            std::size_t next, Sums (&dots)[n]) {
   for_constants<kQuadGroups>([&]<std::uint32_t g>(Count<g>) {
+    if (const std::size_t line = (half * kQuadGroups + g) * kLineBytes;
+        line < Codes::kPlanes.block_bytes())
+      prefetch_ahead(block + line, next);
     const auto keys = Codes::template keys<g>(block, half);
     for (std::uint32_t i = 0; i < n; ++i)
       dots[i] =

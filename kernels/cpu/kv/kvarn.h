@@ -93,7 +93,8 @@ struct KvarnTiles {
          ++b, block += kBlockBytes) {
       typename Quads::Sums dots[n];
       for (std::uint32_t i = 0; i < n; ++i) dots[i] = Quads::zero();
-      add_dots<Codes>(block, half, queries.codes + first * dim + b * kKvBlock, dim, dots);
+      add_dots<Codes>(block, half, queries.codes + first * dim + b * kKvBlock, dim,
+                      channels / kKvBlock * kBlockBytes, dots);
       for (std::uint32_t i = 0; i < n; ++i) {
         const std::int16_t* const sum = queries.sums + (first + i) * (dim / 16) + 2 * b;
         const float scale = queries.scales[(first + i) * (dim / kKvBlock) + b];

@@ -36,6 +36,14 @@ using AddTile = void (*)(const std::byte* tile, const TileWeights& weights);
 using FoldQueries = void (*)(const std::byte* tile, const AttentionTask& task, std::uint32_t begin,
                              std::uint32_t end);
 
+// Asks for a line of the tile after this one, which follows it in memory, while this one is
+// computed: line by line, since all at once would wait for one another. Past the last tile of a
+// cache it is a line that nobody reads.
+[[gnu::always_inline]] inline void prefetch_ahead(const std::byte* at, std::size_t tile_bytes) {
+  __builtin_prefetch(
+      reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(at) + tile_bytes));
+}
+
 template <std::uint32_t n>
 struct Count {
   static constexpr std::uint32_t value = n;
