@@ -27,6 +27,14 @@ class Session {
   // Back to an empty timeline, with the logits of a new session (runtime/kv_cache.h); experts stay
   // where they are.
   void reset();
+  // Back to a position at most most_rewind() before this one, with the logits it
+  // would have had without what came after it (runtime/kv_cache.h).
+  void rewind(std::uint32_t position);
+  std::uint32_t most_rewind() const { return engine_.plan().batch; }
+  // An empty timeline followed by that many positions of random keys and values, which nothing
+  // computed: for measurements of speed (runtime/random_cache.h). Throws Error(kBadInput) when the
+  // context is shorter.
+  void fill_at_random(std::uint32_t positions, std::uint64_t seed);
   std::uint32_t position() const { return position_; }
   std::uint32_t context() const { return kv_.context(); }
   std::span<const std::byte> memory() const { return memory_.bytes(); }
@@ -43,6 +51,7 @@ class Session {
 
  private:
   void check(std::span<const TokenId> tokens) const;
+  void check_room(std::size_t positions) const;
 
   Engine& engine_;
   io::Arena memory_;
