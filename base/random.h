@@ -33,6 +33,8 @@ class Random {
     return radius * std::cos(6.283185307179586 * uniform());
   }
 
+  std::uint64_t state() const { return state_; }  // a seed that continues from here
+
  private:
   std::uint64_t state_;
 };

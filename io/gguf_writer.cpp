@@ -181,6 +181,7 @@ struct GgufWriter::State {
       : path(final_path), partial_path(final_path + ".partial"), out(partial_path) {}
 
   void begin_data();  // writes everything in front of the tensor data, once
+  void take_name();   // syncs, closes and renames
 
   std::string path;
   std::string partial_path;
@@ -259,15 +260,24 @@ void GgufWriter::append(std::span<const std::byte> data) {
   ++state.current;
 }
 
+void GgufWriter::State::take_name() {
+  out.finish();
+  if (std::rename(partial_path.c_str(), path.c_str()) != 0)
+    throw_error(ErrorCode::kIo, "{}: cannot rename it to {}: {}; check the path", partial_path,
+                path, std::strerror(errno));
+  finished = true;
+}
+
 void GgufWriter::finish() {
-  State& state = *state_;
-  state.begin_data();
-  CHECK_EQ(state.current, state.tensors.size());
-  state.out.finish();
-  if (std::rename(state.partial_path.c_str(), state.path.c_str()) != 0)
-    throw_error(ErrorCode::kIo, "{}: cannot rename it to {}: {}; check the path",
-                state.partial_path, state.path, std::strerror(errno));
-  state.finished = true;
+  state_->begin_data();
+  CHECK_EQ(state_->current, state_->tensors.size());
+  state_->take_name();
+}
+
+void GgufWriter::finish_header() {
+  CHECK(!state_->in_data);
+  state_->begin_data();
+  state_->take_name();
 }
 
 }  // namespace hearth::io

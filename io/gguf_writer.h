@@ -34,6 +34,8 @@ class GgufWriter {
 
   // Checks that every declared byte was written, flushes and closes.
   void finish();
+  // Ends the file where the data would begin: a header to plan by. Nothing was appended.
+  void finish_header();
 
  private:
   struct State;

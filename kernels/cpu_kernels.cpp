@@ -12,16 +12,19 @@ CpuKernels assemble(InstructionSet set) {
   fill_matmul_scalar(table);
   fill_vector_scalar(table);
   fill_attention_scalar(table);
+  fill_delta_net_scalar(table);
 #ifndef HEARTH_SCALAR_ONLY
   if (set >= InstructionSet::kAvx2) {
     fill_matmul_avx2(table);
     fill_vector_avx2(table);
     fill_attention_avx2(table);
+    fill_delta_net_avx2(table);
   }
   if (set >= InstructionSet::kAvx512) {
     fill_matmul_avx512(table);
     fill_vector_avx512(table);
     fill_attention_avx512(table);
+    fill_delta_net_avx512(table);
   }
 #endif
   table.name = name_of(set);

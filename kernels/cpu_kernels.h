@@ -14,6 +14,7 @@
 
 #include "kernels/activations.h"
 #include "kernels/attention.h"
+#include "kernels/delta_net.h"
 #include "kernels/weight_format.h"
 
 namespace hearth::kernels {
@@ -68,6 +69,9 @@ struct CpuKernels {
   // In place: cap × tanh(x / cap), with tanh(y) = 1 - 2 / (1 + exp(2y)).
   void (*softcap)(float* x, std::uint32_t n, float cap);
 
+  // y = y / (1 + exp(-gate)): y × sigmoid(gate).
+  void (*sigmoid_multiply)(const float* gate, std::uint32_t n, float* y);
+
   // In place: exp(x - max) / sum.
   void (*softmax)(float* x, std::uint32_t n);
 
@@ -85,6 +89,12 @@ struct CpuKernels {
                            std::uint32_t value_dim, float* result);
   // The orthonormal Walsh-Hadamard transform of each `size` (a power of two) of n values.
   void (*rotate)(float* x, std::uint32_t n, std::uint32_t size);
+
+  // kernels/delta_net.h
+  void (*convolve)(const ConvolutionTask& task);
+  void (*update_delta)(const DeltaTask& task);
+  // y = x × scale / max(|x|, epsilon), |x| the Euclidean length. x may equal y.
+  void (*l2_norm)(const float* x, std::uint32_t n, float epsilon, float scale, float* y);
 
   // Neither infinite nor NaN anywhere (one cheap pass over the logits of a token).
   bool (*all_finite)(const float* x, std::uint32_t n);

@@ -75,8 +75,10 @@ Bytes wanted_expert_bytes(const ModelNeeds& needs, const PlanRequest& request, c
 
 // "dense weights 1.0 MiB, KV cache of 4096 tokens ..."
 std::string parts_text(const PlacementPlan& plan, const TierPlan& tier) {
-  return fmt::format("dense weights {}, KV cache of {} tokens {}, scratch {}, {} {}",
-                     mib(tier.dense), plan.context, mib(tier.kv), mib(tier.scratch),
+  const std::string state =
+      tier.state == Bytes(0) ? std::string() : fmt::format("recurrent state {}, ", mib(tier.state));
+  return fmt::format("dense weights {}, KV cache of {} tokens {}, {}scratch {}, {} {}",
+                     mib(tier.dense), plan.context, mib(tier.kv), state, mib(tier.scratch),
                      plan.vram && &tier == &*plan.vram ? "driver" : "process", mib(tier.process));
 }
 

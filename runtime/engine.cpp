@@ -109,6 +109,20 @@ void Engine::restore_seed() {
   experts_->seed(plan_.seed, [](Bytes) {});
 }
 
+void Engine::replace_experts(std::span<const ExpertId> ids) {
+  std::vector<std::uint32_t> free = plan_.ram.slots_of_class;
+  std::vector<ExpertId> kept;
+  for (const ExpertId id : ids) {
+    std::uint32_t& slots = free[needs_.class_of_layer[id.layer]];
+    if (slots == 0) continue;
+    slots -= 1;
+    kept.push_back(id);
+  }
+  experts_->settle();
+  experts_->drop_all();
+  experts_->seed(kept, [](Bytes) {});
+}
+
 // Uses per token of the experts, where a profile or a plan knows them.
 std::vector<float> Engine::popularity() const {
   if (profile_) return profile_->popularity();

@@ -100,6 +100,8 @@ class Engine {
   // Expert memory as it is before the first token: empty, or seeded. Waits for reads. Throws
   // Error(kIo).
   void restore_seed();
+  // Expert memory holds these and nothing else, as far as there are slots. Likewise.
+  void replace_experts(std::span<const ExpertId> ids);
   bool holds_all_experts() const { return plan_.ram.slots() == plan_.experts; }
 
   std::span<const std::byte> largest_arena() const;

@@ -36,6 +36,15 @@ std::vector<KvLayer> Model::kv_layers() const {
   return result;
 }
 
+std::vector<RecurrentLayer> Model::recurrent_layers() const {
+  std::vector<RecurrentLayer> result;
+  for (const Layer& layer : layers) {
+    RecurrentLayer& recurrent = result.emplace_back();
+    for (const auto& block : layer.blocks) block->recurrent_needs(recurrent);
+  }
+  return result;
+}
+
 ScratchShape Model::scratch_shape() const {
   ScratchShape shape{.embedding = config.embedding,
                      .rope_dims = rotary_dims(rotary),

@@ -36,6 +36,7 @@ struct Model {
   std::vector<std::string> notes;                 // what of the file is not used, a sentence each
 
   std::vector<KvLayer> kv_layers() const;
+  std::vector<RecurrentLayer> recurrent_layers() const;
   ScratchShape scratch_shape() const;    // without rows, threads and logit rows
   Bytes dense_bytes_per_token() const;   // read to decode one token; of the embedding one row
   Bytes expert_bytes_per_token() const;  // of the experts one token is routed to

@@ -9,6 +9,7 @@
 #include "runtime/kv_cache.h"
 #include "runtime/model_identity.h"
 #include "runtime/process_memory.h"
+#include "runtime/recurrent_state.h"
 
 namespace hearth::runtime {
 namespace {
@@ -95,6 +96,7 @@ profiler::ModelNeeds model_needs(const io::GgufFile& file, const Model& model,
   needs.process = process_bytes(file, model.experts.total(), input.threads);
   needs.dense = model.weights.arena_bytes(input.alignment);
   needs.kv = KvCache::needs(model.kv_layers(), input.kv, file.name());
+  needs.state = RecurrentState::bytes_needed(model.recurrent_layers());
   for (std::uint32_t batch = input.batch;; batch = std::max(batch / 2, kSmallestBatch)) {
     needs.scratch.push_back(
         {batch, Scratch::bytes_needed(scratch_shape_for(model, batch, input.threads))});

@@ -24,15 +24,15 @@ double kept_share(const RotarySpec& spec, std::uint32_t i) {
   return 1 - std::clamp((i - first) / std::max(0.001, last - first), 0.0, 1.0);
 }
 
-double frequency(const RotarySpec& spec, std::uint32_t i) {
+}  // namespace
+
+double rotary_frequency(const RotarySpec& spec, std::uint32_t i) {
   const double own = std::pow(static_cast<double>(spec.base), -2.0 * i / spec.dims) /
                      (spec.factors.present() ? static_cast<double>(spec.factors.data()[i]) : 1.0);
   if (spec.speed == 1) return own;
   const double kept = kept_share(spec, i);
   return own * (static_cast<double>(spec.speed) * (1 - kept) + kept);
 }
-
-}  // namespace
 
 std::uint32_t rotary_dims(std::span<const RotaryTable> tables) {
   std::uint32_t dims = 0;
@@ -45,7 +45,7 @@ void fill_rotary(std::span<const RotaryTable> tables, const Step& step) {
   for (const RotaryTable& table : tables) {
     const double magnitude = static_cast<double>(table.spec.magnitude);
     for (std::uint32_t i = 0; i < table.place.half; ++i) {
-      const double each = frequency(table.spec, i);
+      const double each = rotary_frequency(table.spec, i);
       for (std::uint32_t row = 0; row < step.rows(); ++row) {
         const double angle = each * (step.position + row);
         const std::size_t at = row * stride + table.place.begin + i;

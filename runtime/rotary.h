@@ -36,6 +36,9 @@ struct RotaryTable {
   RotaryPlace place;
 };
 
+// Radians by which pair i turns from one position to the next.
+double rotary_frequency(const RotarySpec& spec, std::uint32_t i);
+
 // Channels of all tables together.
 std::uint32_t rotary_dims(std::span<const RotaryTable> tables);
 

@@ -11,13 +11,19 @@ namespace hearth::runtime {
 
 Session::Session(Engine& engine)
     : engine_(engine),
-      memory_(engine.plan().ram.kv + engine.plan().ram.scratch),
+      memory_(engine.plan().ram.kv + engine.plan().ram.state + engine.plan().ram.scratch),
       kv_(engine.model().kv_layers(), engine.kv_formats(), engine.plan().context,
           engine.plan().batch, memory_),
+      recurrent_(engine.model().recurrent_layers(), memory_),
       scratch_(scratch_shape_for(engine.model(), engine.plan().batch, engine.pool().threads()),
                memory_) {}
 
 void Session::check(std::span<const TokenId> tokens) const {
+  if (torn_)
+    throw_error(ErrorCode::kBadInput,
+                "a step at position {} failed, and what the recurrent layers remember is torn; "
+                "reset the session, or start again",
+                position_);
   const std::uint32_t vocabulary = engine_.config().vocabulary;
   for (const TokenId token : tokens)
     if (token < 0 || static_cast<std::uint32_t>(token) >= vocabulary)
@@ -49,15 +55,18 @@ void Session::evaluate(std::span<const TokenId> tokens, std::size_t first_logits
               .experts = engine_.experts(),
               .prefetcher = engine_.prefetcher(),
               .kv = kv_,
+              .recurrent = recurrent_,
               .scratch = scratch_,
               .clock = engine_.clock(),
               .times = times_,
               .on_routed = on_routed,
               .forced_routing = forced_routing_};
+    torn_ = !recurrent_.empty();
     decode_step(engine_.model(), step, static_cast<std::uint32_t>(std::min(wanted, count)),
                 [&](std::uint32_t row, std::span<const float> logits) {
                   sink(static_cast<std::uint32_t>(begin + row), logits);
                 });
+    torn_ = false;
     position_ += static_cast<std::uint32_t>(count);
     steps_ += 1;
     begin += count;
@@ -71,7 +80,24 @@ std::span<const float> Session::evaluate(std::span<const TokenId> tokens) {
   return last;
 }
 
-void Session::reset() { position_ = 0; }
+void Session::reset() {
+  position_ = 0;
+  torn_ = false;
+  recurrent_.reset();
+}
+
+void Session::visit_state(std::uint32_t position,
+                          FunctionRef<void(std::span<std::byte>)> visit) const {
+  CHECK_LE(position, context());
+  kv_.visit(position, visit);
+  if (position > 0 && !recurrent_.empty()) visit(recurrent_.memory());
+}
+
+void Session::resume(std::uint32_t position) {
+  CHECK_LE(position, context());
+  position_ = position;
+  torn_ = false;
+}
 
 void Session::rewind(std::uint32_t position) {
   CHECK_LE(position, position_);

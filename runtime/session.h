@@ -1,5 +1,5 @@
-// Session: one timeline on an engine. Owns the keys and values, and the working memory of a step.
-// One thread at a time; the engine must outlive it.
+// Session: one timeline on an engine. Owns the keys and values, the recurrent state, and the
+// working memory of a step. One thread at a time; the engine must outlive it.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,8 @@ class Session {
 
   // Appends tokens to the timeline, in chunks of the plan's batch, and hands out the logits after
   // each token from index `first_logits` of `tokens` on; rows are numbered by position in `tokens`.
-  // Throws Error(kBadInput) for a token outside the vocabulary or when the context is full.
+  // Throws Error(kBadInput) for a token outside the vocabulary or when the context is full, and
+  // what a step throws. A recurrent state is then torn: the session must be reset.
   void evaluate(std::span<const TokenId> tokens, std::size_t first_logits, LogitsSink sink);
   // The logits after the last token; valid until the next call.
   std::span<const float> evaluate(std::span<const TokenId> tokens);
@@ -30,11 +31,16 @@ class Session {
   // Back to a position at most most_rewind() before this one, with the logits it
   // would have had without what came after it (runtime/kv_cache.h).
   void rewind(std::uint32_t position);
-  std::uint32_t most_rewind() const { return engine_.plan().batch; }
+  // None where layers are recurrent: these remember the newest state alone.
+  std::uint32_t most_rewind() const { return recurrent_.empty() ? engine_.plan().batch : 0; }
   // An empty timeline followed by that many positions of random keys and values, which nothing
   // computed: for measurements of speed (runtime/random_cache.h). Throws Error(kBadInput) when the
   // context is shorter.
   void fill_at_random(std::uint32_t positions, std::uint64_t seed);
+  // All bytes that the tokens before `position` left, piece by piece: what a session file holds
+  // (runtime/session_file.h). resume() goes on from there, once they are in place.
+  void visit_state(std::uint32_t position, FunctionRef<void(std::span<std::byte>)> visit) const;
+  void resume(std::uint32_t position);
   std::uint32_t position() const { return position_; }
   std::uint32_t context() const { return kv_.context(); }
   std::span<const std::byte> memory() const { return memory_.bytes(); }
@@ -56,8 +62,10 @@ class Session {
   Engine& engine_;
   io::Arena memory_;
   KvCache kv_;
+  RecurrentState recurrent_;
   Scratch scratch_;
   std::uint32_t position_ = 0;
+  bool torn_ = false;  // a step failed that had changed the recurrent state
   std::uint64_t steps_ = 0;
   StepTimes times_;
   std::vector<std::function<void(const profiler::Routing&)>> listeners_;

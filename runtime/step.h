@@ -13,6 +13,7 @@
 #include "runtime/experts/expert_store.h"
 #include "runtime/experts/prefetcher.h"
 #include "runtime/kv_cache.h"
+#include "runtime/recurrent_state.h"
 #include "runtime/scratch.h"
 
 namespace hearth::runtime {
@@ -38,6 +39,7 @@ struct Step {
   ExpertStore& experts;
   Prefetcher& prefetcher;
   KvCache& kv;
+  RecurrentState& recurrent;
   Scratch& scratch;
   const Clock& clock;
   StepTimes& times;

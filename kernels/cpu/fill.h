@@ -17,6 +17,11 @@ void fill_attention_scalar(CpuKernels& table);
 void fill_attention_avx2(CpuKernels& table);
 void fill_attention_avx512(CpuKernels& table);
 
+// convolve, update_delta, l2_norm: kernels/cpu/<set>/delta_net.cpp
+void fill_delta_net_scalar(CpuKernels& table);
+void fill_delta_net_avx2(CpuKernels& table);
+void fill_delta_net_avx512(CpuKernels& table);
+
 // Everything else: kernels/cpu/<set>/vector.cpp, one source compiled for each set.
 void fill_vector_scalar(CpuKernels& table);
 void fill_vector_avx2(CpuKernels& table);

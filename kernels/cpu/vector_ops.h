@@ -69,6 +69,13 @@ struct VectorOps {
     });
   }
 
+  static void sigmoid_multiply(const float* gate, std::uint32_t n, float* y) {
+    for_lanes(n, [&](std::size_t i, auto extent) {
+      const Lanes power = exponential(negated(Lanes::load(gate + i, extent)));
+      (Lanes::load(y + i, extent) / (Lanes::broadcast(1) + power)).store(y + i, extent);
+    });
+  }
+
   // -2u = x × fma(x², -2 × sqrt(2 / pi) × 0.044715, -2 × sqrt(2 / pi)).
   static void gelu_multiply(const float* gate, const float* up, std::uint32_t n, float* out) {
     const Lanes one = Lanes::broadcast(1);
@@ -170,6 +177,7 @@ struct VectorOps {
     table.rope_halves = rope_halves;
     table.rope_pairs = rope_pairs;
     table.silu_multiply = silu_multiply;
+    table.sigmoid_multiply = sigmoid_multiply;
     table.gelu_multiply = gelu_multiply;
     table.clamped_multiply = clamped_multiply;
     table.sigmoid = sigmoid;

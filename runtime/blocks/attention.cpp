@@ -36,14 +36,14 @@ void AttentionBlock::run(Step& step) const {
   normalize(step, weights_.norm.data(), epsilon_, {0, step.rows()});
   float* const projected = step.scratch.projected.data();
   project(step, step.scratch.normed.view(),
-          {{weights_.query, projected},
+          {{weights_.query, projected + (options_.gated ? gates_begin() : 0)},
            {weights_.key, projected + query_width()},
            {weights_.value, projected + query_width() + key_width()}},
           projected_width());
   for_rows(step, step.rows(), [&](std::uint32_t row, std::uint32_t) { prepare_row(step, row); });
   if (has_keys()) fill_cache(step);
   attend(step, options_.cache.value_or(layer_), shape_, {projected, projected_width()});
-  quantize_rows(step, step.scratch.attended);
+  finish_heads(step);
   project(step, step.scratch.attended.view(), {{weights_.output, step.scratch.block_out.data()}},
           step.scratch.shape.embedding);
   finish_output(step);
@@ -57,6 +57,7 @@ void AttentionBlock::prepare_row(Step& step, std::uint32_t row) const {
   float* const query = step.scratch.projected.data() + std::size_t{row} * projected_width();
   float* const key = query + query_width();
   float* const value = key + key_width();
+  if (options_.gated) take_gates_apart(query);
   if (weights_.query_bias.present()) k.add(weights_.query_bias.data(), query_width(), query);
   if (weights_.key_bias.present()) k.add(weights_.key_bias.data(), key_width(), key);
   if (weights_.value_bias.present()) k.add(weights_.value_bias.data(), value_width(), value);
@@ -69,10 +70,31 @@ void AttentionBlock::prepare_row(Step& step, std::uint32_t row) const {
   if (options_.values_normed) norm_each(k, nullptr, value_width(), shape_.value_dim, value);
 
   const KvFormats& formats = step.kv.formats();
-  const std::uint32_t of_keys = formats.rotation(KvPart::kKeys, shape_.key_dim);
-  const std::uint32_t of_values = formats.rotation(KvPart::kValues, shape_.value_dim);
-  if (of_keys > 1) k.rotate(query, query_width() + key_width(), of_keys);
-  if (of_values > 1) k.rotate(value, value_width(), of_values);
+  rotate(k, formats.rotation(KvPart::kKeys, shape_.key_dim), query_width() + key_width(), query);
+  rotate(k, formats.rotation(KvPart::kValues, shape_.value_dim), value_width(), value);
+}
+
+// q | gate of each head becomes all queries, and all gates.
+void AttentionBlock::take_gates_apart(float* row) const {
+  const std::uint32_t dim = shape_.key_dim;
+  float* const gates = row + gates_begin();
+  for (std::uint32_t head = 0; head < shape_.heads; ++head) {
+    const float* const both = gates + std::size_t{head} * 2 * dim;
+    std::copy_n(both, dim, row + std::size_t{head} * dim);
+    std::copy_n(both + dim, dim, gates + std::size_t{head} * dim);  // towards the front
+  }
+}
+
+// Gates, and the quantized form, of what the heads found.
+void AttentionBlock::finish_heads(const Step& step) const {
+  kernels::ActivationBuffer& found = step.scratch.attended;
+  if (options_.gated)
+    for_rows(step, step.rows(), [&](std::uint32_t row, std::uint32_t) {
+      const float* const gates =
+          step.scratch.projected.data() + std::size_t{row} * projected_width() + gates_begin();
+      step.kernels.sigmoid_multiply(gates, found.columns(), found.values(row));
+    });
+  quantize_rows(step, found);
 }
 
 // Norm and rotation of the queries, or of the keys, of one token.
@@ -135,14 +157,17 @@ void AttentionBlock::store_tile(Step& step, std::uint32_t tile) const {
 
 // Tiles that rows of this step are the first to read in the format.
 void AttentionBlock::encode_due(Step& step) const {
-  const TileRange due = step.kv.due(step.position, step.rows());
-  const std::uint32_t tiles = due.end - due.begin;
+  const TileRange keys = step.kv.due(KvPart::kKeys, step.position, step.rows());
+  const TileRange values = step.kv.due(KvPart::kValues, step.position, step.rows());
+  const std::uint32_t tiles = keys.count() + values.count();
   if (tiles == 0) return;
   step.pool.run(tiles * shape_.kv_heads, [&](std::uint32_t task, std::uint32_t worker) {
     float* const rows = step.scratch.attention[worker].tile.data();
-    for (const KvPart part : {KvPart::kKeys, KvPart::kValues})
-      step.kv.encode(layer_, part, task % shape_.kv_heads, due.begin + task / shape_.kv_heads,
-                     rows);
+    const std::uint32_t tile = task / shape_.kv_heads, head = task % shape_.kv_heads;
+    if (tile < keys.count())
+      step.kv.encode(layer_, KvPart::kKeys, head, keys.begin + tile, rows);
+    else
+      step.kv.encode(layer_, KvPart::kValues, head, values.begin + tile - keys.count(), rows);
   });
 }
 

@@ -1,5 +1,5 @@
 // Grouped-query attention: norm → q, k, v → head norms → rotary → Hadamard where the cache is
-// quantized → cache → attend → output → residual.
+// quantized → cache → attend → gate → output → residual.
 #pragma once
 
 #include <optional>
@@ -42,6 +42,8 @@ class AttentionBlock final : public Block {
     AttentionShape shape;
     RotaryPlace rotary;
     RotaryPairs pairs = RotaryPairs::kHalves;
+    // The query matrix gives q | gate for each head, and sigmoid(gate) weighs what the head found.
+    bool gated = false;
     bool values_normed = false;   // values of each head by their root mean square
     bool rotated_normed = false;  // queries and keys of each head likewise, once they are rotated
     QueryStretch stretch;
@@ -61,13 +63,18 @@ class AttentionBlock final : public Block {
   std::uint32_t query_width() const { return shape_.heads * shape_.key_dim; }
   std::uint32_t key_width() const { return has_keys() ? shape_.kv_heads * shape_.key_dim : 0; }
   std::uint32_t value_width() const { return has_keys() ? shape_.kv_heads * shape_.value_dim : 0; }
-  std::uint32_t projected_width() const { return query_width() + key_width() + value_width(); }
+  // Queries as they are projected with their gates; then the gates alone.
+  std::uint32_t gated_width() const { return options_.gated ? 2 * query_width() : 0; }
+  std::uint32_t gates_begin() const { return query_width() + key_width() + value_width(); }
+  std::uint32_t projected_width() const { return gates_begin() + gated_width(); }
 
   void prepare_row(Step& step, std::uint32_t row) const;
   void prepare_heads(const Step& step, std::uint32_t row, const WeightVector& norm,
                      std::uint32_t width, float* heads) const;
   void norm_each(const kernels::CpuKernels& kernels, const float* weight, std::uint32_t width,
                  std::uint32_t size, float* values) const;
+  void take_gates_apart(float* row) const;
+  void finish_heads(const Step& step) const;
   void finish_output(const Step& step) const;
   void fill_cache(Step& step) const;
   void store_tile(Step& step, std::uint32_t tile) const;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "runtime/kv_cache.h"
+#include "runtime/recurrent_state.h"
 #include "runtime/scratch.h"
 #include "runtime/step.h"
 
@@ -11,6 +12,7 @@ class Block {
  public:
   virtual ~Block() = default;
   virtual void state_needs(ScratchShape& scratch, KvLayer& kv) const = 0;
+  virtual void recurrent_needs(RecurrentLayer&) const {}
   virtual void run(Step& step) const = 0;
 };
 

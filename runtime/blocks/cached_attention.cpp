@@ -57,7 +57,7 @@ class CachedAttention {
     const std::uint32_t for_all = pieces(step_.rows() * shape_.heads, step_.pool.threads());
     return std::clamp(for_all, std::min(kFewest, most), most);
   }
-  std::uint32_t value_rotation() const {
+  kernels::KvRotation value_rotation() const {
     const KvFormats& formats = step_.kv.formats();
     return shape_.values_in_keys ? formats.latent_rotation(shape_.key_dim, shape_.value_dim)
                                  : formats.rotation(KvPart::kValues, shape_.value_dim);
@@ -176,6 +176,11 @@ class CachedAttention {
             .codes = quantized_ ? own.codes.data() : nullptr,
             .scales = quantized_ ? own.scales.data() : nullptr,
             .sums = quantized_ ? own.sums.data() : nullptr,
+            .folded = {.quantize = step_.kernels.quantize,
+                       .codes = own.folded_codes.data(),
+                       .scales = own.folded_scales.data(),
+                       .sums = own.folded_sums.data(),
+                       .zeros = own.zeros.data()},
             .first = own.first.data(),
             .end = own.end.data(),
             .encoded_keys = own.encoded_keys.data(),
@@ -197,7 +202,7 @@ class CachedAttention {
         step_.kernels.finish_attention(state.maxima[query], state.sums[query], sink,
                                        state.outputs + std::size_t{query} * shape_.value_dim,
                                        shape_.value_dim, result);
-        if (rotation_ > 1) step_.kernels.rotate(result, shape_.value_dim, rotation_);
+        rotate_back(step_.kernels, rotation_, shape_.value_dim, result);
       }
   }
 
@@ -206,7 +211,8 @@ class CachedAttention {
   const AttentionShape& shape_;
   const RowQueries& queries_;
   const RowResults& results_;
-  const std::uint32_t group_, tile_heads_, most_rows_, rotation_;
+  const std::uint32_t group_, tile_heads_, most_rows_;
+  const kernels::KvRotation rotation_;
   const bool quantized_;
 };
 

@@ -77,7 +77,7 @@ void LatentAttentionBlock::run(Step& step) const {
   step.times.attention += step.clock.now() - start;
 }
 
-std::uint32_t LatentAttentionBlock::rotation(const Step& step) const {
+kernels::KvRotation LatentAttentionBlock::rotation(const Step& step) const {
   return step.kv.formats().latent_rotation(cached_width(), o_.latent_dim);
 }
 
@@ -115,7 +115,7 @@ void LatentAttentionBlock::prepare_row(const Step& step, std::uint32_t row) cons
   float* const cached = projected(step, row) + cached_begin();
   k.rms_norm(cached, weights_.latent_norm.data(), o_.latent_dim, epsilon_, cached);
   turn(cached + o_.latent_dim);
-  if (rotation(step) > 1) k.rotate(cached, cached_width(), rotation(step));
+  rotate(k, rotation(step), cached_width(), cached);
 }
 
 // Stores the rows of each tile in order, then encodes the tiles that rows of this step are the
@@ -130,9 +130,9 @@ void LatentAttentionBlock::fill_cache(const Step& step) const {
       step.kv.store(layer_, KvPart::kKeys, 0, position,
                     projected(step, position - step.position) + cached_begin());
   });
-  const TileRange due = step.kv.due(step.position, step.rows());
-  if (due.begin == due.end) return;
-  step.pool.run(due.end - due.begin, [&](std::uint32_t i, std::uint32_t worker) {
+  const TileRange due = step.kv.due(KvPart::kKeys, step.position, step.rows());
+  if (due.count() == 0) return;
+  step.pool.run(due.count(), [&](std::uint32_t i, std::uint32_t worker) {
     step.kv.encode(layer_, KvPart::kKeys, 0, due.begin + i,
                    step.scratch.attention[worker].tile.data());
   });
@@ -152,7 +152,7 @@ void LatentAttentionBlock::absorb_keys(const Step& step) const {
           query + std::size_t{row - rows.begin} * projected_width() + o_.plain_dim;
       float* const to = absorbed(step, row, head);
       std::copy_n(own, o_.rotated_dim, to + o_.latent_dim);
-      if (rotation(step) > 1) step.kernels.rotate(to, cached_width(), rotation(step));
+      rotate(step.kernels, rotation(step), cached_width(), to);
     }
   });
 }

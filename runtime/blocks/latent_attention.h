@@ -77,7 +77,7 @@ class LatentAttentionBlock final : public Block {
   float* absorbed(const Step& step, std::uint32_t row, std::uint32_t head) const {
     return projected(step, row) + absorbed_begin() + std::size_t{head} * cached_width();
   }
-  std::uint32_t rotation(const Step& step) const;
+  kernels::KvRotation rotation(const Step& step) const;
 
   void project_queries_and_latents(const Step& step) const;
   void prepare_row(const Step& step, std::uint32_t row) const;

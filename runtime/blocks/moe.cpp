@@ -25,8 +25,9 @@ MoeBlock::MoeBlock(LayerIndex layer, const ModelConfig& config, const Options& o
       options_(options),
       router_(options.router, weights.router),
       weights_(weights) {
-  // The experts' input would be that of the shared one.
-  CHECK(!weights_.shared_norm.present() || weights_.expert_norm.present());
+  // Else a part would get the input of another.
+  CHECK(!weights_.shared.present() ||
+        weights_.shared_norm.present() == weights_.expert_norm.present());
 }
 
 void MoeBlock::state_needs(ScratchShape& scratch, KvLayer&) const {
@@ -115,12 +116,13 @@ void MoeBlock::group_by_expert(Step& step, const profiler::Routing& routing) con
 }
 
 // The next layer's router on this layer's router input guesses the next layer's experts. Those that
-// many rows want come first.
+// many rows want come first. Where routers have norms of their own, the next one's goes with it.
 void MoeBlock::prefetch_next(Step& step) const {
   if (next_ == nullptr || !step.prefetcher.wanted()) return;
   Scratch& scratch = step.scratch;
   const Router& router = next_->router_;
   const std::uint32_t experts = router.spec().experts;
+  if (weights_.expert_norm.present()) enter(step, next_->weights_.norm);
   project(step, scratch.normed.view(), {{router.matrix(), scratch.router_scores.data()}}, experts);
   step.prefetcher.begin_prediction(experts);
   for (std::uint32_t row = 0; row < step.rows(); ++row)

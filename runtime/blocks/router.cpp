@@ -49,11 +49,12 @@ std::span<const float> Router::rank(const kernels::CpuKernels& kernels, std::spa
   if (spec_.gating == Gating::kSoftmax) kernels.softmax(scores.data(), spec_.experts);
   if (spec_.gating == Gating::kSigmoid) kernels.sigmoid(scores.data(), spec_.experts);
   if (!selects_apart()) return scores;
-  std::ranges::copy(scores, selection.begin());
+  const std::span<float> own = selection.first(scores.size());
+  std::ranges::copy(scores, own.begin());
   if (weights_.selection_bias.present())
-    kernels.add(weights_.selection_bias.data(), spec_.experts, selection.data());
-  if (spec_.groups > 1) leave_best_groups(selection);
-  return selection;
+    kernels.add(weights_.selection_bias.data(), spec_.experts, own.data());
+  if (spec_.groups > 1) leave_best_groups(own);
+  return own;
 }
 
 void Router::leave_best_groups(std::span<float> selection) const {

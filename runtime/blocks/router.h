@@ -39,8 +39,8 @@ class Router {
 
   const RouterSpec& spec() const { return spec_; }
   const kernels::WeightMatrix* matrix() const { return weights_.matrix; }
-  // Whether what is chosen by is not what weights are made of: `selection` then needs room for
-  // [experts], else none.
+  // Whether what is chosen by is not what weights are made of: `selection` then has room for
+  // [experts] at least, else it is not used.
   bool selects_apart() const { return weights_.selection_bias.present() || spec_.groups > 1; }
 
   // From the products of one token with the matrix [experts], which are overwritten: the ids and

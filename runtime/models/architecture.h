@@ -34,6 +34,8 @@ void build_llama4(const MetadataReader& metadata, Model& model);
 void build_minimax_m2(const MetadataReader& metadata, Model& model);
 void build_olmoe(const MetadataReader& metadata, Model& model);
 void build_qwen2moe(const MetadataReader& metadata, Model& model);
+void build_qwen35moe(const MetadataReader& metadata, Model& model);
 void build_qwen3moe(const MetadataReader& metadata, Model& model);
+void build_qwen3next(const MetadataReader& metadata, Model& model);
 
 }  // namespace hearth::runtime

@@ -193,12 +193,13 @@ void ModelBuilder::add_attention(std::uint32_t layer, const AttentionBlock::Opti
   check_heads(options.shape);
   require(2 * options.rotary.half <= options.shape.key_dim, "the rotary size exceeds the head");
   const AttentionShape& s = options.shape;
+  require(!options.gated || s.key_dim == s.value_dim, "gates have another size than values");
   const std::uint32_t d = config().embedding, q = s.heads * s.key_dim, k = s.kv_heads * s.key_dim,
                       v = s.kv_heads * s.value_dim, o = s.heads * s.value_dim;
   WeightTable& w = weights();
   const auto in = [&](std::string_view suffix) { return name(layer, suffix); };
   AttentionBlock::Weights a{.norm = norm(layer, names.norm),
-                            .query = w.matrix(in("attn_q.weight"), q, d),
+                            .query = w.matrix(in("attn_q.weight"), options.gated ? 2 * q : q, d),
                             .output = w.matrix(in("attn_output.weight"), d, o),
                             .query_bias = w.optional_vector(in("attn_q.bias"), q),
                             .output_bias = w.optional_vector(in("attn_output.bias"), d)};

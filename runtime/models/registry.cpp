@@ -15,6 +15,8 @@ std::span<const Architecture> architectures() {
       {"olmoe", build_olmoe},                // OLMoE-1B-7B
       {"qwen2moe", build_qwen2moe},          // Qwen1.5-MoE-A2.7B, Qwen2-57B-A14B
       {"qwen3moe", build_qwen3moe},          // Qwen3-30B-A3B, Qwen3-235B-A22B
+      {"qwen35moe", build_qwen35moe},        // Qwen3.5 and 3.6: 35B-A3B, 122B-A10B, 397B-A17B
+      {"qwen3next", build_qwen3next},        // Qwen3-Next-80B-A3B
   };
   return kArchitectures;
 }

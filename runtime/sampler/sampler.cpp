@@ -203,6 +203,8 @@ void Sampler::accept(TokenId token) {
   state_->recent.add(token);
 }
 
+std::uint64_t Sampler::random_state() const { return state_->random.state(); }
+void Sampler::resume(std::uint64_t random_state) { state_->random = Random(random_state); }
 std::uint64_t Sampler::seed() const { return state_->seed; }
 
 TokenId argmax(std::span<const float> logits) {

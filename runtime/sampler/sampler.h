@@ -32,7 +32,10 @@ class Sampler {
 
   TokenId sample(std::span<const float> logits);  // all finite; does not accept
   void accept(TokenId token);                     // a prompt token, or the one that was sampled
-  std::uint64_t seed() const;                     // the one in use
+  // Where the random draws stand, to go on from there in another sampler.
+  std::uint64_t random_state() const;
+  void resume(std::uint64_t random_state);
+  std::uint64_t seed() const;  // the one in use
 
  private:
   struct State;

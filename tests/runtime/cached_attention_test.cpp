@@ -12,7 +12,6 @@
 namespace hearth::runtime {
 namespace {
 
-using kernels::kKvTile;
 using kernels::KvFormat;
 using kernels::KvPart;
 
@@ -39,10 +38,11 @@ class LongContext {
       for (std::uint32_t head = 0; head < shape.kv_heads; ++head)
         for (const KvPart part : parts())
           kv_.store(0, part, head, p, random_row(random, dim(part)).data());
-    std::vector<float> memory(kKvTile * std::max(shape.key_dim, shape.value_dim));
-    for (std::uint32_t tile = 0; tile < kv_.due(0, context).end; ++tile)
-      for (std::uint32_t head = 0; head < shape.kv_heads; ++head)
-        for (const KvPart part : parts()) kv_.encode(0, part, head, tile, memory.data());
+    std::vector<float> memory(kernels::kKvLongestTile * std::max(shape.key_dim, shape.value_dim));
+    for (const KvPart part : parts())
+      for (std::uint32_t tile = 0; tile < kv_.due(part, 0, context).end; ++tile)
+        for (std::uint32_t head = 0; head < shape.kv_heads; ++head)
+          kv_.encode(0, part, head, tile, memory.data());
     queries_ = random_row(random, std::size_t{rows} * query_width());
   }
 
@@ -56,6 +56,7 @@ class LongContext {
                              .value_dim = shape_.value_dim};
     io::Arena arena(Scratch::bytes_needed(shape));
     Scratch scratch(shape, arena);
+    runtime::RecurrentState recurrent({}, arena);
     StepTimes times;
     const std::vector<TokenId> tokens(rows_of_step, 0);
     const auto ignore = [](const profiler::Routing&) {};
@@ -68,6 +69,7 @@ class LongContext {
                       .experts = engine.experts(),
                       .prefetcher = engine.prefetcher(),
                       .kv = kv_,
+                      .recurrent = recurrent,
                       .scratch = scratch,
                       .clock = engine.clock(),
                       .times = times,
@@ -122,7 +124,8 @@ void expect_one_answer(LongContext& context, std::uint32_t rows) {
 
 TEST(CachedAttention, ChunksSideBySideGiveTheBitsOfOneAfterTheOther) {
   for (const KvFormats& formats :
-       {KvFormats{}, KvFormats{.keys = KvFormat::kQ8_0, .values = KvFormat::kQ4_0, .tail = 20}}) {
+       {KvFormats{}, KvFormats{.keys = KvFormat::kQ8_0, .values = KvFormat::kQ4_0, .tail = 20},
+        KvFormats{.keys = KvFormat::kKvarn4, .values = KvFormat::kKvarn3, .tail = 20}}) {
     LongContext grouped({8, 2, kDim, kDim}, formats, 8230, 4);
     expect_one_answer(grouped, 4);
     LongContext wide({66, 1, kDim, kDim}, formats, 4200, 4);  // more heads than a task takes
@@ -145,6 +148,44 @@ TEST(CachedAttention, LatentsGiveOneAnswer) {
 TEST(CachedAttention, RowsOnBothSidesOfALongerChunk) {
   LongContext context({1, 1, kDim, kDim}, {}, 262'147, 8);
   expect_one_answer(context, 8);
+}
+
+TEST(CachedAttention, WindowsThatBeginInAnyChunk) {
+  for (const KvFormats& formats :
+       {KvFormats{}, KvFormats{.keys = KvFormat::kQ8_0, .values = KvFormat::kQ4_0, .tail = 20}}) {
+    for (const AttentionWindow window :
+         {AttentionWindow{100}, AttentionWindow{4200}, AttentionWindow{8192, true}}) {
+      LongContext context(
+          {.heads = 8, .kv_heads = 2, .key_dim = kDim, .value_dim = kDim, .window = window},
+          formats, 8230, 4);
+      expect_one_answer(context, 4);
+    }
+  }
+}
+
+TEST(CachedAttention, AWindowLongerThanTheContextIsNone) {
+  const AttentionShape whole{8, 2, kDim, kDim};
+  AttentionShape windowed = whole;
+  windowed.window.positions = 200;
+  Engine engine = engine_with(1);
+  LongContext expected(whole, {}, 200, 4), wide(windowed, {}, 200, 4);
+  EXPECT_EQ(wide.attended(engine, 4), expected.attended(engine, 4));
+  windowed.window.positions = 196;
+  LongContext narrow(windowed, {}, 200, 4);
+  EXPECT_NE(narrow.attended(engine, 4), expected.attended(engine, 4));
+}
+
+TEST(AttentionWindow, BeginsWhereItSays) {
+  const AttentionWindow none, sliding{8}, chunked{8, true};
+  for (const std::uint32_t position : {0u, 7u, 8u, 100u}) EXPECT_EQ(none.first(position), 0u);
+  EXPECT_EQ(sliding.first(0), 0u);
+  EXPECT_EQ(sliding.first(7), 0u);
+  EXPECT_EQ(sliding.first(8), 1u);
+  EXPECT_EQ(sliding.first(100), 93u);
+  EXPECT_EQ(chunked.first(7), 0u);
+  EXPECT_EQ(chunked.first(8), 8u);
+  EXPECT_EQ(chunked.first(15), 8u);
+  EXPECT_EQ(chunked.first(100), 96u);
 }
 
 }  // namespace

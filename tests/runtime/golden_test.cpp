@@ -145,6 +145,10 @@ constexpr const char* kModels[] = {
     "llama4",
     "gemma4",
     "gemma4-f16",
+    "qwen35moe",
+    "qwen35moe-f16",
+    "qwen3next",
+    "qwen3next-legacy",
 };
 
 INSTANTIATE_TEST_SUITE_P(Models, GoldenModel, ::testing::ValuesIn(kModels),

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "runtime/logits_hash.h"
+#include "runtime/session_file.h"
 #include "tests/io/support/temporary_directory.h"
 #include "tests/runtime/support/heap_calls.h"
 #include "tests/runtime/support/model_copy.h"
@@ -23,6 +24,7 @@ using runtime::Engine;
 using runtime::EngineOptions;
 using runtime::LogitsHash;
 using runtime::Session;
+using runtime::Timeline;
 
 const std::string kGolden = HEARTH_SOURCE_DIR "/tests/golden/deepseek2-v3-f16";
 
@@ -55,6 +57,12 @@ class LatentFormats : public ::testing::Test {
     while (tokens_.size() < 96) tokens_.push_back(tokens_[tokens_.size() - 40]);
   }
 
+  static std::vector<kernels::KvFormatTraits> formats() {
+    std::vector<kernels::KvFormatTraits> rows;
+    for (const kernels::KvFormatTraits& row : kernels::kKvFormats)
+      if (row.holds_latents()) rows.push_back(row);
+    return rows;
+  }
   EngineOptions options(KvFormat format, std::uint32_t tail) const {
     EngineOptions options{.model_path = path_,
                           .budget = {.expert_share = 1.0},
@@ -83,7 +91,7 @@ std::uint64_t answer_of(Engine& engine, std::span<const TokenId> tokens) {
 TEST_F(LatentFormats, TheAnswerDependsOnNothingElse) {
   std::set<std::uint64_t> answers;
   std::uint32_t tail = 0;
-  for (const kernels::KvFormatTraits& row : kernels::kKvFormats) {
+  for (const kernels::KvFormatTraits& row : formats()) {
     EngineOptions options = this->options(row.format, tail = (tail + 25) % 75);
     Engine simplest(options);
     const std::uint64_t expected = answer_of(simplest, tokens_);
@@ -124,7 +132,7 @@ TEST_F(LatentFormats, RoundingCostsWhatItsBitsCost) {
     return record_run(engine, tokens_, pieces).logits;
   };
   const std::vector<float> exact = logits_of(KvFormat::kF32);
-  for (const kernels::KvFormatTraits& row : kernels::kKvFormats) {
+  for (const kernels::KvFormatTraits& row : formats()) {
     if (row.format == KvFormat::kF32) continue;
     const double bits = row.format == KvFormat::kF16 ? 11 : row.quantized() ? row.bits : 8;
     const double off = median_difference(logits_of(row.format), exact, tokens_.size());
@@ -159,6 +167,40 @@ TEST_F(LatentFormats, OneFormatHoldsKeysAndValues) {
   EngineOptions two = options(KvFormat::kF16, 0);
   two.value_format = KvFormat::kF32;
   expect_refused(two, ErrorCode::kUsage, "latent attention");
+}
+
+TEST_F(LatentFormats, FormatsThatTreatKeysAndValuesDifferentlyAreRefused) {
+  for (const kernels::KvFormatTraits& row : kernels::kKvFormats)
+    if (!row.holds_latents())
+      expect_refused(options(row.format, 0), ErrorCode::kUnsupported, "latent attention");
+}
+
+// In a file, too: what is kept of a position is its keys, in stored tiles and in the ring.
+TEST_F(LatentFormats, ASessionGoesOnFromAFile) {
+  const std::string file = directory_.file("latent.session");
+  for (const KvFormat format : {KvFormat::kF16, KvFormat::kQ8_0, KvFormat::kQ4_1}) {
+    const EngineOptions options = this->options(format, 20);
+    for (const std::size_t length : {5u, 80u}) {
+      SCOPED_TRACE(fmt::format("{} tokens in {}", length, kernels::traits(format).name));
+      const auto next = std::span(tokens_).subspan(length, 10);
+      std::vector<float> expected;
+      {
+        Engine engine(options);
+        Session session(engine);
+        Timeline timeline{.tokens = {tokens_.begin(), next.begin()}};
+        const std::span<const float> logits = session.evaluate(timeline.tokens);
+        timeline.logits.assign(logits.begin(), logits.end());
+        save_session(file, engine, session, timeline);
+        const std::span<const float> last = session.evaluate(next);
+        expected.assign(last.begin(), last.end());
+      }
+      Engine engine(options);
+      Session session(engine);
+      load_session(file, engine, session);
+      const std::span<const float> last = session.evaluate(next);
+      EXPECT_EQ(std::vector<float>(last.begin(), last.end()), expected);
+    }
+  }
 }
 
 TEST_F(LatentFormats, BlocksOfChannelsMustBeWhole) {

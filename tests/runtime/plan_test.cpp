@@ -22,6 +22,12 @@ const char* const kModels[] = {
     HEARTH_SOURCE_DIR "/tests/golden/qwen3moe-kquants.gguf",
     HEARTH_SOURCE_DIR "/tests/golden/qwen3moe-opt.gguf",
     HEARTH_SOURCE_DIR "/tests/golden/qwen3moe-types32.gguf",
+    HEARTH_SOURCE_DIR "/tests/golden/qwen35moe.gguf",
+    HEARTH_SOURCE_DIR "/tests/golden/qwen3next-legacy.gguf",
+    HEARTH_SOURCE_DIR "/tests/golden/gpt-oss.gguf",
+    HEARTH_SOURCE_DIR "/tests/golden/glm4moe.gguf",
+    HEARTH_SOURCE_DIR "/tests/golden/llama4.gguf",
+    HEARTH_SOURCE_DIR "/tests/golden/gemma4.gguf",
 };
 
 constexpr std::uint64_t kPage = 4096;  // arenas are whole pages
@@ -71,8 +77,8 @@ bool takes_what_was_planned(const EngineOptions& options) {
     plan = planned(options);
   } catch (const Error& error) {
     const bool too_long_a_tail = error.code() == ErrorCode::kUsage;
-    EXPECT_EQ(too_long_a_tail, runtime::kv_formats_of(options).quantized() &&
-                                   *options.kv_tail + 32 > options.context);
+    const runtime::KvFormats kv = runtime::kv_formats_of(options);
+    EXPECT_EQ(too_long_a_tail, kv.quantized() && kv.least_context() > options.context);
     EXPECT_TRUE(too_long_a_tail || error.code() == ErrorCode::kBudget) << error.what();
     EXPECT_THROW(Engine{options}, Error);
     return false;
@@ -80,7 +86,8 @@ bool takes_what_was_planned(const EngineOptions& options) {
   Engine engine(options);
   const runtime::Session session(engine);
   EXPECT_EQ(engine.dense_memory().size(), round_up(plan.ram.dense.count, kPage));
-  EXPECT_EQ(session.memory().size(), round_up(plan.ram.kv.count + plan.ram.scratch.count, kPage));
+  EXPECT_EQ(session.memory().size(),
+            round_up((plan.ram.kv + plan.ram.state + plan.ram.scratch).count, kPage));
   EXPECT_EQ(engine.experts().memory().size(), round_up(plan.ram.experts.count, kPage));
   EXPECT_EQ(engine.plan().ram.total(), plan.ram.total());
   EXPECT_EQ(engine.plan().batch, plan.batch);

@@ -45,6 +45,24 @@ TEST(PlanCommand, PrintsEveryByteByTier) {
     EXPECT_NE(result.output.find(part), std::string::npos) << part << " in " << result.output;
 }
 
+// The published shape: 40 layers of 256 experts, of which every fourth attends with 2 heads of 256
+// and 30 are recurrent with 32 states of 128 × 128 and 3 inputs of 8192 channels.
+TEST(PlanCommand, KnowsTheBytesOfARecurrentModel) {
+  const std::string path = temporary_path("qwen3.6.gguf");
+  const CommandResult made =
+      run_hearth({"synth", "-o", path, "--shape", "qwen3.6-35b-a3b", "--header-only"});
+  ASSERT_EQ(made.exit_code, 0) << made.errors;
+  const auto plan = plan_json({"-m", path, "--ram", "16GiB", "-t", "2", "-c", "4096"});
+  EXPECT_EQ(plan["experts_total"], 10'240);
+  EXPECT_EQ(plan["ram"]["state"], 30 * (32 * 128 * 128 + 3 * 8192) * 4);  // 62.8 MiB
+  const auto longer = plan_json({"-m", path, "--ram", "16GiB", "-t", "2", "-c", "8192"});
+  EXPECT_EQ(longer["ram"]["kv"].get<std::int64_t>() - plan["ram"]["kv"].get<std::int64_t>(),
+            4096 * 20'480);
+  EXPECT_EQ(longer["ram"]["state"], plan["ram"]["state"]);
+  const CommandResult text = run_plan({"-m", path, "--ram", "16GiB", "-t", "2"});
+  EXPECT_NE(text.output.find("62.8 MiB"), std::string::npos) << text.output;
+}
+
 TEST(PlanCommand, NeedsTheHeaderOnly) {
   const std::string whole = read_file(kTiny), path = temporary_path("header.gguf");
   const io::GgufFile file = io::GgufFile::open(kTiny, runtime::block_shape_of);

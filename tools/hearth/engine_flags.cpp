@@ -206,12 +206,16 @@ void print_engine(const runtime::Engine& engine) {
   fmt::print(stderr, "model     {} {}, {}, {} layers, {} experts of which {} are used\n",
              config.architecture, printable(config.name), format_size(engine.file().file_bytes()),
              config.layers, config.experts, config.experts_used);
+  for (const std::string& note : engine.model().notes) fmt::print(stderr, "note      {}\n", note);
+  const std::string state = plan.ram.state == Bytes(0)
+                                ? std::string()
+                                : fmt::format(", recurrent state {}", format_size(plan.ram.state));
   fmt::print(
       stderr,
-      "memory    {}: dense {}, KV {} for {} tokens, {}, scratch {}, experts {}, process {}\n",
+      "memory    {}: dense {}, KV {} for {} tokens, {}{}, scratch {}, experts {}, process {}\n",
       format_size(plan.ram.total()), format_size(plan.ram.dense), format_size(plan.ram.kv),
-      plan.context, kv_text(plan), format_size(plan.ram.scratch), format_size(plan.ram.experts),
-      format_size(plan.ram.process));
+      plan.context, kv_text(plan), state, format_size(plan.ram.scratch),
+      format_size(plan.ram.experts), format_size(plan.ram.process));
   const bool all_fit = plan.ram.slots() == plan.experts;
   fmt::print(stderr, "experts   {} of {} fit ({:.0f} %), policy {}, prefetch {}\n",
              plan.ram.slots(), plan.experts, 100.0 * plan.ram.slots() / plan.experts,

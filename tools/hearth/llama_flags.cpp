@@ -17,6 +17,9 @@ constexpr std::string_view kNoShift =
     "the context is never shifted or trimmed in silence; raise --ctx-size instead";
 constexpr std::string_view kPlainSampling =
     "only penalties, top-k, top-p, min-p and temperature are implemented; use --min-p";
+constexpr std::string_view kOwnSessions =
+    "a session is kept with --session FILE: the prompt goes on after what it holds, and it is "
+    "written at the end";
 constexpr std::string_view kNoGrammar = "constrained output is not implemented; leave it out";
 constexpr std::string_view kOnStandardError =
     "all messages go to standard error; redirect it with 2>FILE";
@@ -37,6 +40,9 @@ constexpr LlamaFlag kFlags[] = {
     {"--context-shift", kNoShift},
     {"--no-context-shift", kNoShift},
     {"--reverse-prompt", ""},
+    {"--prompt-cache", kOwnSessions},
+    {"--prompt-cache-all", kOwnSessions},
+    {"--prompt-cache-ro", kOwnSessions},
     {"--ignore-eos", ""},
     {"-sp --special", ""},
     {"--no-escape", ""},

@@ -95,8 +95,9 @@ std::string budget_text(const PlanFlags& flags, const PlanMachine& machine) {
 }
 
 std::vector<std::string> notes_of(const PlanMachine& machine, const io::GgufFile& file,
+                                  const runtime::Model& model,
                                   const profiler::PlacementPlan& plan) {
-  std::vector<std::string> notes;
+  std::vector<std::string> notes = model.notes;
   if (!machine.choice)
     notes.push_back("no prediction: hearth doctor measures this machine, --machine names another");
   else if (!machine.choice->note.empty())
@@ -142,7 +143,7 @@ int plan(const Arguments& arguments) {
                     .model_path = options.model_path,
                     .machine = {},
                     .memory_from = budget_text(flags, machine),
-                    .notes = notes_of(machine, file, placement),
+                    .notes = notes_of(machine, file, *model, placement),
                     .advice = {}};
   if (figures != nullptr) {
     report.machine = fmt::format("{} ({})", figures->name, machine.choice->origin);

@@ -39,7 +39,9 @@ void print_memory(const PlacementPlan& plan) {
   memory_row(plan, "dense weights", &TierPlan::dense);
   memory_row(plan, "KV cache", &TierPlan::kv,
              fmt::format("{} tokens, {}", format_grouped(plan.context), kv_text(plan)));
-  memory_row(plan, "state", &TierPlan::state);
+  memory_row(plan, "state", &TierPlan::state,
+             fmt::format("{} that recurrent layers remember of a session",
+                         format_size(plan.vram ? plan.vram->state : plan.ram.state)));
   memory_row(plan, "scratch", &TierPlan::scratch,
              fmt::format("{} tokens at a time, {} threads", plan.batch, plan.threads));
   memory_row(plan, "experts", &TierPlan::experts);

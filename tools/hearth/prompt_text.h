@@ -11,6 +11,7 @@ namespace hearth::tools {
 class PromptFlags {
  public:
   void add_to(CommandLine& line);
+  bool given() const { return prompt_ || file_; }  // else it is to come from standard input
   // Throws Error(kUsage) for none or two sources, Error(kNotFound/kIo) for a file that cannot be
   // read and Error(kBadInput) for an empty text.
   std::string text() const;

@@ -1,4 +1,5 @@
 // hearth run: a prompt in, text out, token by token; then a report.
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <optional>
@@ -9,6 +10,7 @@
 #include "runtime/logits_hash.h"
 #include "runtime/sampler/sampler.h"
 #include "runtime/session.h"
+#include "runtime/session_file.h"
 #include "tools/hearth/command_line.h"
 #include "tools/hearth/counting_memory.h"
 #include "tools/hearth/engine_flags.h"
@@ -26,6 +28,7 @@ struct RunOptions {
   EngineFlags engine;
   PromptFlags prompt;
   RoutingFlags routing;
+  std::string session;
   std::int64_t predict = -1;
   bool ignore_eos = false;
   bool special = false;
@@ -82,6 +85,10 @@ bool parse(const Arguments& arguments, RunOptions& o) {
             .value = "N",
             .help = "tokens to generate (-1: until the end or the context is full)"},
            o.predict);
+  line.add({.names = "--session",
+            .value = "FILE",
+            .help = "go on where this file ends, if it is there, and write it at the end"},
+           o.session);
   line.add({.names = "--ignore-eos", .help = "go on after an end-of-text token"}, o.ignore_eos);
   line.add({.names = "--special", .help = "print control tokens, too"}, o.special);
   line.add({.names = "--no-report", .help = "no report at the end"}, o.no_report);
@@ -142,11 +149,35 @@ void check_length(const std::string& prompt, const runtime::Engine& engine) {
         least, engine.plan().context);
 }
 
+// What is said before the prompt: nothing, or what the session file holds.
+runtime::Timeline begin_timeline(const RunOptions& o, bool resumes, runtime::Engine& engine,
+                                 runtime::Session& session) {
+  runtime::Timeline timeline;
+  if (resumes) {
+    timeline = runtime::load_session(o.session, engine, session);
+    fmt::print(stderr, "session   goes on after {} tokens of {}\n", timeline.tokens.size(),
+               printable(o.session, 400));
+  }
+  if (!o.session.empty()) timeline.tokens.reserve(session.context());
+  return timeline;
+}
+
+// The prompt, or of a session that goes on without one what it ended with.
+std::span<const float> prefill(runtime::Session& session, runtime::Sampler& sampler,
+                               const runtime::Timeline& before, const std::vector<TokenId>& prompt,
+                               const RunOptions& o) {
+  for (const TokenId token : before.tokens) sampler.accept(token);
+  for (const TokenId token : prompt) sampler.accept(token);
+  if (!before.tokens.empty() && o.seed < 0) sampler.resume(before.random);
+  return prompt.empty() ? std::span<const float>(before.logits) : session.evaluate(prompt);
+}
+
 // Prompt, then one token at a time until the wanted number, an end of text, a full context or
-// Ctrl-C.
+// Ctrl-C. With a session file every token but an end of text becomes part of the timeline.
 RunReport generate(runtime::Engine& engine, runtime::Session& session,
                    const std::vector<TokenId>& prompt, const RunOptions& o,
-                   RoutingRecording& recording, const InterruptGuard& interrupt) {
+                   RoutingRecording& recording, const InterruptGuard& interrupt,
+                   runtime::Timeline& timeline) {
   RunReport report;
   runtime::Sampler sampler(o.sampler, engine.config().vocabulary, session.context());
   runtime::LogitsHash hash;
@@ -155,8 +186,12 @@ RunReport generate(runtime::Engine& engine, runtime::Session& session,
 
   report.prompt_tokens = static_cast<std::uint32_t>(prompt.size());
   report.start = Moment::of(engine, session);
-  for (const TokenId token : prompt) sampler.accept(token);
-  std::span<const float> logits = session.evaluate(prompt);
+  std::span<const float> logits = prefill(session, sampler, timeline, prompt, o);
+  const auto keep = [&](std::span<const TokenId> tokens) {
+    if (!o.session.empty())
+      timeline.tokens.insert(timeline.tokens.end(), tokens.begin(), tokens.end());
+  };
+  keep(prompt);
   report.prefilled = Moment::of(engine, session);
 
   while (o.predict < 0 || report.generated_tokens < o.predict) {
@@ -166,9 +201,11 @@ RunReport generate(runtime::Engine& engine, runtime::Session& session,
     report.generated_tokens += 1;
     if (!o.ignore_eos && engine.tokenizer().is_end_of_generation(token)) break;
     text.add(engine.tokenizer().piece(token, o.special));
-    if (interrupt.interrupted() || session.position() == session.context()) break;
-    if (o.predict >= 0 && report.generated_tokens == o.predict) break;
+    const bool last = interrupt.interrupted() || report.generated_tokens == o.predict;
+    if (session.position() == session.context() || (last && o.session.empty())) break;
     logits = session.evaluate({&token, 1});
+    keep({&token, 1});
+    if (last) break;
     recording.between_tokens();
     if (const Nanoseconds now = engine.clock().now(); terminal.due(now))
       terminal.show(status_text(report, Moment::of(engine, session)), now);
@@ -176,6 +213,10 @@ RunReport generate(runtime::Engine& engine, runtime::Session& session,
   report.end = Moment::of(engine, session);
   report.logits_hash = hash.value();
   report.peak_memory = runtime::peak_memory();
+  if (!o.session.empty()) {
+    timeline.logits.assign(logits.begin(), logits.end());
+    timeline.random = sampler.random_state();
+  }
   text.finish();
   if (session.position() == session.context())
     fmt::print(stderr, "stopped: the context of {} tokens is full; raise --ctx-size\n",
@@ -194,22 +235,26 @@ std::string learned_profile(const RunOptions& o) {
 int run(const Arguments& arguments) {
   RunOptions options;
   if (!parse(arguments, options)) return 0;
-  const std::string prompt = options.prompt.text();
+  const bool resumes = !options.session.empty() && std::filesystem::exists(options.session);
+  const std::string prompt = resumes && !options.prompt.given() ? "" : options.prompt.text();
   const InterruptGuard interrupt;
   if (options.routing.learn) reserve_counting_memory(options.engine);
   const auto engine = options.engine.open();
   check_length(prompt, *engine);
-  const std::vector<TokenId> tokens = engine->tokenizer().encode(prompt, {});
-  if (tokens.empty())
+  const std::vector<TokenId> tokens = engine->tokenizer().encode(prompt, {.add_special = !resumes});
+  if (tokens.empty() && !resumes)
     throw_error(ErrorCode::kBadInput, "the prompt is empty; give text with --prompt or --file");
 
   runtime::Session session(*engine);
   ExpertHeat heat(engine->model().experts.space());
   session.on_routed([&](const profiler::Routing& routing) { heat.add(routing); });
   RoutingRecording recording(options.routing, *engine, session, learned_profile(options));
-  const RunReport report = generate(*engine, session, tokens, options, recording, interrupt);
+  runtime::Timeline timeline = begin_timeline(options, resumes, *engine, session);
+  const RunReport report =
+      generate(*engine, session, tokens, options, recording, interrupt, timeline);
   if (!options.no_report) print_report(report, *engine, heat, runtime::measure_link_peaks(*engine));
   recording.finish();
+  if (!options.session.empty()) runtime::save_session(options.session, *engine, session, timeline);
   return interrupt.interrupted() ? kExitInterrupted : 0;
 }
 

@@ -27,6 +27,7 @@ constexpr std::uint64_t kPieceBytes = 4 << 20;  // what one task generates
 
 struct SynthOptions {
   std::string output, shape = "qwen3-30b-a3b", mix = "q4_k_m", vocabulary;
+  bool header_only = false;
   std::optional<std::uint32_t> layers, experts, experts_used, embedding, expert_ff, heads, kv_heads,
       head_dim, vocabulary_size, context;
   std::optional<std::string> dense_format, expert_format, down_format, output_format;
@@ -103,8 +104,9 @@ void check_kind(const SynthOptions& o, const CommandLine& line) {
   for (const char* group : {"Shape", "Weights"})
     if (const std::string flag = line.given_in(group); o.from && !flag.empty())
       throw_error(ErrorCode::kUsage, "{} has no effect on a copy of --from; leave one out", flag);
-  if (o.from && line.given("--threads"))
-    throw_error(ErrorCode::kUsage, "--threads has no effect on a copy of --from; leave it out");
+  for (const char* flag : {"--threads", "--header-only"})
+    if (o.from && line.given(flag))
+      throw_error(ErrorCode::kUsage, "{} has no effect on a copy of --from; leave it out", flag);
   for (const char* flag : {"--key-outliers", "--key-gain"})
     if (!o.from && line.given(flag))
       throw_error(ErrorCode::kUsage, "{} changes a copy of a model; name it with --from", flag);
@@ -158,7 +160,9 @@ std::vector<std::byte> normal_values(const SynthTensor& tensor, double router_sk
   double gain = 1;
   for (std::uint64_t i = 0; i < tensor.values(); ++i) {
     if (router && i % tensor.shape[0] == 0) gain = std::exp(router_skew * random.normal());
-    const double center = tensor.content == SynthContent::kNorm ? 1 : 0;
+    const double center = tensor.content == SynthContent::kNorm   ? 1
+                          : tensor.content == SynthContent::kRate ? -1
+                                                                  : 0;
     const float value = static_cast<float>(center + gain * tensor.deviation * random.normal());
     std::memcpy(bytes.data() + i * sizeof value, &value, sizeof value);
   }
@@ -238,6 +242,7 @@ void write_model(const SynthOptions& options) {
                    tensor.bytes());
     total += tensor.bytes();
   }
+  if (options.header_only) return writer.finish_header();
   SynthWriter pieces(options, writer, total);
   for (const SynthTensor& tensor : tensors) pieces.add(tensor);
   pieces.finish();
@@ -248,8 +253,8 @@ void write_model(const SynthOptions& options) {
 int synth(const Arguments& arguments) {
   SynthOptions options;
   CommandLine line("synth",
-                   "Write a qwen3moe model with random, well-scaled weights, or a model with "
-                   "outliers in its keys.");
+                   "Write a model of a known shape with random, well-scaled weights, or a model "
+                   "with outliers in its keys.");
   line.add(
       {.names = "-o,--output", .value = "FILE", .help = "GGUF file to write", .required = true},
       options.output);
@@ -257,6 +262,8 @@ int synth(const Arguments& arguments) {
            options.threads);
   line.add({.names = "--seed", .value = "N", .help = "the same seed gives the same file"},
            options.seed);
+  line.add({.names = "--header-only", .help = "no weights: enough for hearth plan and inspect"},
+           options.header_only);
   add_shape_flags(options, line);
   add_weight_flags(options, line);
   add_outlier_flags(options, line);

@@ -1,5 +1,4 @@
-// The description of a synthetic qwen3moe or deepseek2 model: every tensor with its format and its
-// statistics.
+// The description of a synthetic model: every tensor with its format and its statistics.
 #pragma once
 
 #include <cstdint>
@@ -39,10 +38,18 @@ struct SynthShape {
   std::uint32_t head_dim = 0;
   std::uint32_t vocabulary = 0;
   std::uint32_t context = 0;
+  // Of qwen35moe, whose layers are recurrent but every fourth; 0: it is another one.
+  std::uint32_t shared_ff = 0;
+  std::uint32_t recurrent_key_heads = 0;
+  std::uint32_t recurrent_value_heads = 0;
+  std::uint32_t recurrent_head_dim = 0;
   SynthLatent latent = {};
 
+  bool recurrent() const { return recurrent_value_heads > 0; }
   bool has_latent() const { return latent.latent_dim > 0; }
-  std::string_view architecture() const { return has_latent() ? "deepseek2" : "qwen3moe"; }
+  std::string_view architecture() const {
+    return has_latent() ? "deepseek2" : recurrent() ? "qwen35moe" : "qwen3moe";
+  }
 };
 
 // Shapes of public models, and "tiny" for tests.
@@ -65,6 +72,7 @@ kernels::WeightFormat parse_format(std::string_view name);
 
 enum class SynthContent {
   kNorm,     // near 1
+  kRate,     // of a decay: near -1
   kWeights,  // of the given deviation
   kRouter,   // rows of the given deviation times a gain for each expert
 };
