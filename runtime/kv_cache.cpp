@@ -90,6 +90,13 @@ std::uint32_t KvCache::encoded(KvPart part, std::uint32_t position) const {
   return seen > formats_.tail ? (seen - formats_.tail) / kKvTile * kKvTile : 0;
 }
 
+bool KvCache::can_rewind(std::uint32_t from, std::uint32_t to) const {
+  if (to == 0 || to == from || !formats_.quantized()) return true;
+  const KvPart part = kernels::traits(formats_.keys).quantized() ? KvPart::kKeys : KvPart::kValues;
+  const std::uint32_t held_until = (from - 1) / kKvTile + 1;  // tiles; the ring has the last ones
+  return encoded(part, to - 1) / kKvTile + recent_tiles_ >= held_until;
+}
+
 TileRange KvCache::due(std::uint32_t position, std::uint32_t rows) const {
   if (!formats_.quantized()) return {};
   const KvPart part = kernels::traits(formats_.keys).quantized() ? KvPart::kKeys : KvPart::kValues;

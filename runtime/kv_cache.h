@@ -63,6 +63,8 @@ class KvCache {
 
   // Positions that the row at `position` reads in the format.
   std::uint32_t encoded(kernels::KvPart part, std::uint32_t position) const;
+  // Whether a timeline of `from` positions may go back to `to` of them.
+  bool can_rewind(std::uint32_t from, std::uint32_t to) const;
   // Tiles that are to be encoded before the rows of a step attend, once all of them are stored.
   TileRange due(std::uint32_t position, std::uint32_t rows) const;
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "base/error.h"
 #include "runtime/model_needs.h"
 
@@ -67,5 +68,14 @@ std::span<const float> Session::evaluate(std::span<const TokenId> tokens) {
 }
 
 void Session::reset() { position_ = 0; }
+
+std::uint32_t Session::rewind(std::uint32_t position) {
+  CHECK_LE(position, position_);
+  if (kv_.can_rewind(position_, position))
+    position_ = position;
+  else
+    reset();
+  return position_;
+}
 
 }  // namespace hearth::runtime

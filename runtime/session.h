@@ -27,6 +27,9 @@ class Session {
   // Back to an empty timeline, with the logits of a new session (runtime/kv_cache.h); experts stay
   // where they are.
   void reset();
+  // Back to the first `position` tokens, or further where those cannot be had again: returns what
+  // is left, which is `position` or 0.
+  std::uint32_t rewind(std::uint32_t position);
   std::uint32_t position() const { return position_; }
   std::uint32_t context() const { return kv_.context(); }
   std::span<const std::byte> memory() const { return memory_.bytes(); }
