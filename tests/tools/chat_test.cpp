@@ -1,7 +1,7 @@
 // hearth chat: with a pipe, and on a pseudo-terminal.
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <signal.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -158,6 +158,11 @@ class Terminal {
     return false;
   }
   const std::string& shown() const { return shown_; }
+  bool echoes_lines() const {  // as a shell wants it back
+    termios state{};
+    return tcgetattr(master_, &state) == 0 && (state.c_lflag & ICANON) != 0 &&
+           (state.c_lflag & ECHO) != 0;
+  }
 
  private:
   const int master_;
@@ -167,18 +172,19 @@ class Terminal {
 };
 
 CommandResult chat_on(Terminal& terminal, std::vector<std::string> more,
-                      const std::function<void()>& talk) {
+                      const std::function<void()>& talk, const char* no_color = "") {
   std::vector<std::string> arguments = {"chat", "-m", kModel, "--temp", "0"};
   arguments.insert(arguments.end(), more.begin(), more.end());
-  return run_hearth({.arguments = arguments,
-                     .environment = {{"TERM", "xterm"}, {"LC_ALL", "C.UTF-8"}},
-                     .prepare = [&] { terminal.become(); },
-                     .meanwhile = [&](pid_t) { talk(); }});
+  return run_hearth(
+      {.arguments = arguments,
+       .environment = {{"TERM", "xterm"}, {"LC_ALL", "C.UTF-8"}, {"NO_COLOR", no_color}},
+       .prepare = [&] { terminal.become(); },
+       .meanwhile = [&](pid_t) { talk(); }});
 }
 
 TEST(Chat, ATerminalCompletesCommandsAndForgivesMistakes) {
   Terminal terminal;
-  const auto result = chat_on(terminal, {"-n", "8"}, [&] {
+  const auto result = chat_on(terminal, {"-n", "12"}, [&] {
     EXPECT_TRUE(terminal.shows("> ")) << terminal.shown();
     terminal.type("/nothing\n");
     EXPECT_TRUE(terminal.shows("there is no command /nothing")) << terminal.shown();
@@ -194,11 +200,30 @@ TEST(Chat, ATerminalCompletesCommandsAndForgivesMistakes) {
   EXPECT_EQ(result.exit_code, 0);
 }
 
+TEST(Chat, ThinkingIsDimmedWhereThereIsColour) {
+  const std::string path = temporary_path("think.jinja");
+  write_file(path, "{{ messages[0].content }}<think>");
+  for (const bool colour : {true, false}) {
+    Terminal terminal;
+    const auto result = chat_on(
+        terminal, {"-n", "4", "--chat-template", path},
+        [&] {
+          EXPECT_TRUE(terminal.shows("> ")) << terminal.shown();
+          terminal.type("x\n");
+          EXPECT_TRUE(terminal.shows("> ")) << terminal.shown();
+          terminal.type("/exit\n");
+        },
+        colour ? "" : "1");
+    EXPECT_EQ(result.exit_code, 0);
+    EXPECT_EQ(terminal.shown().find("\x1b[2m") != std::string::npos, colour) << terminal.shown();
+  }
+}
+
 TEST(Chat, CtrlCStopsTheReplyAndThenLeaves) {
   const std::string path = temporary_path("prose.jinja");
   write_file(path, "{{ messages[0].content }}");  // greedily, prose goes on and on
   Terminal terminal;
-  const auto result = chat_on(terminal, {"--chat-template", path}, [&] {
+  const auto result = chat_on(terminal, {"-c", "16384", "--chat-template", path}, [&] {
     EXPECT_TRUE(terminal.shows("> ")) << terminal.shown();
     terminal.type("It was a dark night, and the old man\n");
     EXPECT_TRUE(terminal.shows("old man")) << terminal.shown();
@@ -209,6 +234,7 @@ TEST(Chat, CtrlCStopsTheReplyAndThenLeaves) {
     terminal.type("\x03");
   });
   EXPECT_EQ(result.exit_code, 130) << terminal.shown();
+  EXPECT_TRUE(terminal.echoes_lines());
 }
 
 }  // namespace
