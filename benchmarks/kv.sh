@@ -1,43 +1,72 @@
 #!/usr/bin/env bash
-# What formats of keys and values cost in quality.
+# What formats of keys and values cost in quality, and whether that is as it should be.
 #   benchmarks/kv.sh [MODEL.gguf] [TEXT] [CHUNKS]
-# Saves the predictions with keys and values in f32 (by default of the demo model on its prose, four
-# chunks of 1024 tokens), then compares those of the pairs in PAIRS (keys/values) with them at the
-# tails in TAILS: bytes of a token of long context, Kullback-Leibler divergence, and the share of
-# tokens whose likeliest successor is the same. Figures do not depend on the machine.
+# Compares the predictions with keys and values in every format of the table, and in the pairs of
+# PAIRS (keys/values), with those in f32 (hearth bench --kv), at the tails in TAILS: bytes of a token
+# of long context, Kullback-Leibler divergence, and the share of tokens whose likeliest successor is
+# the same. By default of the demo model on its prose, four chunks of 1024 tokens; then of a copy
+# that computes the same with outliers in its keys (hearth synth --from). Figures do not depend on
+# the machine. Exits with 1 when something of what it checks at the end does not hold.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly hearth=${HEARTH:-build/release/bin/hearth}
 readonly model=${1:-models/tiny-moe-Q4_K_M.gguf} text=${2:-models/eval/prose.txt} chunks=${3:-4}
-readonly context=${CONTEXT:-1024} tails=${TAILS:-0 128}
-readonly pairs=${PAIRS:-f16/f16 bf16/bf16 q8_0/q8_0 q8_0/q5_1 q8_0/q4_0 q5_1/q5_1 q5_0/q5_0 q5_0/q4_0 q4_1/q4_1 q4_0/q4_0 iq4_nl/iq4_nl}
+readonly tails=${TAILS:-0 128}
+readonly pairs=${PAIRS:-all,q8_0/q5_1,q8_0/q4_0,q5_0/q4_0}
+readonly outliers=${OUTLIERS:-4} gain=${GAIN:-16}
 [[ -x $hearth ]] || { echo "kv.sh: $hearth is missing; run ./dev build" >&2; exit 1; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-"$hearth" perplexity -m "$model" -f "$text" -c "$context" --chunks "$chunks" -ctk f32 -ctv f32 \
-  --save-all-logits "$work/base" > /dev/null 2>&1
-
-# bytes FLAG...: of the KV cache in a plan for that many tokens
-bytes() {
-  "$hearth" plan -m "$model" --expert-ram 100% "$@" --json |
-    sed -n '/"ram"/,/}/s/^ *"kv": \([0-9]*\),$/\1/p'
+# compare MODEL PAIRS FLAG...: rows of the table, without what is not of quality
+compare() {
+  "$hearth" bench -m "$1" --kv "$2" -n 0 -f "$text" --chunks "$chunks" --expert-ram 100% "${@:3}" \
+    2> /dev/null | awk -F '|' -v OFS='|' 'NR > 2 { print $0 }' | cut -d '|' -f 1-9 | sed 's/$/|/'
 }
-# figure NAME: a line of hearth kld on standard input
-figure() { sed -n "s/^$1 *\([0-9.]*\).*/\1/p"; }
 
-printf '%-14s %5s %12s %10s %10s %9s\n' keys/values tail bytes/token 'mean KLD' '99.9 %' 'same top'
-for pair in $pairs; do
-  types=(-ctk "${pair%/*}" -ctv "${pair#*/}")
-  pair_tails=-
-  [[ $pair == *[qQ]* ]] && pair_tails=$tails
-  for tail in $pair_tails; do
-    flags=("${types[@]}")
-    [[ $tail == - ]] || flags+=(--kv-tail "$tail")
-    longer=$(bytes "${flags[@]}" -c 131072) shorter=$(bytes "${flags[@]}" -c 65536)
-    result=$("$hearth" kld -m "$model" --base "$work/base" "${flags[@]}" 2> /dev/null)
-    printf '%-14s %5s %12d %10s %10s %8s%%\n' "$pair" "$tail" $(((longer - shorter) / 65536)) \
-      "$(figure 'mean KLD' <<< "$result")" "$(figure '99.9 % KLD' <<< "$result")" \
-      "$(figure 'same top token, %' <<< "$result")"
-  done
+# table NAME MODEL: all rows, also into the file NAME
+table() {
+  printf '\n%s\n\n| keys/values   | tail | rotated | bytes/token |  mean KLD |    median |    99.9 %% | same top |\n' "$3"
+  printf '| ------------- | ---: | ------- | ----------: | --------: | --------: | --------: | -------: |\n'
+  {
+    for tail in $tails; do compare "$2" "$pairs" --kv-tail "$tail"; done | awk '!seen[$0]++'
+    compare "$2" q4_0 --kv-tail 0 --kv-rotation off
+  } | tee "$work/$1"
+}
+
+"$hearth" synth -o "$work/outliers.gguf" --from "$model" --key-outliers "$outliers" \
+  --key-gain "$gain" 2> /dev/null
+table plain "$model" "$(basename "$model")"
+table outliers "$work/outliers.gguf" \
+  "the same with $outliers channels of each head of keys times $gain"
+
+# figure NAME FORMAT ROTATED: the mean divergence without a tail; empty where there is no such row
+figure() {
+  awk -F '|' -v format="$2" -v rotated="$3" '{ gsub(/ /, "") }
+    $2 == format "/" format && $3 == 0 && $4 == rotated { print $6; exit }' "$work/$1"
+}
+missed=0
+# expect WHAT A FACTOR B: that A <= FACTOR B; nothing where the program has no such format
+expect() {
+  [[ -n $2 && -n $4 ]] || return 0
+  if awk -v a="$2" -v factor="$3" -v b="$4" 'BEGIN { exit !(a <= factor * b) }'; then
+    printf 'ok   %s: %s, %s\n' "$1" "$2" "$4"
+  else
+    printf 'MISS %s: %s, %s\n' "$1" "$2" "$4"
+    missed=1
+  fi
+}
+echo
+for name in plain outliers; do
+  q4=$(figure $name q4_0 yes) unrotated=$(figure $name q4_0 no)
+  if [[ $name == outliers ]]; then
+    expect "$name: rotated q4_0 is nearer than q4_0 that is not" "$q4" 1 "$unrotated"
+  else  # without outliers there is little to spread, and nothing is promised
+    printf '     %s: rotated q4_0 %s, not rotated %s\n' "$name" "$q4" "$unrotated"
+  fi
+  expect "$name: kvarn4 is nearer than q4_0" "$(figure $name kvarn4 yes)" 1 "$q4"
+  # At the level of: half as far again at most. f16 and q8_0 lie within a factor of two.
+  expect "$name: kvarn6 is at the level of q8_0" "$(figure $name kvarn6 yes)" 1.5 \
+    "$(figure $name q8_0 yes)"
 done
+exit $missed

@@ -9,26 +9,17 @@
 # Figures mean something on a machine that does nothing else.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-readonly hearth=${HEARTH:-build/release/bin/hearth}
-[[ -x $hearth ]] || { echo "predict.sh: $hearth is missing; run ./dev build" >&2; exit 1; }
-model=${1:-}
-readonly tokens=${2:-64} context=512 recorded=${RECORDED_TOKENS:-8192}
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-if [[ -z $model ]]; then
-  model=$folder/qwen3-30b-a3b-16-layers.gguf
-  "$hearth" synth -o "$model" --shape qwen3-30b-a3b --layers 16 --vocab-size 102400
-fi
-readonly size=$(stat -c %s "$model")
-
-# value KEY: the first number of that name in a JSON text on standard input
-value() { sed -n "s/^ *\"$1\": \([0-9.e+-]*\),\{0,1\}$/\1/p" | head -n 1; }
+source benchmarks/common.sh
+model=$(model_or_synthetic "${1:-}")
+readonly model tokens=${2:-64} context=512 recorded=${RECORDED_TOKENS:-8192}
+size=$(stat -c %s "$model")
+readonly size
 
 disk=$model
-((size >= 64 << 20)) || disk=$folder # too small to measure reads of
-"$hearth" doctor ${DOCTOR_FLAGS:-} --disk "$disk" -o "$folder/machine.toml" >"$folder/doctor.log"
+((size >= 64 << 20)) || disk=$work # too small to measure reads of
+"$hearth" doctor ${DOCTOR_FLAGS:-} --disk "$disk" -o "$work/machine.toml" >"$work/doctor.log"
 "$hearth" profile record -m "$model" -f ARCHITECTURE.md -f README.md --workload documents \
-  -n "$recorded" --replay-tokens "$recorded" -o "$folder/profile.toml" >"$folder/record.log" 2>&1
+  -n "$recorded" --replay-tokens "$recorded" -o "$work/profile.toml" >"$work/record.log" 2>&1
 
 # plan PERCENT FLAG...: the plan for that share of the file
 plan() {
@@ -37,15 +28,15 @@ plan() {
   local memory=(--ram "$((size * percent / 100))")
   [[ $percent == 100 ]] && memory=(--expert-ram 100%)
   "$hearth" plan -m "$model" "${memory[@]}" -c "$context" --depth "$((tokens / 2))" \
-    --machine "$folder/machine.toml" --profile "$folder/profile.toml" "$@"
+    --machine "$work/machine.toml" --profile "$work/profile.toml" "$@"
 }
 
 failed=0
 printf '%-7s %10s %19s %10s %7s %12s %12s\n' budget predicted range measured ratio 'hits, pred.' measured
 for percent in 100 80 60 40 25; do
-  plan "$percent" -o "$folder/plan.toml" >/dev/null
+  plan "$percent" -o "$work/plan.toml" >/dev/null
   prediction=$(plan "$percent" --json)
-  record=$("$hearth" bench -m "$model" --plan "$folder/plan.toml" -f CONTRIBUTING.md \
+  record=$("$hearth" bench -m "$model" --plan "$work/plan.toml" -f CONTRIBUTING.md \
     -p 0 -n "$tokens" -r 3 -o json 2>/dev/null)
   hits=$(value expert_hit_rate <<<"$record")
   awk -v percent="$percent" -v predicted="$(value tok_s <<<"$prediction")" \

@@ -10,13 +10,10 @@
 # matching profile is not better than all others for each text.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-readonly hearth=${HEARTH:-build/release/bin/hearth}
+source benchmarks/common.sh
 readonly model=models/tiny-moe-Q4_K_M.gguf
 readonly budget=${1:-25%} policy=${2:-all}
 readonly workloads=(prose code json) pieces=8 tokens=64
-[[ -x $hearth ]] || { echo "profiles.sh: $hearth is missing; run ./dev build" >&2; exit 1; }
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 
 # record NAME TEXT FLAGS...
 record() {

@@ -17,7 +17,9 @@
 //   I = the dot product of the 32 weight codes with the activation codes. Where the format carries
 //       integer scales inside its block (the K-quants and i-quants), I is the sum over the parts of
 //       32 that share such a scale of (integer scale × dot product of the part). Exact in int32;
-//       every supported format stays below 2^24, so its conversion to f32 is exact too.
+//       every supported format stays below 2^24, so its conversion to f32 is exact too. But NVFP4,
+//       whose scales have four bits times a power of two: there each of the two products is exact
+//       in f32, and I, up to 2^33, is rounded once when it is converted, or when they are added.
 //   D = d_w × scale, one rounded f32 product, where d_w is the f32 value of the block's float scale
 //   acc[b mod 8] = fma(f32(I), D, acc[b mod 8])
 //   Formats with a minimum (Q4_1, Q5_1: + m; Q2_K, Q4_K, Q5_K: - dmin × integer minimum) then add
@@ -25,7 +27,8 @@
 //       minimum 1 for Q4_1 and Q5_1, and E = m_w × scale, one rounded product (m_w = m, or -dmin):
 //   acc[b mod 8] = fma(f32(M), E, acc[b mod 8])
 // Codes are the signed values of the format (Q4_0: 0..15 minus 8, Q6_K: 0..63 minus 32, IQ4_NL and
-// MXFP4: the table entry, with d_w = 2^(e-128) for MXFP4, whose table holds doubled values).
+// the FP4 formats: the table entry, which for these is doubled, with d_w = 2^(e-128) for MXFP4 and
+// 2^-10 for NVFP4).
 // The result is fold8(acc). Accumulators that no block touched are +0.
 //
 // A product with a float format (F32, F16, BF16), over the f32 activations:

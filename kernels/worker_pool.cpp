@@ -1,13 +1,16 @@
 // How a run works, and why its memory ordering holds:
 //
-//   caller: body, tasks (plain) ; unfinished = tasks ; unclaimed = tasks [release] ; epoch + 1
-//   anyone: unclaimed - 1 where it is above 0 [acquire] ; body(task) ; ... ; unfinished - n
-//   [release] caller: unfinished == 0 [acquire]
+//   caller: body (plain) ; unfinished = tasks ; range of each worker [release] ; epoch + 1
+//   anyone: takes a task off a range that is not empty [acquire] ; body(task) ; ... ;
+//   unfinished - n [release]         caller: unfinished == 0 [acquire]
 //
-// - A claim synchronizes with the store of the run it belongs to: it reads that store, or another
-//   claim of the same run, and read-modify-writes continue a release sequence. So `body` and
-//   `tasks` are read after a claim only, and are then those of that run. A worker that slept
-//   through a whole run cannot do harm: whatever it claims belongs to the run that is going on.
+// - A range is one word, [begin, end). Its worker takes from the front, others from the back once
+//   their own is empty: a worker walks through neighbouring tasks, whose weights are neighbours in
+//   memory, and all finish together.
+// - Taking synchronizes with the store of the run it belongs to: it reads that store, or another
+//   take of the same run, and read-modify-writes continue a release sequence. So `body` is read
+//   after a take only, and is then that of that run. A worker that slept through a whole run cannot
+//   do harm: whatever it takes belongs to the run that is going on.
 // - A run ends when `unfinished` is 0, which the last reader of `body` makes it only after its last
 //   task. So the caller may write `body` for the next run, and sees all that the tasks wrote.
 // - A worker reads `epoch` before it looks for tasks and sleeps only while `epoch` is unchanged, so
@@ -52,9 +55,50 @@ void wait_while_equal(const std::atomic<std::uint32_t>& word, std::uint32_t old)
   word.wait(old, std::memory_order_acquire);
 }
 
+// The tasks [begin, end) that nobody has taken yet of those that one worker begins with. On a cache
+// line of its own: taking must not disturb those who take from another range.
+class alignas(64) Range {
+ public:
+  void set(std::uint32_t begin, std::uint32_t end) {
+    word_.store(packed(begin, end), std::memory_order_release);
+  }
+  bool take_first(std::uint32_t& task) {
+    return take([&](std::uint32_t begin, std::uint32_t end) {
+      task = begin;
+      return packed(begin + 1, end);
+    });
+  }
+  bool take_last(std::uint32_t& task) {
+    return take([&](std::uint32_t begin, std::uint32_t end) {
+      task = end - 1;
+      return packed(begin, end - 1);
+    });
+  }
+
+ private:
+  static std::uint64_t packed(std::uint32_t begin, std::uint32_t end) {
+    return std::uint64_t{end} << 32 | begin;
+  }
+  template <typename Rest>
+  bool take(Rest rest) {
+    std::uint64_t word = word_.load(std::memory_order_relaxed);
+    while (true) {
+      const auto begin = static_cast<std::uint32_t>(word),
+                 end = static_cast<std::uint32_t>(word >> 32);
+      if (begin >= end) return false;
+      if (word_.compare_exchange_weak(word, rest(begin, end), std::memory_order_acquire,
+                                      std::memory_order_relaxed))
+        return true;
+    }
+  }
+
+  std::atomic<std::uint64_t> word_{0};
+};
+
 }  // namespace
 
 struct WorkerPool::State {
+  explicit State(std::uint32_t threads) : ranges(threads) {}
   ~State() {
     stopping.store(true, std::memory_order_relaxed);  // published by the step of `epoch`
     wake();
@@ -66,18 +110,15 @@ struct WorkerPool::State {
     epoch.notify_all();
   }
 
-  // Runs tasks until none is left to claim. A body that throws ends the program.
+  // Runs tasks until none is left. A body that throws ends the program.
   void work(std::uint32_t worker) noexcept {
+    const auto count = static_cast<std::uint32_t>(ranges.size());
     std::uint32_t done = 0;
-    std::uint32_t left = unclaimed.load(std::memory_order_relaxed);
-    while (left > 0) {
-      if (!unclaimed.compare_exchange_weak(left, left - 1, std::memory_order_acquire,
-                                           std::memory_order_relaxed))
-        continue;
-      (*body)(tasks - left, worker);
-      ++done;
-      left = unclaimed.load(std::memory_order_relaxed);
-    }
+    std::uint32_t task = 0;
+    for (; ranges[worker].take_first(task); ++done) (*body)(task, worker);
+    for (std::uint32_t i = 1; i < count; ++i)
+      for (Range& other = ranges[(worker + i) % count]; other.take_last(task); ++done)
+        (*body)(task, worker);
     if (done > 0 && unfinished.fetch_sub(done) == done) unfinished.notify_one();
   }
 
@@ -91,18 +132,18 @@ struct WorkerPool::State {
   }
 
   const Body* body = nullptr;  // of the current run, in the frame of run()
-  std::uint32_t tasks = 0;
+  std::vector<Range> ranges;   // of each worker
   std::vector<std::thread> workers;
   std::atomic<bool> running{false};
   std::atomic<bool> stopping{false};
-  // On cache lines of their own: claims must not disturb those who spin on another word.
-  alignas(64) std::atomic<std::uint32_t> unclaimed{0};
+  // On cache lines of their own: counting must not disturb those who spin on another word.
   alignas(64) std::atomic<std::uint32_t> unfinished{0};
   alignas(64) std::atomic<std::uint32_t> epoch{0};
 };
 
-WorkerPool::WorkerPool(std::uint32_t threads) : state_(std::make_unique<State>()) {
+WorkerPool::WorkerPool(std::uint32_t threads) {
   CHECK_GE(threads, 1u);
+  state_ = std::make_unique<State>(threads);
   state_->workers.reserve(threads - 1);
   try {
     for (std::uint32_t worker = 1; worker < threads; ++worker)
@@ -121,9 +162,13 @@ void WorkerPool::run(std::uint32_t tasks, Body body) {
   // role.
   CHECK(!state.running.exchange(true, std::memory_order_acquire));
   state.body = &body;
-  state.tasks = tasks;
   state.unfinished.store(tasks, std::memory_order_relaxed);
-  state.unclaimed.store(tasks, std::memory_order_release);
+  const std::uint64_t workers = threads();
+  const auto share = [&](std::uint64_t worker) {  // the first ones have one task more
+    return static_cast<std::uint32_t>((tasks * worker + workers - 1) / workers);
+  };
+  for (std::uint32_t worker = 0; worker < workers; ++worker)
+    state.ranges[worker].set(share(worker), share(worker + 1));
   if (tasks > 1 && !state.workers.empty()) state.wake();
   state.work(0);
   while (const std::uint32_t left = state.unfinished.load(std::memory_order_acquire))

@@ -2,8 +2,9 @@
 //
 // Owned by the conductor, which takes part in every run: a pool of n threads starts n - 1. Between
 // runs workers spin briefly (the next operation of a layer follows within microseconds), then
-// sleep. Tasks are claimed one by one, so the caller cuts work into more tasks than threads where
-// they may take different time. Which thread runs a task never matters to a result.
+// sleep. Each worker begins with a range of neighbouring tasks, and who is done early takes from
+// the ends of the others' ranges, so the caller cuts work into more tasks than threads where they
+// may take different time. Which thread runs a task never matters to a result.
 #pragma once
 
 #include <cstdint>

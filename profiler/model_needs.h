@@ -36,6 +36,7 @@ struct BatchScratch {
 struct KvNeeds {
   std::string key_format = "f16", value_format = "f16";
   std::uint32_t tail = 0;   // newest positions that are read as they were, at least
+  bool rotated = true;      // what is quantized
   std::uint32_t tile = 32;  // positions
   Bytes per_tile;           // in the formats
   Bytes recent_per_tile;    // of the ring; 0: there is none

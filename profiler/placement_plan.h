@@ -35,6 +35,7 @@ struct PlacementPlan {
   std::uint32_t threads = 0;
   std::string key_format = "f16", value_format = "f16";
   std::uint32_t kv_tail = 0;  // newest positions that are kept in f16, too
+  bool kv_rotation = true;    // of quantized keys and values
   TierPlan ram;
   std::optional<TierPlan> vram;
   std::uint32_t experts = 0;  // in all layers; those in no tier are on disk

@@ -104,6 +104,7 @@ PlacementPlan read_plan(TableReader root) {
   plan.key_format = table.string("key_format");
   plan.value_format = table.string("value_format");
   plan.kv_tail = count_of(table, "kv_tail", 0);
+  plan.kv_rotation = table.boolean("kv_rotation");
   plan.experts = count_of(table, "experts", 0);
   plan.policy = table.string("policy");
   plan.policy_reason = table.string("policy_reason");
@@ -166,9 +167,11 @@ std::string to_toml(const PlacementPlan& plan) {
   text += to_toml(plan.model);
   text += fmt::format(
       "\n[plan]\ncontext = {}\nbatch = {}\nthreads = {}\nkey_format = {}\nvalue_format = {}\n"
-      "kv_tail = {}\nexperts = {}\npolicy = {}\npolicy_reason = {}\nprefetch = {}\n",
+      "kv_tail = {}\nkv_rotation = {}\nexperts = {}\npolicy = {}\npolicy_reason = {}\nprefetch = "
+      "{}\n",
       plan.context, plan.batch, plan.threads, quoted(plan.key_format), quoted(plan.value_format),
-      plan.kv_tail, plan.experts, quoted(plan.policy), quoted(plan.policy_reason), plan.prefetch);
+      plan.kv_tail, plan.kv_rotation, plan.experts, quoted(plan.policy), quoted(plan.policy_reason),
+      plan.prefetch);
   std::vector<std::uint32_t> seed;
   const ExpertSpace space{plan.model.layers, plan.model.experts_per_layer};
   for (const ExpertId id : plan.seed) seed.push_back(space.flat(id));
@@ -209,6 +212,10 @@ void check_plan_of(const PlacementPlan& plan, const ModelNeeds& needs, const std
                                   "here they are in {} and {} with a tail of {}",
                                   printable(plan.key_format), printable(plan.value_format),
                                   plan.kv_tail, kv.key_format, kv.value_format, kv.tail));
+  if (plan.kv_rotation != kv.rotated)
+    contradicts(
+        path, fmt::format("the plan has a KV cache {} rotation, here it is {}",
+                          plan.kv_rotation ? "with" : "without", kv.rotated ? "with" : "without"));
   const auto names = policy_names();
   if (std::ranges::find(names, plan.policy) == names.end())
     throw_error(ErrorCode::kUnsupported, "{}: this version has no cache policy {}", printable(path),

@@ -269,7 +269,8 @@ PlacementPlan plan_placement(const ModelNeeds& needs, const PlanRequest& request
                      .threads = request.threads,
                      .key_format = needs.kv.key_format,
                      .value_format = needs.kv.value_format,
-                     .kv_tail = needs.kv.tail};
+                     .kv_tail = needs.kv.tail,
+                     .kv_rotation = needs.kv.rotated};
   plan.experts = needs.experts();
   plan.ram.process = needs.process;
   if (on_gpu)

@@ -53,6 +53,7 @@ void EngineOptions::follow(profiler::PlacementPlan taken, const std::string& pat
   key_format = kv_format_of_plan(taken.key_format, path);
   value_format = kv_format_of_plan(taken.value_format, path);
   kv_tail = taken.kv_tail;
+  kv_rotation = taken.kv_rotation;
   find_profile = nullptr;
   plan = std::move(taken);
   plan_path = path;

@@ -40,6 +40,7 @@ struct EngineOptions {
   kernels::KvFormat value_format = kernels::KvFormat::kF16;
   // Newest positions that are kept in f16 beside a quantized format; none: kDefaultKvTail.
   std::optional<std::uint32_t> kv_tail;
+  bool kv_rotation = true;  // of what is quantized (KvFormats)
   io::ReaderOptions io;
   // Asked once the model is known, for the profile to seed expert memory and guide the policy by;
   // it must be of a model of this shape. May return nothing.
@@ -99,6 +100,7 @@ class Engine {
   // Expert memory as it is before the first token: empty, or seeded. Waits for reads. Throws
   // Error(kIo).
   void restore_seed();
+  bool holds_all_experts() const { return plan_.ram.slots() == plan_.experts; }
 
   std::span<const std::byte> largest_arena() const;
   bool ram_is_bounded() const { return ram_is_bounded_; }  // --ram was given

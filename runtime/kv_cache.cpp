@@ -41,6 +41,7 @@ profiler::KvNeeds KvCache::needs(const std::vector<KvLayer>& layers, const KvFor
   profiler::KvNeeds needs{.key_format = std::string(kernels::traits(formats.keys).name),
                           .value_format = std::string(kernels::traits(formats.values).name),
                           .tail = formats.tail,
+                          .rotated = formats.rotated,
                           .tile = kKvTile};
   for (const KvLayer& layer : layers) {
     check_head(formats.keys, "keys", layer.key_dim, name);

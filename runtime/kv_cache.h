@@ -38,9 +38,17 @@ struct KvFormats {
   kernels::KvFormat keys = kernels::KvFormat::kF16;
   kernels::KvFormat values = kernels::KvFormat::kF16;
   std::uint32_t tail = 0;  // newest positions that are read as f16, at least
+  bool rotated = true;     // what is quantized; without it, to see what rotation is worth
 
   bool quantized() const {
     return kernels::traits(keys).quantized() || kernels::traits(values).quantized();
+  }
+  kernels::KvFormat of(kernels::KvPart part) const {
+    return part == kernels::KvPart::kKeys ? keys : values;
+  }
+  // Size of the Hadamard matrices for heads of so many channels; 1: none.
+  std::uint32_t rotation(kernels::KvPart part, std::uint32_t dim) const {
+    return rotated ? kernels::kv_rotation(of(part), part, dim) : 1;
   }
 };
 
@@ -84,9 +92,7 @@ class KvCache {
     std::byte* tiles = nullptr;   // [heads][tiles_]
     std::byte* recent = nullptr;  // [heads][recent_tiles_]; null where the format needs none
   };
-  kernels::KvFormat format(kernels::KvPart part) const {
-    return part == kernels::KvPart::kKeys ? formats_.keys : formats_.values;
-  }
+  kernels::KvFormat format(kernels::KvPart part) const { return formats_.of(part); }
   const Piece& piece(LayerIndex layer, kernels::KvPart part) const {
     return pieces_[layer][static_cast<std::size_t>(part)];
   }

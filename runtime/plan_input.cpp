@@ -34,7 +34,9 @@ std::uint32_t thread_count(std::uint32_t wanted) {
 
 KvFormats kv_formats_of(const EngineOptions& options) {
   KvFormats formats{.keys = options.key_format, .values = options.value_format};
-  if (formats.quantized()) formats.tail = options.kv_tail.value_or(kDefaultKvTail);
+  if (!formats.quantized()) return formats;
+  formats.tail = options.kv_tail.value_or(kDefaultKvTail);
+  formats.rotated = options.kv_rotation;
   return formats;
 }
 

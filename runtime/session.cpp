@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "runtime/model_needs.h"
+#include "runtime/random_cache.h"
 
 namespace hearth::runtime {
 
@@ -22,12 +23,15 @@ void Session::check(std::span<const TokenId> tokens) const {
     if (token < 0 || static_cast<std::uint32_t>(token) >= vocabulary)
       throw_error(ErrorCode::kBadInput, "token {} is outside the vocabulary of {} tokens", token,
                   vocabulary);
-  if (tokens.size() > context() - position_)
-    throw_error(
-        ErrorCode::kBadInput,
-        "{} tokens do not fit the context: {} of {} positions are taken; raise --ctx-size or "
-        "shorten the prompt",
-        tokens.size(), position_, context());
+  check_room(tokens.size());
+}
+
+void Session::check_room(std::size_t positions) const {
+  if (positions <= context() - position_) return;
+  throw_error(ErrorCode::kBadInput,
+              "{} tokens do not fit the context: {} of {} positions are taken; raise --ctx-size or "
+              "shorten the prompt",
+              positions, position_, context());
 }
 
 void Session::evaluate(std::span<const TokenId> tokens, std::size_t first_logits, LogitsSink sink) {
@@ -69,13 +73,25 @@ std::span<const float> Session::evaluate(std::span<const TokenId> tokens) {
 
 void Session::reset() { position_ = 0; }
 
-std::uint32_t Session::rewind(std::uint32_t position) {
+void Session::rewind(std::uint32_t position) {
+  CHECK(can_rewind(position));
+  position_ = position;
+}
+
+bool Session::can_rewind(std::uint32_t position) const {
   CHECK_LE(position, position_);
-  if (kv_.can_rewind(position_, position))
-    position_ = position;
-  else
-    reset();
-  return position_;
+  return kv_.can_rewind(position_, position);
+}
+
+void Session::fill_at_random(std::uint32_t positions, std::uint64_t seed) {
+  reset();
+  check_room(positions);
+  const RandomCache random(engine_.model().kv_layers(), seed);
+  while (position_ < positions) {
+    const std::uint32_t rows = std::min(engine_.plan().batch, positions - position_);
+    random.append(kv_, engine_.pool(), scratch_, position_, rows);
+    position_ += rows;
+  }
 }
 
 }  // namespace hearth::runtime

@@ -27,9 +27,15 @@ class Session {
   // Back to an empty timeline, with the logits of a new session (runtime/kv_cache.h); experts stay
   // where they are.
   void reset();
-  // Back to the first `position` tokens, or further where those cannot be had again: returns what
-  // is left, which is `position` or 0.
-  std::uint32_t rewind(std::uint32_t position);
+  // Back to a position that can_rewind(), with the logits it would have had without what came after
+  // it (runtime/kv_cache.h). One at most most_rewind() before this one always can.
+  void rewind(std::uint32_t position);
+  bool can_rewind(std::uint32_t position) const;
+  std::uint32_t most_rewind() const { return engine_.plan().batch; }
+  // An empty timeline followed by that many positions of random keys and values, which nothing
+  // computed: for measurements of speed (runtime/random_cache.h). Throws Error(kBadInput) when the
+  // context is shorter.
+  void fill_at_random(std::uint32_t positions, std::uint64_t seed);
   std::uint32_t position() const { return position_; }
   std::uint32_t context() const { return kv_.context(); }
   std::span<const std::byte> memory() const { return memory_.bytes(); }
@@ -46,6 +52,7 @@ class Session {
 
  private:
   void check(std::span<const TokenId> tokens) const;
+  void check_room(std::size_t positions) const;
 
   Engine& engine_;
   io::Arena memory_;

@@ -31,7 +31,7 @@ struct DecodedBlock {
   static constexpr int kParts = values / part;
 
   std::int8_t codes[values];
-  std::int16_t scales[kParts];
+  std::int32_t scales[kParts];
   std::int16_t minima[kParts];
   float d;
   float m;

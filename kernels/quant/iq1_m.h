@@ -35,7 +35,7 @@ struct Codec<WeightFormat::kIQ1_M> {
     }
     for (int part = 0; part < 16; ++part) {
       const int scale = (block.scales[part / 4] >> (part % 4 * 3)) & 7;
-      out.scales[part] = static_cast<std::int16_t>(2 * scale + 1);
+      out.scales[part] = 2 * scale + 1;
       out.minima[part] = 0;
     }
     unsigned d = 0;

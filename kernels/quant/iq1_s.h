@@ -34,7 +34,7 @@ struct Codec<WeightFormat::kIQ1_S> {
           grid_value(kIq1Grid.at[static_cast<std::size_t>(index)], i % 8) + shift);
     }
     for (int part = 0; part < 8; ++part) {
-      out.scales[part] = static_cast<std::int16_t>(2 * ((block.high[part] >> 12) & 7) + 1);
+      out.scales[part] = 2 * ((block.high[part] >> 12) & 7) + 1;
       out.minima[part] = 0;
     }
     out.d = f32_of_f16(block.d) / 8;

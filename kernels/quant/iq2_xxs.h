@@ -36,7 +36,7 @@ struct Codec<WeightFormat::kIQ2_XXS> {
         out.codes[32 * p + i] = static_cast<std::int8_t>(
             grid_value(kIq2XxsGrid.at[part.grid[i / 8]], i % 8) * grid_value(signs, i % 8));
       }
-      out.scales[p] = static_cast<std::int16_t>(2 * (bits >> 28) + 1);
+      out.scales[p] = 2 * (bits >> 28) + 1;
       out.minima[p] = 0;
     }
     out.d = f32_of_f16(block.d) / 8;

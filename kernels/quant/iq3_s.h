@@ -36,7 +36,7 @@ struct Codec<WeightFormat::kIQ3_S> {
     }
     for (int part = 0; part < 8; ++part) {
       const int scale = (block.scales[part / 2] >> (part % 2 * 4)) & 15;
-      out.scales[part] = static_cast<std::int16_t>(2 * scale + 1);
+      out.scales[part] = 2 * scale + 1;
       out.minima[part] = 0;
     }
     out.d = f32_of_f16(block.d);

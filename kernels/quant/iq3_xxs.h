@@ -32,7 +32,7 @@ struct Codec<WeightFormat::kIQ3_XXS> {
             static_cast<std::int8_t>(grid_value(kIq3XxsGrid.at[block.grid[8 * p + i / 4]], i % 4) *
                                      grid_value(signs, i % 8));
       }
-      out.scales[p] = static_cast<std::int16_t>(2 * (bits >> 28) + 1);
+      out.scales[p] = 2 * (bits >> 28) + 1;
       out.minima[p] = 0;
     }
     out.d = f32_of_f16(block.d) / 4;

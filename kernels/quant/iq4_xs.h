@@ -32,7 +32,7 @@ struct Codec<WeightFormat::kIQ4_XS> {
     for (int part = 0; part < 8; ++part) {
       const int low = (block.scales_low[part / 2] >> (part % 2 * 4)) & 15;
       const int high = (block.scales_high >> (2 * part)) & 3;
-      out.scales[part] = static_cast<std::int16_t>(low + 16 * high - 32);
+      out.scales[part] = low + 16 * high - 32;
       out.minima[part] = 0;
     }
     out.d = f32_of_f16(block.d);

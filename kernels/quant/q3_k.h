@@ -35,7 +35,7 @@ struct Codec<WeightFormat::kQ3_K> {
     for (int part = 0; part < 16; ++part) {
       const int low = part < 8 ? block.scales[part] & 15 : block.scales[part - 8] >> 4;
       const int high = (block.scales[8 + part % 4] >> (part / 4 * 2)) & 3;
-      out.scales[part] = static_cast<std::int16_t>(low + 16 * high - 32);
+      out.scales[part] = low + 16 * high - 32;
       out.minima[part] = 0;
     }
     out.d = f32_of_f16(block.d);

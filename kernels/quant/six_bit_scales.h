@@ -9,12 +9,12 @@
 
 namespace hearth::kernels {
 
-inline void unpack_six_bit_scales(const std::uint8_t* packed, std::int16_t* scales,
+inline void unpack_six_bit_scales(const std::uint8_t* packed, std::int32_t* scales,
                                   std::int16_t* minima) {
   for (int i = 0; i < 4; ++i) {
     scales[i] = packed[i] & 63;
     minima[i] = packed[i + 4] & 63;
-    scales[i + 4] = static_cast<std::int16_t>((packed[i + 8] & 15) | (packed[i] >> 6 << 4));
+    scales[i + 4] = (packed[i + 8] & 15) | (packed[i] >> 6 << 4);
     minima[i + 4] = static_cast<std::int16_t>((packed[i + 8] >> 4) | (packed[i + 4] >> 6 << 4));
   }
 }

@@ -71,8 +71,8 @@ void AttentionBlock::prepare_row(Step& step, std::uint32_t row) const {
     norm_and_rotate(key + h * shape_.key_dim, weights_.key_norm);
 
   const KvFormats& formats = step.kv.formats();
-  const std::uint32_t of_keys = kv_rotation(formats.keys, KvPart::kKeys, shape_.key_dim);
-  const std::uint32_t of_values = kv_rotation(formats.values, KvPart::kValues, shape_.value_dim);
+  const std::uint32_t of_keys = formats.rotation(KvPart::kKeys, shape_.key_dim);
+  const std::uint32_t of_values = formats.rotation(KvPart::kValues, shape_.value_dim);
   if (of_keys > 1) k.rotate(query, query_width() + key_width(), of_keys);
   if (of_values > 1) k.rotate(value, value_width(), of_values);
 }

@@ -38,7 +38,7 @@ class CachedAttention {
         group_(shape.heads / shape.kv_heads),
         tile_heads_(std::min(group_, kMaxAttentionQueries)),
         most_rows_(kMaxAttentionQueries / tile_heads_),
-        rotation_(kernels::kv_rotation(step.kv.formats().values, KvPart::kValues, shape.value_dim)),
+        rotation_(step.kv.formats().rotation(KvPart::kValues, shape.value_dim)),
         quantized_(kernels::traits(step.kv.formats().keys).quantized()) {}
 
   void run() const {

@@ -199,6 +199,16 @@ void ExpertStore::seed(std::span<const ExpertId> most_wanted_first,
   }
 }
 
+void ExpertStore::load_absent() {
+  std::vector<ExpertId> absent;
+  for (std::uint32_t flat = 0; flat < space_.size(); ++flat) {
+    const ExpertId id = space_.id(flat);
+    if (id.index < catalog_.layer(id.layer).count && state(id) == ExpertState::kAbsent)
+      absent.push_back(id);
+  }
+  seed(absent, [](Bytes) {});
+}
+
 ExpertId ExpertStore::expert_of(const io::ReadCompletion& completion) const {
   return space_.id(static_cast<std::uint32_t>(completion.tag / kExpertMatrices));
 }

@@ -103,6 +103,8 @@ class ExpertStore {
   // Reads absent experts into free slots, of which there must be enough; the most wanted becomes
   // the most recent. `progress` is told of the bytes read so far. Throws Error(kIo).
   void seed(std::span<const ExpertId> most_wanted_first, FunctionRef<void(Bytes)> progress);
+  // Reads all absent experts; for memory that holds every expert. Throws Error(kIo).
+  void load_absent();
 
   const ExpertCatalog& catalog() const { return catalog_; }
   const profiler::Residency& residency() const { return *residency_; }

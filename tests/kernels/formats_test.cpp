@@ -1,8 +1,10 @@
 // The weight formats against an independent reading of their bytes.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cfloat>
 #include <cmath>
+#include <span>
 
 #include "kernels/quant/codecs.h"
 #include "tests/kernels/support/matrices.h"
@@ -71,6 +73,36 @@ TEST(HalfPrecision, EveryMxfp4ExponentIsAPowerOfTwo) {
     Codec<WeightFormat::kMXFP4>::decode(block, decoded);
     EXPECT_EQ(decoded.d, std::ldexp(1.0, exponent - 128));
   }
+}
+
+// Half of an OCP E4M3 without its sign, in units of 2^-10.
+TEST(HalfPrecision, EveryNvfp4ScaleIsAnIntegerOfItsUnit) {
+  for (int bits = 0; bits < 256; ++bits) {
+    const double fraction = bits % 8 / 8.0, exponent = bits / 8 % 16;
+    const double value = exponent == 0 ? std::ldexp(fraction, -6)
+                                       : std::ldexp(1 + fraction, static_cast<int>(exponent) - 7);
+    Codec<WeightFormat::kNVFP4>::Block block{{static_cast<std::uint8_t>(bits)}, {}};
+    Decoded<WeightFormat::kNVFP4> decoded;
+    Codec<WeightFormat::kNVFP4>::decode(block, decoded);
+    EXPECT_EQ(decoded.d * static_cast<float>(decoded.scales[0]), bits == 0x7f ? 0 : value / 2);
+  }
+}
+
+// Where each nibble of a block goes, drawn by hand: scales 1, 2, 448 and the smallest, 2^-9.
+TEST(Formats, AnNvfp4BlockIsReadInItsOrder) {
+  std::array<std::uint8_t, 36> bytes{0x38, 0x40, 0x7e, 0x01};
+  bytes[4] = 0x72;       // part 0: value 0 is 1, value 8 is 6
+  bytes[4 + 7] = 0xf0;   // value 15 is -6
+  bytes[4 + 8] = 0x01;   // part 1: value 16 is 0.5 × 2
+  bytes[4 + 23] = 0xc7;  // part 2: value 39 is 6 × 448, value 47 is -2 × 448
+  bytes[4 + 31] = 0x90;  // part 3: value 63 is -0.5 × 2^-9
+  std::array<float, 64> expected{};
+  expected[0] = 1, expected[8] = 6, expected[15] = -6, expected[16] = 1;
+  expected[39] = 2688, expected[47] = -896, expected[63] = -0x1p-10f;
+  std::array<float, 64> values;
+  matmul_tables()[0].dequantize[static_cast<std::size_t>(WeightFormat::kNVFP4)](
+      std::as_bytes(std::span(bytes)).data(), 64, values.data());
+  EXPECT_EQ(values, expected);
 }
 
 }  // namespace

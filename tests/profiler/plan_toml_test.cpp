@@ -62,6 +62,7 @@ TEST(PlanToml, ReadsWhatItWrites) {
   plan.key_format = "q8_0";
   plan.value_format = "iq4_nl";
   plan.kv_tail = 128;
+  plan.kv_rotation = false;
   plan.policy_reason = "a \"reason\"\nof two lines";
   const PlacementPlan read = parse_plan(to_toml(plan), "plan");
   EXPECT_EQ(to_toml(read), to_toml(plan));
@@ -73,6 +74,7 @@ TEST(PlanToml, ReadsWhatItWrites) {
   EXPECT_EQ(read.key_format, "q8_0");
   EXPECT_EQ(read.value_format, "iq4_nl");
   EXPECT_EQ(read.kv_tail, 128u);
+  EXPECT_FALSE(read.kv_rotation);
 }
 
 TEST(PlanToml, RefusesWhatIsNoPlan) {
@@ -124,6 +126,7 @@ TEST(PlanToml, GivesEveryPartWhatItNeeds) {
   refused("keys in q8_0", [](PlacementPlan& p) { p.key_format = "q8_0"; });
   refused("values in q4_1", [](PlacementPlan& p) { p.value_format = "q4_1"; });
   refused("a tail of 7", [](PlacementPlan& p) { p.kv_tail = 7; });
+  refused("without rotation", [](PlacementPlan& p) { p.kv_rotation = false; });
   refused(
       "no cache policy", [](PlacementPlan& p) { p.policy = "oracle"; }, ErrorCode::kUnsupported);
 }

@@ -120,18 +120,20 @@ TEST(PrefetchBudget, UselessGuessesEndItWithoutATrial) {
 
 TEST(PrefetchBudget, WrongGuessesShrinkItAndRightOnesRestoreIt) {
   PrefetchBudget budget(kConfig);
-  EXPECT_EQ(budget.next_layer(), kMiB * 8);  // a whole top-k
+  EXPECT_EQ(budget.next_layer(), kMiB * 2);  // a quarter of top-8
   Machine poor{.precision = 0.4};
   run(budget, poor, 16);
-  EXPECT_EQ(budget.next_layer(), kMiB * 7);
+  EXPECT_EQ(budget.next_layer(), kMiB);
   run(budget, poor, 16 * 10);
   EXPECT_EQ(budget.next_layer(), kMiB);  // never below one expert while it is on
   Machine middling{.precision = 0.6};
   run(budget, middling, 16);
   EXPECT_EQ(budget.next_layer(), kMiB);
   Machine good{.precision = 0.9};
-  run(budget, good, 16 * 2);
-  EXPECT_EQ(budget.next_layer(), kMiB * 3);
+  run(budget, good, 16);
+  EXPECT_EQ(budget.next_layer(), kMiB * 2);
+  run(budget, good, 16 * 10);
+  EXPECT_EQ(budget.next_layer(), kMiB * 2);
 }
 
 }  // namespace

@@ -95,6 +95,24 @@ TEST(KvFormats, TheAnswerDependsOnNothingElse) {
   }
 }
 
+// Rotation is of what is quantized, and changes the answer; for the others there is none.
+TEST(KvFormats, RotationCanBeLeftOut) {
+  const std::vector<TokenId> tokens = random_tokens(120);
+  for (const kernels::KvFormatTraits& row : kernels::kKvFormats) {
+    SCOPED_TRACE(row.name);
+    EngineOptions options = golden_options({row.format, row.format, 0});
+    const auto answer = [&](bool rotated, std::uint32_t batch) {
+      options.kv_rotation = rotated;
+      options.batch = batch;
+      Engine engine(options);
+      EXPECT_EQ(engine.plan().kv_rotation, rotated || !row.quantized());
+      return answer_of(engine, tokens);
+    };
+    EXPECT_EQ(answer(false, 64) == answer(true, 64), !row.quantized());
+    EXPECT_EQ(answer(false, 7), answer(false, 64));
+  }
+}
+
 // Rounding keys and values may cost what it costs the reference (tests/golden/README.md), which
 // rounds them to Q8_0 without rotation and without an f16 tail: half as much more on average, and
 // twice as much at worst.

@@ -106,17 +106,35 @@ TEST(Plan, IsWhatTheEngineTakes) {
   EXPECT_GT(enough, 30);
 }
 
+// 1024 positions or 65536, in every format: the same scratch in the plan, and a session that takes
+// its keys and values and this scratch, also when it decodes at the end of its context.
 TEST(Plan, ScratchDoesNotGrowWithTheContext) {
-  EngineOptions options{.model_path = kModels[0],
-                        .budget = {.expert_share = 0.5},
-                        .context = 512,
-                        .threads = 3,
-                        .key_format = kernels::KvFormat::kQ8_0};
-  const PlacementPlan shorter = planned(options);
-  options.context = 32 * 512;
-  const PlacementPlan longer = planned(options);
-  EXPECT_EQ(longer.ram.scratch, shorter.ram.scratch);
-  EXPECT_GT(longer.ram.kv, shorter.ram.kv * 16);
+  for (const kernels::KvFormatTraits& format : kernels::kKvFormats) {
+    SCOPED_TRACE(format.name);
+    EngineOptions options{.model_path = kModels[1],
+                          .budget = {.expert_share = 0.5},
+                          .batch = 64,
+                          .threads = 3,
+                          .key_format = format.format,
+                          .value_format = format.format};
+    std::vector<PlacementPlan> plans;
+    for (const std::uint32_t context : {1024u, 65536u}) {
+      options.context = context;
+      plans.push_back(planned(options));
+      const profiler::TierPlan& ram = plans.back().ram;
+      Engine engine(options);
+      runtime::Session session(engine);
+      const auto taken = session.memory();
+      EXPECT_EQ(taken.size(), round_up(ram.kv.count + ram.scratch.count, kPage));
+      if (!format.quantized()) session.fill_at_random(context - 2, 1);
+      const TokenId tokens[] = {1, 2};
+      session.evaluate(tokens);
+      EXPECT_EQ(session.memory().data(), taken.data());
+      EXPECT_EQ(session.memory().size(), taken.size());
+    }
+    EXPECT_EQ(plans[1].ram.scratch, plans[0].ram.scratch);
+    EXPECT_GT(plans[1].ram.kv, plans[0].ram.kv * 16);
+  }
 }
 
 TEST(Plan, ALargerProcessIsPlannedFor) {

@@ -125,6 +125,10 @@ TEST(PlanCommand, FormatsOfKeysAndValuesBuySlots) {
   EXPECT_EQ(mixed["type_k"], "q8_0");
   EXPECT_EQ(mixed["type_v"], "q4_0");
   EXPECT_EQ(mixed["kv_tail"], 128);
+  EXPECT_EQ(mixed["kv_rotation"], true);
+  EXPECT_EQ(plan_json(with({"-ctk", "q8_0", "--kv-rotation", "off"}))["kv_rotation"], false);
+  expect_error(run_plan(with({"--kv-rotation", "off"})), kMisused,
+               {"--kv-rotation off: neither f16 nor f16 is quantized"});
   EXPECT_LT(mixed["ram"]["kv"], f16["ram"]["kv"]);
   EXPECT_GT(mixed["ram"]["experts"], f16["ram"]["experts"]);
 

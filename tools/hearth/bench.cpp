@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "tools/hearth/bench_kv.h"
 #include "tools/hearth/bench_measure.h"
 #include "tools/hearth/bench_points.h"
 #include "tools/hearth/bench_report.h"
@@ -38,6 +39,9 @@ struct BenchOptions {
   bool no_warmup = false;
   bool cold = false;
   bool progress = false;
+  std::optional<std::string> kv;  // pairs of formats to compare instead
+  std::string fill = "random";
+  std::optional<std::uint32_t> chunks;
 };
 
 void add_test_flags(CommandLine& line, BenchOptions& o) {
@@ -72,6 +76,22 @@ void add_test_flags(CommandLine& line, BenchOptions& o) {
             .help = "tokens that follow: those of the text, or the likeliest",
             .choices = {"forced", "greedy"}},
            o.decode);
+  line.group("Formats of keys and values");
+  line.add({.names = "--kv",
+            .value = "all|PAIR,...",
+            .help = "compare these (q8_0/q4_0: of keys and of values), a row for each: bytes, "
+                    "decoding at the depths (0,4096,32768 and 32 tokens if not given), with a text "
+                    "the divergence from f32"},
+           o.kv);
+  line.add({.names = "--fill",
+            .value = "NAME",
+            .help = "what is before the timed tokens: random keys and values, or a computed prompt",
+            .choices = {"random", "prefill"}},
+           o.fill);
+  line.add({.names = "--chunks",
+            .value = "N",
+            .help = "compare predictions on so many chunks of 1024 tokens at most (4)"},
+           o.chunks);
   line.group("Output");
   line.add({.names = "-o,--output",
             .value = "FORMAT",
@@ -86,6 +106,54 @@ void add_test_flags(CommandLine& line, BenchOptions& o) {
            o.progress);
 }
 
+// What a comparison of formats cannot do, and what only it can.
+void check_kv(const BenchOptions& o, const CommandLine& line) {
+  const auto refuse = [&](std::initializer_list<const char*> flags, std::string_view why) {
+    for (const char* flag : flags)
+      if (line.given(flag)) throw_error(ErrorCode::kUsage, "{} {}", flag, why);
+  };
+  if (!o.kv) return refuse({"--fill", "--chunks"}, "has an effect with --kv only; leave it out");
+  refuse(
+      {"--n-prompt", "--n-prompt-gen", "--no-warmup", "--cold", "--routing", "--decode",
+       "--in-memory-tok-s", "--cache-type-k", "--cache-type-v", "--plan", "--trace", "--workload"},
+      "has no effect on --kv, which decodes with pairs of formats; leave it out");
+  if (o.chunks && !o.corpus)
+    throw_error(ErrorCode::kUsage, "--chunks is of a text; give one with --file");
+  if (o.chunks == 0u) throw_error(ErrorCode::kUsage, "--chunks must be at least 1");
+  const std::vector<KvPair> pairs = parse_kv_pairs(*o.kv);
+  if (std::ranges::none_of(pairs, &KvPair::quantized))
+    refuse({"--kv-tail", "--kv-rotation"},
+           "has an effect on quantized formats only, and --kv has none; leave it out");
+}
+
+void compare_formats(const BenchOptions& o, const CommandLine& line) {
+  KvBenchOptions kv{
+      .engine = o.engine,
+      .pairs = parse_kv_pairs(*o.kv),
+      .depths = parse_counts(line.given("--n-depth") ? o.lists.depths : "0,4096,32768"),
+      .generate = 32,
+      .repetitions = o.settings.repetitions,
+      .prefill = o.fill == "prefill",
+      .text = o.corpus,
+      .chunks = o.chunks.value_or(4),
+      .seed = o.seed,
+      .format = *parse_bench_format(o.format),
+      .progress = o.progress};
+  if (line.given("--n-gen")) {
+    const std::vector<std::uint32_t> tokens = parse_counts(o.lists.generations);
+    if (tokens.size() != 1)
+      throw_error(ErrorCode::kUsage, "--n-gen {}: --kv takes one number", o.lists.generations);
+    kv.generate = tokens.front();
+  }
+  if (kv.generate == 0 && !kv.text)
+    throw_error(ErrorCode::kUsage, "nothing to measure; give --n-gen above 0, or a text (--file)");
+  for (const char* flag : {"--n-depth", "--repetitions", "--fill"})
+    if (kv.generate == 0 && line.given(flag))
+      throw_error(ErrorCode::kUsage, "{} has no effect with --n-gen 0; leave one out", flag);
+  bench_kv(kv);
+}
+
+// False where there is nothing left to do.
 bool parse(const Arguments& arguments, BenchOptions& o) {
   CommandLine line("bench",
                    "Measure prefill and decode as llama-bench does, and what each link did.");
@@ -94,11 +162,13 @@ bool parse(const Arguments& arguments, BenchOptions& o) {
   o.routing.add_to(line);
   if (!line.parse(arguments)) return false;
   o.routing.check();
+  check_kv(o, line);
   if (o.settings.repetitions == 0)
     throw_error(ErrorCode::kUsage, "--repetitions must be at least 1");
   if (o.cold && o.no_warmup)
     throw_error(ErrorCode::kUsage, "--cold has no warm-up; leave out --no-warmup");
-  if (o.corpus && line.given("--seed"))
+  const bool random_cache = o.kv && o.fill == "random";
+  if (o.corpus && line.given("--seed") && !random_cache)
     throw_error(ErrorCode::kUsage, "--seed has no effect on the tokens of --file; leave it out");
   if (o.forced_routing && line.given("--prefetch") && o.engine.prefetch == "on")
     throw_error(ErrorCode::kUsage,
@@ -106,6 +176,7 @@ bool parse(const Arguments& arguments, BenchOptions& o) {
   if (o.forced_routing) o.engine.prefetch = "off";
   if (o.in_memory_tok_s && *o.in_memory_tok_s <= 0)
     throw_error(ErrorCode::kUsage, "--in-memory-tok-s must be above 0");
+  if (o.kv) return compare_formats(o, line), false;
   o.settings.greedy = o.decode == "greedy";
   o.settings.cache = o.cold        ? CacheState::kCold
                      : o.no_warmup ? CacheState::kAsItIs
@@ -132,16 +203,6 @@ std::vector<TokenId> random_tokens(std::uint64_t seed, std::uint32_t vocabulary,
   std::vector<TokenId> tokens(needed);
   for (TokenId& token : tokens) token = static_cast<TokenId>(random.below(vocabulary));
   return tokens;
-}
-
-// "qwen3moe 47.5 M Q4_K": the format is that of most bytes.
-std::string model_type(const ModelSummary& summary) {
-  std::string most;
-  Bytes bytes;
-  for (const auto& [name, use] : summary.formats)
-    if (use.bytes && *use.bytes > bytes) most = name, bytes = *use.bytes;
-  return fmt::format("{} {} {}", printable(summary.architecture), format_count(summary.parameters),
-                     most);
 }
 
 void note_seeding(CacheState cache) {
@@ -204,7 +265,7 @@ int bench(const Arguments& arguments) {
   if (routing) setup.routing = describe_routing(*o.forced_routing, *routing);
   BenchRunner runner(*engine, tokens, o.settings, [&] { interrupt.throw_if_interrupted(); });
   RoutingRecording recording(o.routing, *engine, runner.session());
-  BenchReport report(stdout, *parse_bench_format(o.format));
+  BenchReport report(stdout, *parse_bench_format(o.format), bench_columns());
   for (const BenchPoint& point : points) {
     if (o.progress) fmt::print(stderr, "measuring {}\n", point.name());
     const BenchResult result = runner.run(point);

@@ -13,7 +13,9 @@ namespace {
 // Keeps sums of three numbers far from wrapping.
 constexpr std::uint64_t kMostTokens = 1u << 28;
 
-std::vector<std::uint32_t> parse_list(std::string_view text) {
+}  // namespace
+
+std::vector<std::uint32_t> parse_counts(std::string_view text) {
   std::vector<std::uint32_t> numbers;
   for (std::size_t begin = 0; begin <= text.size();) {
     const std::size_t end = std::min(text.find(',', begin), text.size());
@@ -24,8 +26,10 @@ std::vector<std::uint32_t> parse_list(std::string_view text) {
   return numbers;
 }
 
+namespace {
+
 BenchPoint parse_pair(std::string_view text) {
-  const std::vector<std::uint32_t> numbers = parse_list(text);
+  const std::vector<std::uint32_t> numbers = parse_counts(text);
   if (numbers.size() != 2)
     throw_error(ErrorCode::kUsage, "-pg takes two numbers, prompt and generation (512,128), not {}",
                 printable(text));
@@ -44,14 +48,14 @@ std::string BenchPoint::name() const {
 
 std::vector<BenchPoint> bench_points(const BenchLists& lists) {
   std::vector<BenchPoint> at_depth_0;
-  for (const std::uint32_t prompt : parse_list(lists.prompts))
+  for (const std::uint32_t prompt : parse_counts(lists.prompts))
     at_depth_0.push_back({.prompt = prompt});
-  for (const std::uint32_t generate : parse_list(lists.generations))
+  for (const std::uint32_t generate : parse_counts(lists.generations))
     at_depth_0.push_back({.generate = generate});
   for (const std::string& pair : lists.pairs) at_depth_0.push_back(parse_pair(pair));
 
   std::vector<BenchPoint> points;
-  for (const std::uint32_t depth : parse_list(lists.depths)) {
+  for (const std::uint32_t depth : parse_counts(lists.depths)) {
     for (BenchPoint point : at_depth_0) {
       point.depth = depth;
       if (point.tokens() > 0) points.push_back(point);

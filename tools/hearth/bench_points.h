@@ -28,6 +28,9 @@ struct BenchLists {
   std::vector<std::string> pairs;  // "512,128"
 };
 
+// "0,4096": throws Error(kUsage) for what is no list of numbers.
+std::vector<std::uint32_t> parse_counts(std::string_view list);
+
 // Throws Error(kUsage) for what is no list of numbers, and when nothing is left to measure.
 std::vector<BenchPoint> bench_points(const BenchLists& lists);
 

@@ -14,13 +14,6 @@ namespace hearth::tools {
 
 using Json = nlohmann::ordered_json;
 
-namespace {
-
-struct Spread {
-  double mean = 0;
-  double deviation = 0;  // of the sample; 0 for a single one
-};
-
 Spread spread(const std::vector<double>& samples) {
   const auto count = static_cast<double>(samples.size());
   Spread result{.mean = std::accumulate(samples.begin(), samples.end(), 0.0) / count};
@@ -37,6 +30,8 @@ std::string cpu_name() {
     if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
   return "unknown";
 }
+
+namespace {
 
 Json measured(double value) { return value > 0 ? Json(value) : Json(nullptr); }
 
@@ -65,6 +60,21 @@ std::string cache_state(const BenchSetup& setup) {
   return std::string(seeded ? "seeded" : name_of(setup.settings.cache));
 }
 
+// Weights that a token reads from memory, and what rate that is beside the measured one. Tokens of
+// a prompt share what they read.
+void add_memory_traffic(Json& record, const BenchSetup& setup, const BenchResult& result) {
+  const double ram_peak = setup.peaks.ram_bytes_per_second;
+  record["ram_peak_bytes_per_s"] = measured(ram_peak);
+  record["weight_bytes_per_token"] = nullptr;
+  record["share_of_ram_peak"] = nullptr;
+  if (result.point.prompt > 0) return;
+  const runtime::Model& model = setup.engine.model();
+  const Bytes bytes = model.dense_bytes_per_token() + model.expert_bytes_per_token();
+  record["weight_bytes_per_token"] = bytes.count;
+  record["share_of_ram_peak"] =
+      ratio(record["avg_ts"].get<double>() * static_cast<double>(bytes.count), ram_peak);
+}
+
 void add_traffic(Json& record, const BenchSetup& setup, const BenchResult& result) {
   const ExpertTraffic& traffic = result.traffic;
   const auto repetitions = static_cast<double>(result.times.size());
@@ -84,7 +94,6 @@ void add_traffic(Json& record, const BenchSetup& setup, const BenchResult& resul
   record["prefetch_issued"] = traffic.prefetches;
   record["prefetch_used"] = traffic.prefetches_used;
   record["disk_peak_bytes_per_s"] = measured(disk_peak);
-  record["ram_peak_bytes_per_s"] = measured(setup.peaks.ram_bytes_per_second);
   record["share_of_disk_peak"] = ratio(read / elapsed, disk_peak);
 
   double bound = setup.in_memory_tok_s.value_or(0);
@@ -114,6 +123,7 @@ Json bench_record(const BenchSetup& setup, const BenchResult& result) {
                  {"type_k", plan.key_format},
                  {"type_v", plan.value_format},
                  {"kv_tail", plan.kv_tail},
+                 {"kv_rotation", plan.kv_rotation},
                  {"use_mmap", false},
                  {"use_direct_io", engine.io_is_direct()},
                  {"io", engine.io_description()},
@@ -130,6 +140,7 @@ Json bench_record(const BenchSetup& setup, const BenchResult& result) {
                  {"routing", setup.routing},
                  {"decode", setup.settings.greedy ? "greedy" : "forced"}};
   add_times(record, result);
+  add_memory_traffic(record, setup, result);
   add_traffic(record, setup, result);
   record["memory_planned_bytes"] = plan.ram.total().count;
   record["memory_peak_bytes"] = runtime::peak_memory().count;
@@ -155,59 +166,61 @@ std::string or_dash(const Json& number, std::string_view unit) {
   return number.is_null() ? "-" : fmt::format("{:.1f}{}", number.get<double>(), unit);
 }
 
-struct Column {
-  std::string_view title;
-  int width;  // negative: left-aligned
-  std::string (*text)(const Json& record);
-  bool (*worth_showing)(const Json& record) = [](const Json&) { return true; };
-};
+}  // namespace
 
-constexpr Column kColumns[] = {
-    {"model", -24, [](const Json& r) { return r["model_type"].get<std::string>(); }},
-    {"size", 10, [](const Json& r) { return format_size(Bytes(r["model_size"])); }},
-    {"params", 8, [](const Json& r) { return format_count(r["model_n_params"]); }},
-    {"backend", -12,
-     [](const Json& r) { return fmt::format("CPU {}", r["kernels"].get<std::string>()); }},
-    {"threads", 7, [](const Json& r) { return r["n_threads"].dump(); }},
-    {"experts", 7,
-     [](const Json& r) {
-       return fmt::format(
-           "{:.0f} %", 100.0 * r["expert_slots"].get<double>() / r["experts_total"].get<double>());
-     }},
-    {"cache", 8, [](const Json& r) { return r["cache_state"].get<std::string>(); }},
-    {"KV", -9,
-     [](const Json& r) {
-       return fmt::format("{}/{}", r["type_k"].get<std::string>(), r["type_v"].get<std::string>());
-     },
-     [](const Json& r) { return r["type_k"] != "f16" || r["type_v"] != "f16"; }},
-    {"routing", -8, [](const Json& r) { return r["routing"].get<std::string>(); },
-     [](const Json& r) { return r["routing"] != "router"; }},
-    {"test", 14, [](const Json& r) { return r["test"].get<std::string>(); }},
-    {"t/s", 16,
-     [](const Json& r) {
-       return fmt::format("{:.2f} ± {:.2f}", r["avg_ts"].get<double>(),
-                          r["stddev_ts"].get<double>());
-     }},
-    {"hits", 7, [](const Json& r) { return percent(r["expert_hit_rate"]); }},
-    {"MB/token", 8,
-     [](const Json& r) {
-       return fmt::format("{:.2f}", r["read_bytes_per_token"].get<double>() / 1e6);
-     }},
-    {"stalled", 7, [](const Json& r) { return percent(r["stall_share"]); }},
-    {"disk bound", 10, [](const Json& r) { return or_dash(r["disk_bound_tok_s"], ""); }},
-    {"of bound", 8, [](const Json& r) { return percent(r["of_bound"]); }},
-    {"logits hash", 16, [](const Json& r) { return r["logits_hash"].get<std::string>(); }},
-};
+std::vector<BenchColumn> bench_columns() {
+  return {
+      {"model", -24, [](const Json& r) { return r["model_type"].get<std::string>(); }},
+      {"size", 10, [](const Json& r) { return format_size(Bytes(r["model_size"])); }},
+      {"params", 8, [](const Json& r) { return format_count(r["model_n_params"]); }},
+      {"backend", -12,
+       [](const Json& r) { return fmt::format("CPU {}", r["kernels"].get<std::string>()); }},
+      {"threads", 7, [](const Json& r) { return r["n_threads"].dump(); }},
+      {"experts", 7,
+       [](const Json& r) {
+         return fmt::format("{:.0f} %", 100.0 * r["expert_slots"].get<double>() /
+                                            r["experts_total"].get<double>());
+       }},
+      {"cache", 8, [](const Json& r) { return r["cache_state"].get<std::string>(); }},
+      {"KV", -9,
+       [](const Json& r) {
+         return fmt::format("{}/{}", r["type_k"].get<std::string>(),
+                            r["type_v"].get<std::string>());
+       },
+       [](const Json& r) { return r["type_k"] != "f16" || r["type_v"] != "f16"; }},
+      {"routing", -8, [](const Json& r) { return r["routing"].get<std::string>(); },
+       [](const Json& r) { return r["routing"] != "router"; }},
+      {"test", 14, [](const Json& r) { return r["test"].get<std::string>(); }},
+      {"t/s", 16,
+       [](const Json& r) {
+         return fmt::format("{:.2f} ± {:.2f}", r["avg_ts"].get<double>(),
+                            r["stddev_ts"].get<double>());
+       }},
+      {"of memory", 9, [](const Json& r) { return percent(r["share_of_ram_peak"]); }},
+      {"hits", 7, [](const Json& r) { return percent(r["expert_hit_rate"]); }},
+      {"MB/token", 8,
+       [](const Json& r) {
+         return fmt::format("{:.2f}", r["read_bytes_per_token"].get<double>() / 1e6);
+       }},
+      {"stalled", 7, [](const Json& r) { return percent(r["stall_share"]); }},
+      {"disk bound", 10, [](const Json& r) { return or_dash(r["disk_bound_tok_s"], ""); }},
+      {"of bound", 8, [](const Json& r) { return percent(r["of_bound"]); }},
+      {"logits hash", 16, [](const Json& r) { return r["logits_hash"].get<std::string>(); }},
+  };
+}
 
-std::string cell(const Column& column, std::string_view text) {
+namespace {
+
+std::string cell(const BenchColumn& column, std::string_view text) {
   // fmt counts "±" as one column, as a terminal does.
   return column.width < 0 ? fmt::format(" {:<{}} |", text, -column.width)
                           : fmt::format(" {:>{}} |", text, column.width);
 }
 
-void print_markdown_row(std::FILE* out, const Json& record, bool first) {
+void print_markdown_row(std::FILE* out, const std::vector<BenchColumn>& columns, const Json& record,
+                        bool first) {
   std::string titles = "|", rule = "|", values = "|";
-  for (const Column& column : kColumns) {
+  for (const BenchColumn& column : columns) {
     if (!column.worth_showing(record)) continue;
     titles += cell(column, column.title);
     std::string dashes(static_cast<std::size_t>(std::abs(column.width)), '-');
@@ -249,7 +262,7 @@ void BenchReport::add(const Json& record) {
   const bool first = rows_++ == 0;
   switch (format_) {
     case BenchFormat::kMarkdown:
-      print_markdown_row(out_, record, first);
+      print_markdown_row(out_, columns_, record, first);
       break;
     case BenchFormat::kCsv:
       print_csv_row(out_, record, first);

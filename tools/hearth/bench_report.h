@@ -5,10 +5,12 @@
 #pragma once
 
 #include <cstdio>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "runtime/engine.h"
 #include "runtime/link_peaks.h"
@@ -31,13 +33,33 @@ struct BenchSetup {
 
 nlohmann::ordered_json bench_record(const BenchSetup& setup, const BenchResult& result);
 
+// Mean and standard deviation of samples; 0 for a single one.
+struct Spread {
+  double mean = 0;
+  double deviation = 0;
+};
+Spread spread(const std::vector<double>& samples);
+
+std::string cpu_name();
+
+// Of the table for people.
+struct BenchColumn {
+  std::string title;
+  int width;  // negative: left-aligned
+  std::function<std::string(const nlohmann::ordered_json& record)> text;
+  std::function<bool(const nlohmann::ordered_json& record)> worth_showing =
+      [](const nlohmann::ordered_json&) { return true; };
+};
+std::vector<BenchColumn> bench_columns();  // of records of bench_record()
+
 enum class BenchFormat { kMarkdown, kCsv, kJson, kJsonLines };
 std::optional<BenchFormat> parse_bench_format(std::string_view name);  // md, csv, json, jsonl
 
 // Writes results as they come.
 class BenchReport {
  public:
-  BenchReport(std::FILE* out, BenchFormat format) : out_(out), format_(format) {}
+  BenchReport(std::FILE* out, BenchFormat format, std::vector<BenchColumn> columns)
+      : out_(out), format_(format), columns_(std::move(columns)) {}
 
   void add(const nlohmann::ordered_json& record);
   void finish();
@@ -45,6 +67,7 @@ class BenchReport {
  private:
   std::FILE* out_;
   BenchFormat format_;
+  std::vector<BenchColumn> columns_;
   std::size_t rows_ = 0;
 };
 

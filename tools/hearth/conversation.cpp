@@ -96,7 +96,11 @@ std::span<const float> Conversation::read(const std::vector<TokenId>& tokens) {
                 tokens.size(), session_.context());
   const auto differ = std::mismatch(tokens.begin(), tokens.end() - 1, read_.begin(), read_.end());
   const auto same = static_cast<std::uint32_t>(differ.first - tokens.begin());
-  const std::uint32_t kept = session_.rewind(same);
+  if (session_.can_rewind(same))
+    session_.rewind(same);
+  else
+    session_.reset();
+  const std::uint32_t kept = session_.position();
   read_.resize(kept);
   const Nanoseconds begin = engine_.clock().now();
   const std::span<const float> logits = session_.evaluate(std::span(tokens).subspan(kept));

@@ -48,6 +48,12 @@ void EngineFlags::add_to(CommandLine& line) {
                                 "({} if not given)",
                                 runtime::kDefaultKvTail)},
            kv_tail);
+  line.add({.names = "--kv-rotation",
+            .value = "on|off",
+            .help = "rotate keys and values before they are quantized (on if not given); off "
+                    "costs quality, and shows how much",
+            .choices = {"on", "off"}},
+           kv_rotation);
   if (takes_plan)
     line.add({.names = "--plan",
               .value = "FILE",
@@ -123,20 +129,26 @@ void EngineFlags::set_kv_formats(runtime::EngineOptions& options) const {
   options.key_format = *kernels::parse_kv_format(key_format);
   options.value_format = *kernels::parse_kv_format(value_format);
   options.kv_tail = kv_tail;
-  if (kv_tail && !kernels::traits(options.key_format).quantized() &&
-      !kernels::traits(options.value_format).quantized())
+  options.kv_rotation = kv_rotation.value_or("on") == "on";
+  if (kernels::traits(options.key_format).quantized() ||
+      kernels::traits(options.value_format).quantized())
+    return;
+  const auto refuse = [&](const std::string& flag) {
     throw_error(ErrorCode::kUsage,
-                "--kv-tail {}: neither {} nor {} is quantized; leave it out, or give "
-                "--cache-type-k or --cache-type-v",
-                *kv_tail, key_format, value_format);
+                "{}: neither {} nor {} is quantized; leave it out, or give --cache-type-k or "
+                "--cache-type-v",
+                flag, key_format, value_format);
+  };
+  if (kv_tail) refuse(fmt::format("--kv-tail {}", *kv_tail));
+  if (kv_rotation) refuse(fmt::format("--kv-rotation {}", *kv_rotation));
 }
 
 // A plan decides these: a flag beside it would contradict it, or do nothing.
 void EngineFlags::check_left_to_plan(const CommandLine& line) const {
   if (!plan) return;
-  for (const char* flag :
-       {"--ram", "--expert-ram", "--ctx-size", "--cache-type-k", "--cache-type-v", "--kv-tail",
-        "--threads", "--batch-size", "--ubatch-size", "--policy", "--profile", "--prefetch"})
+  for (const char* flag : {"--ram", "--expert-ram", "--ctx-size", "--cache-type-k",
+                           "--cache-type-v", "--kv-tail", "--kv-rotation", "--threads",
+                           "--batch-size", "--ubatch-size", "--policy", "--profile", "--prefetch"})
     if (line.given(flag))
       throw_error(ErrorCode::kUsage,
                   "--plan {} decides what {} would; leave one of them out, or make another plan",
@@ -184,6 +196,7 @@ std::string kv_text(const profiler::PlacementPlan& plan) {
   std::string text = plan.key_format;
   if (plan.value_format != plan.key_format) text += "/" + plan.value_format;
   if (plan.kv_tail > 0) text += fmt::format(", tail {}", plan.kv_tail);
+  if (!plan.kv_rotation) text += ", not rotated";
   return text;
 }
 

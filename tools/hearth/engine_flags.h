@@ -31,6 +31,7 @@ class EngineFlags {
   std::string key_format = "f16";
   std::string value_format = "f16";
   std::optional<std::uint32_t> kv_tail;
+  std::optional<std::string> kv_rotation;  // "on", "off"
   std::uint32_t batch = 2048;
   std::uint32_t ubatch = 512;
   std::int32_t threads = -1;

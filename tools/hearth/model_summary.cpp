@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "kernels/weight_format.h"
 #include "runtime/engine.h"
+#include "tools/hearth/quantity.h"
 
 namespace hearth::tools {
 namespace {
@@ -113,6 +114,15 @@ ModelSummary summarize(const io::GgufFile& file) {
     summary.active_parameters +=
         routed_parameters / summary.experts_per_layer * summary.experts_used;
   return summary;
+}
+
+std::string model_type(const ModelSummary& summary) {
+  std::string most;
+  Bytes bytes;
+  for (const auto& [name, use] : summary.formats)
+    if (use.bytes && *use.bytes > bytes) most = name, bytes = *use.bytes;
+  return fmt::format("{} {} {}", printable(summary.architecture), format_count(summary.parameters),
+                     most);
 }
 
 }  // namespace hearth::tools

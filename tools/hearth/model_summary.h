@@ -53,4 +53,7 @@ struct ModelSummary {
 
 ModelSummary summarize(const io::GgufFile& file);
 
+// "qwen3moe 47.5 M Q4_K": the format is that of most bytes.
+std::string model_type(const ModelSummary& summary);
+
 }  // namespace hearth::tools

@@ -156,6 +156,7 @@ std::string plan_json(const PlanReport& report) {
                {"type_k", plan.key_format},
                {"type_v", plan.value_format},
                {"kv_tail", plan.kv_tail},
+               {"kv_rotation", plan.kv_rotation},
                {"ram", tier_json(plan.ram)},
                {"vram", plan.vram ? tier_json(*plan.vram) : Json(nullptr)},
                {"experts_total", plan.experts},

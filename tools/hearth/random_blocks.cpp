@@ -92,7 +92,7 @@ constexpr Recipe kRecipes[] = {
 const Recipe* find_recipe(WeightFormat format) {
   for (const Recipe& recipe : kRecipes)
     if (recipe.format == format) return &recipe;
-  return nullptr;  // a float format or MXFP4
+  return nullptr;  // a float format, MXFP4 or NVFP4
 }
 
 void fill_random(Random& random, std::uint8_t* bytes, std::size_t count) {
@@ -174,6 +174,12 @@ void fill_uniform(Random& random, double deviation, std::span<std::byte> values,
   }
 }
 
+double doubled_e2m1_deviation() {
+  double squares = 0;
+  for (const double value : kernels::kDoubledE2m1) squares += value * value;
+  return std::sqrt(squares / std::size(kernels::kDoubledE2m1));
+}
+
 }  // namespace
 
 RandomBlocks::RandomBlocks(WeightFormat format, double deviation)
@@ -190,6 +196,7 @@ RandomBlocks::RandomBlocks(WeightFormat format, double deviation)
 void RandomBlocks::fill(Random& random, std::span<std::byte> blocks) const {
   const Recipe* recipe = find_recipe(format_);
   if (format_ == WeightFormat::kMXFP4) return fill_mxfp4(random, blocks);
+  if (format_ == WeightFormat::kNVFP4) return fill_nvfp4(random, blocks);
   if (recipe == nullptr) return fill_floats(random, blocks);
   const std::size_t step = kernels::traits(format_).bytes_per_block;
   CHECK_EQ(blocks.size() % step, 0u);
@@ -213,9 +220,7 @@ void RandomBlocks::fill_floats(Random& random, std::span<std::byte> values) cons
 
 // Scales are powers of two: neighbouring ones are mixed so that the variance is right on average.
 void RandomBlocks::fill_mxfp4(Random& random, std::span<std::byte> blocks) const {
-  double squares = 0;
-  for (const double value : kernels::kDoubledE2m1) squares += value * value;
-  const double scale = deviation_ / std::sqrt(squares / 16);
+  const double scale = deviation_ / doubled_e2m1_deviation();
   const int exponent = static_cast<int>(std::floor(std::log2(scale)));
   const double ratio = scale / std::exp2(exponent);  // in [1, 2)
   const double doubled = (ratio * ratio - 1) / 3;    // share of blocks with twice the scale
@@ -225,6 +230,26 @@ void RandomBlocks::fill_mxfp4(Random& random, std::span<std::byte> blocks) const
   for (std::size_t at = 0; at < blocks.size(); at += kStep) {
     fill_random(random, bytes + at, kStep);
     bytes[at] = static_cast<std::uint8_t>(exponent + 128 + (random.uniform() < doubled));
+  }
+}
+
+// Scales have four bits: the two around the right one are mixed, likewise.
+void RandomBlocks::fill_nvfp4(Random& random, std::span<std::byte> blocks) const {
+  using C = Codec<WeightFormat::kNVFP4>;
+  constexpr std::uint8_t kLargest = 0x7e;
+  const double scale = deviation_ / doubled_e2m1_deviation() * 1024;  // in units of 2^-10
+  CHECK_LE(scale, C::scale_of(kLargest));
+  std::uint8_t below = 0;
+  while (below + 1 < kLargest && C::scale_of(static_cast<std::uint8_t>(below + 1)) <= scale)
+    ++below;
+  const double low = C::scale_of(below), high = C::scale_of(static_cast<std::uint8_t>(below + 1));
+  const double above = (scale * scale - low * low) / (high * high - low * low);
+  CHECK_EQ(blocks.size() % sizeof(C::Block), 0u);
+  std::uint8_t* const bytes = reinterpret_cast<std::uint8_t*>(blocks.data());
+  for (std::size_t at = 0; at < blocks.size(); at += sizeof(C::Block)) {
+    fill_random(random, bytes + at, sizeof(C::Block));
+    for (std::size_t part = 0; part < 4; ++part)
+      bytes[at + part] = static_cast<std::uint8_t>(below + (random.uniform() < above));
   }
 }
 

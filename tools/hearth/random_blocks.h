@@ -21,6 +21,7 @@ class RandomBlocks {
  private:
   void fill_floats(Random& random, std::span<std::byte> values) const;
   void fill_mxfp4(Random& random, std::span<std::byte> blocks) const;
+  void fill_nvfp4(Random& random, std::span<std::byte> blocks) const;
 
   kernels::WeightFormat format_;
   double deviation_;

@@ -1,4 +1,5 @@
-// hearth synth: a random model of a given shape, for measurements of speed and memory.
+// hearth synth: a random model of a given shape, for measurements of speed and memory; or a model
+// with outliers in its keys, for measurements of what their rounding costs.
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -11,6 +12,7 @@
 #include "io/gguf_writer.h"
 #include "tools/hearth/command_line.h"
 #include "tools/hearth/interrupt.h"
+#include "tools/hearth/key_outliers.h"
 #include "tools/hearth/quantity.h"
 #include "tools/hearth/random_blocks.h"
 #include "tools/hearth/subcommands.h"
@@ -29,6 +31,8 @@ struct SynthOptions {
       head_dim, vocabulary_size, context;
   std::optional<std::string> dense_format, expert_format, down_format, output_format;
   double router_skew = 0.42;
+  std::optional<std::string> from;
+  KeyOutliers outliers;
   std::uint64_t seed = 0;
   std::uint32_t threads = std::max(1u, std::thread::hardware_concurrency());
 };
@@ -75,7 +79,35 @@ void add_weight_flags(SynthOptions& o, CommandLine& line) {
             .value = "SIGMA",
             .help = "of a lognormal gain on the router's rows; 0: all experts equally likely"},
            o.router_skew);
-  line.add({.names = "--seed", .value = "N", .help = "the same seed gives the same file"}, o.seed);
+}
+
+void add_outlier_flags(SynthOptions& o, CommandLine& line) {
+  line.group("Outliers");
+  line.add({.names = "--from",
+            .value = "FILE",
+            .help = "instead of a random model, a copy of this one that computes the same with "
+                    "outliers in its keys"},
+           o.from);
+  line.add({.names = "--key-outliers",
+            .value = "N",
+            .help = "channels of every head of keys that become larger, an even number"},
+           o.outliers.channels);
+  line.add({.names = "--key-gain",
+            .value = "G",
+            .help = "how many times larger; a power of two changes no bit of an f32 cache"},
+           o.outliers.gain);
+}
+
+// Of the flags for one kind of model, those for the other would do nothing.
+void check_kind(const SynthOptions& o, const CommandLine& line) {
+  for (const char* group : {"Shape", "Weights"})
+    if (const std::string flag = line.given_in(group); o.from && !flag.empty())
+      throw_error(ErrorCode::kUsage, "{} has no effect on a copy of --from; leave one out", flag);
+  if (o.from && line.given("--threads"))
+    throw_error(ErrorCode::kUsage, "--threads has no effect on a copy of --from; leave it out");
+  for (const char* flag : {"--key-outliers", "--key-gain"})
+    if (!o.from && line.given(flag))
+      throw_error(ErrorCode::kUsage, "{} changes a copy of a model; name it with --from", flag);
 }
 
 SynthShape chosen_shape(const SynthOptions& o, std::size_t vocabulary) {
@@ -211,15 +243,26 @@ void write_model(const SynthOptions& options) {
 
 int synth(const Arguments& arguments) {
   SynthOptions options;
-  CommandLine line("synth", "Write a qwen3moe model with random, well-scaled weights.");
+  CommandLine line("synth",
+                   "Write a qwen3moe model with random, well-scaled weights, or a model with "
+                   "outliers in its keys.");
   line.add(
       {.names = "-o,--output", .value = "FILE", .help = "GGUF file to write", .required = true},
       options.output);
   line.add({.names = "-t,--threads", .value = "N", .help = "threads that generate"},
            options.threads);
+  line.add({.names = "--seed", .value = "N", .help = "the same seed gives the same file"},
+           options.seed);
   add_shape_flags(options, line);
   add_weight_flags(options, line);
+  add_outlier_flags(options, line);
   if (!line.parse(arguments)) return 0;
+  check_kind(options, line);
+  if (options.from) {
+    options.outliers.seed = options.seed;
+    write_with_key_outliers(*options.from, options.output, options.outliers);
+    return 0;
+  }
   if (!options.vocabulary.empty() && options.vocabulary_size)
     throw_error(ErrorCode::kUsage, "--vocab-size has no effect with --vocab; leave one out");
   if (!(options.router_skew >= 0 && options.router_skew <= 4))

@@ -45,6 +45,33 @@ struct Wide {
     return {_mm256_cvtepi16_epi32(_mm256_castsi256_si128(x)),
             _mm256_cvtepi16_epi32(_mm256_extracti128_si256(x, 1))};
   }
+  // 32 bytes to words.
+  HEARTH_INLINE static Wide words_of_bytes(const void* at) {
+    const auto* halves = static_cast<const __m128i*>(at);
+    return {_mm256_cvtepu8_epi16(_mm_loadu_si128(halves)),
+            _mm256_cvtepu8_epi16(_mm_loadu_si128(halves + 1))};
+  }
+  // Eight of 32 bytes for each quarter, twice.
+  HEARTH_INLINE static Wide doubled_eights(const void* at) {
+    const __m256i bytes = _mm256_loadu_si256(static_cast<const __m256i*>(at));
+    return {_mm256_permute4x64_epi64(bytes, 0x50), _mm256_permute4x64_epi64(bytes, 0xfa)};
+  }
+  // Entries of a table, for each 64-bit (32-bit) lane of the index.
+  HEARTH_INLINE static Wide gather(const std::uint64_t* table, Wide index) {
+    const auto* entries = reinterpret_cast<const long long*>(table);
+    return {_mm256_i64gather_epi64(entries, index.low, 8),
+            _mm256_i64gather_epi64(entries, index.high, 8)};
+  }
+  HEARTH_INLINE static Wide gather(const std::uint32_t* table, Wide index) {
+    const auto* entries = reinterpret_cast<const int*>(table);
+    return {_mm256_i32gather_epi32(entries, index.low, 4),
+            _mm256_i32gather_epi32(entries, index.high, 4)};
+  }
+  // f32 of f16.
+  HEARTH_INLINE static Wide from_f16(__m256i x) {
+    return {_mm256_castps_si256(_mm256_cvtph_ps(_mm256_castsi256_si128(x))),
+            _mm256_castps_si256(_mm256_cvtph_ps(_mm256_extracti128_si256(x, 1)))};
+  }
 
   HEARTH_INLINE static Wide broadcast(const void* word) {
     int bits;
@@ -66,6 +93,10 @@ struct Wide {
   HEARTH_INLINE Wide shifted_right() const {
     return {_mm256_srli_epi32(low, kBits), _mm256_srli_epi32(high, kBits)};
   }
+  template <int kBits>
+  HEARTH_INLINE Wide shifted_left() const {
+    return {_mm256_slli_epi32(low, kBits), _mm256_slli_epi32(high, kBits)};
+  }
   template <int a, int b, int c, int d>
   HEARTH_INLINE Wide rotated_right() const {
     return {rotated_right<a, b>(low), rotated_right<c, d>(high)};
@@ -78,11 +109,33 @@ struct Wide {
     return {_mm256_cmpeq_epi8(_mm256_and_si256(low, bit.low), bit.low),
             _mm256_cmpeq_epi8(_mm256_and_si256(high, bit.high), bit.high)};
   }
+  // Bytes negated where `bytes` has the bit.
+  HEARTH_INLINE Wide negated_where(Wide bytes, Wide bit) const {
+    const Wide negative = bytes.has(bit);
+    return {_mm256_sub_epi8(_mm256_xor_si256(low, negative.low), negative.low),
+            _mm256_sub_epi8(_mm256_xor_si256(high, negative.high), negative.high)};
+  }
+  HEARTH_INLINE Wide plus_bytes(Wide b) const {
+    return {_mm256_add_epi8(low, b.low), _mm256_add_epi8(high, b.high)};
+  }
+
+  // 16-bit lanes.
+  HEARTH_INLINE Wide times_words(Wide b) const {
+    return {_mm256_mullo_epi16(low, b.low), _mm256_mullo_epi16(high, b.high)};
+  }
 
   // 32-bit lanes.
+  HEARTH_INLINE Wide shifted_right(Wide counts) const {
+    return {_mm256_srlv_epi32(low, counts.low), _mm256_srlv_epi32(high, counts.high)};
+  }
   HEARTH_INLINE Wide times(int factor) const { return times(same(_mm256_set1_epi32(factor))); }
   HEARTH_INLINE Wide times(Wide b) const {
     return {_mm256_mullo_epi32(low, b.low), _mm256_mullo_epi32(high, b.high)};
+  }
+  HEARTH_INLINE Wide times_float(float factor) const {
+    const __m256 factors = _mm256_set1_ps(factor);
+    return {_mm256_castps_si256(_mm256_mul_ps(_mm256_castsi256_ps(low), factors)),
+            _mm256_castps_si256(_mm256_mul_ps(_mm256_castsi256_ps(high), factors))};
   }
   template <bool kSigned>
   HEARTH_INLINE Wide plus_dot(Wide codes, Wide activations) const {
@@ -93,6 +146,14 @@ struct Wide {
   HEARTH_INLINE __m256i sum_of_pairs() const {
     const __m256i sums = _mm256_hadd_epi32(low, high);
     return _mm256_permute4x64_epi64(sums, 0xd8);
+  }
+  // Likewise after a product with f32 scales.
+  HEARTH_INLINE __m256 sum_of_scaled_pairs(Wide scales) const {
+    const auto products = [](__m256i x, __m256i y) {
+      return _mm256_mul_ps(_mm256_cvtepi32_ps(x), _mm256_castsi256_ps(y));
+    };
+    const __m256 sums = _mm256_hadd_ps(products(low, scales.low), products(high, scales.high));
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(sums), 0xd8));
   }
 
  private:
@@ -123,6 +184,9 @@ HEARTH_INLINE Wide operator&(Wide a, Wide b) {
 HEARTH_INLINE Wide operator|(Wide a, Wide b) {
   return {_mm256_or_si256(a.low, b.low), _mm256_or_si256(a.high, b.high)};
 }
+HEARTH_INLINE Wide operator^(Wide a, Wide b) {
+  return {_mm256_xor_si256(a.low, b.low), _mm256_xor_si256(a.high, b.high)};
+}
 HEARTH_INLINE Wide operator-(Wide a, Wide b) {
   return {_mm256_sub_epi32(a.low, b.low), _mm256_sub_epi32(a.high, b.high)};
 }
@@ -143,6 +207,13 @@ HEARTH_INLINE Wide double_even_quarters(Wide a) {
 }
 HEARTH_INLINE Wide double_odd_quarters(Wide a) {
   return {_mm256_permute4x64_epi64(a.low, 0xee), _mm256_permute4x64_epi64(a.high, 0xee)};
+}
+// The first (second) eight bytes of each quarter of a, then those of b.
+HEARTH_INLINE Wide first_eights(Wide a, Wide b) {
+  return {_mm256_unpacklo_epi64(a.low, b.low), _mm256_unpacklo_epi64(a.high, b.high)};
+}
+HEARTH_INLINE Wide second_eights(Wide a, Wide b) {
+  return {_mm256_unpackhi_epi64(a.low, b.low), _mm256_unpackhi_epi64(a.high, b.high)};
 }
 // Quarter k of a twice, then of b twice.
 template <int k>

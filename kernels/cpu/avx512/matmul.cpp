@@ -39,6 +39,27 @@ struct Wide {
   }
   HEARTH_INLINE static Wide from_i8(__m128i x) { return {_mm512_cvtepi8_epi32(x)}; }
   HEARTH_INLINE static Wide from_i16(__m256i x) { return {_mm512_cvtepi16_epi32(x)}; }
+  // 32 bytes to words.
+  HEARTH_INLINE static Wide words_of_bytes(const void* at) {
+    return {_mm512_cvtepu8_epi16(_mm256_loadu_si256(static_cast<const __m256i*>(at)))};
+  }
+  // Eight of 32 bytes for each quarter, twice.
+  HEARTH_INLINE static Wide doubled_eights(const void* at) {
+    const __m256i bytes = _mm256_loadu_si256(static_cast<const __m256i*>(at));
+    return {_mm512_permutexvar_epi64(_mm512_setr_epi64(0, 0, 1, 1, 2, 2, 3, 3),
+                                     _mm512_castsi256_si512(bytes))};
+  }
+  // Entries of a table, for each 64-bit (32-bit) lane of the index.
+  HEARTH_INLINE static Wide gather(const std::uint64_t* table, Wide index) {
+    return {_mm512_mask_i64gather_epi64(_mm512_setzero_si512(), 0xff, index.v, table, 8)};
+  }
+  HEARTH_INLINE static Wide gather(const std::uint32_t* table, Wide index) {
+    return {_mm512_mask_i32gather_epi32(_mm512_setzero_si512(), 0xffff, index.v, table, 4)};
+  }
+  // f32 of f16.
+  HEARTH_INLINE static Wide from_f16(__m256i x) {
+    return {_mm512_castps_si512(_mm512_cvtph_ps(x))};
+  }
 
   HEARTH_INLINE static Wide broadcast(const void* word) {
     int bits;
@@ -55,6 +76,10 @@ struct Wide {
   HEARTH_INLINE Wide shifted_right() const {
     return {_mm512_srli_epi32(v, kBits)};
   }
+  template <int kBits>
+  HEARTH_INLINE Wide shifted_left() const {
+    return {_mm512_slli_epi32(v, kBits)};
+  }
   template <int a, int b, int c, int d>
   HEARTH_INLINE Wide rotated_right() const {
     return {
@@ -67,12 +92,25 @@ struct Wide {
   HEARTH_INLINE Wide has(Wide bit) const {
     return {_mm512_movm_epi8(_mm512_test_epi8_mask(v, bit.v))};
   }
+  // Bytes negated where `bytes` has the bit.
+  HEARTH_INLINE Wide negated_where(Wide bytes, Wide bit) const {
+    return {
+        _mm512_mask_sub_epi8(v, _mm512_test_epi8_mask(bytes.v, bit.v), _mm512_setzero_si512(), v)};
+  }
+  HEARTH_INLINE Wide plus_bytes(Wide b) const { return {_mm512_add_epi8(v, b.v)}; }
+
+  // 16-bit lanes.
+  HEARTH_INLINE Wide times_words(Wide b) const { return {_mm512_mullo_epi16(v, b.v)}; }
 
   // 32-bit lanes.
+  HEARTH_INLINE Wide shifted_right(Wide counts) const { return {_mm512_srlv_epi32(v, counts.v)}; }
   HEARTH_INLINE Wide times(int factor) const {
     return {_mm512_mullo_epi32(v, _mm512_set1_epi32(factor))};
   }
   HEARTH_INLINE Wide times(Wide b) const { return {_mm512_mullo_epi32(v, b.v)}; }
+  HEARTH_INLINE Wide times_float(float factor) const {
+    return {_mm512_castps_si512(_mm512_mul_ps(_mm512_castsi512_ps(v), _mm512_set1_ps(factor)))};
+  }
   template <bool kSigned>
   HEARTH_INLINE Wide plus_dot(Wide codes, Wide activations) const {
     return {_mm512_dpbusd_epi32(v, codes.v, activations.v)};
@@ -81,10 +119,17 @@ struct Wide {
   HEARTH_INLINE __m256i sum_of_pairs() const {
     return _mm512_cvtepi64_epi32(_mm512_add_epi32(v, _mm512_srli_epi64(v, 32)));
   }
+  // Likewise after a product with f32 scales.
+  HEARTH_INLINE __m256 sum_of_scaled_pairs(Wide scales) const {
+    const __m512 products = _mm512_mul_ps(_mm512_cvtepi32_ps(v), _mm512_castsi512_ps(scales.v));
+    const __m512 sums = _mm512_add_ps(products, _mm512_movehdup_ps(products));
+    return _mm256_castsi256_ps(_mm512_cvtepi64_epi32(_mm512_castps_si512(sums)));
+  }
 };
 
 HEARTH_INLINE Wide operator&(Wide a, Wide b) { return {_mm512_and_si512(a.v, b.v)}; }
 HEARTH_INLINE Wide operator|(Wide a, Wide b) { return {_mm512_or_si512(a.v, b.v)}; }
+HEARTH_INLINE Wide operator^(Wide a, Wide b) { return {_mm512_xor_si512(a.v, b.v)}; }
 HEARTH_INLINE Wide operator-(Wide a, Wide b) { return {_mm512_sub_epi32(a.v, b.v)}; }
 
 // Quarters 0 and 2 (1 and 3) of both.
@@ -93,6 +138,9 @@ HEARTH_INLINE Wide odd_quarters(Wide a, Wide b) { return {_mm512_shuffle_i32x4(a
 // Quarters 0, 0, 2, 2 (1, 1, 3, 3).
 HEARTH_INLINE Wide double_even_quarters(Wide a) { return {_mm512_shuffle_i32x4(a.v, a.v, 0xa0)}; }
 HEARTH_INLINE Wide double_odd_quarters(Wide a) { return {_mm512_shuffle_i32x4(a.v, a.v, 0xf5)}; }
+// The first (second) eight bytes of each quarter of a, then those of b.
+HEARTH_INLINE Wide first_eights(Wide a, Wide b) { return {_mm512_unpacklo_epi64(a.v, b.v)}; }
+HEARTH_INLINE Wide second_eights(Wide a, Wide b) { return {_mm512_unpackhi_epi64(a.v, b.v)}; }
 // Quarter k of a twice, then of b twice.
 template <int k>
 HEARTH_INLINE Wide double_quarter(Wide a, Wide b) {

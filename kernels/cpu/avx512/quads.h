@@ -49,27 +49,32 @@ struct Quads {
   static Lanes from_table(const std::uint8_t* from, std::uint32_t half,
                           const std::int8_t (&table)[16]) {
     const __m128i entries = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
-    const __m128i values = _mm_shuffle_epi8(entries, nibbles(from, half));
-    return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(values))};
+    const __m512 values = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(entries));
+    return {_mm512_permutexvar_ps(nibbles(from, half), values)};
   }
   template <typename Lanes, bool kFifth>
   static Lanes from_nibbles(const std::uint8_t* from, std::uint32_t half, std::uint32_t fifth,
                             int offset) {
-    __m512i codes =
-        _mm512_sub_epi32(_mm512_cvtepu8_epi32(nibbles(from, half)), _mm512_set1_epi32(offset));
-    if constexpr (kFifth)
-      codes =
-          _mm512_mask_add_epi32(codes, static_cast<__mmask16>(fifth), codes, _mm512_set1_epi32(16));
-    return {_mm512_cvtepi32_ps(codes)};
+    const __m512i codes = nibbles(from, half);
+    const __m512 low = _mm512_permutexvar_ps(codes, sixteen_from(-offset));
+    if constexpr (!kFifth) return {low};
+    return {_mm512_mask_permutexvar_ps(low, static_cast<__mmask16>(fifth), codes,
+                                       sixteen_from(16 - offset))};
   }
 
  private:
   static __m128i load_16(const std::uint8_t* from) {
     return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
   }
-  static __m128i nibbles(const std::uint8_t* from, std::uint32_t half) {
-    const __m128i bytes = load_16(from);
-    return _mm_and_si128(half == 0 ? bytes : _mm_srli_epi16(bytes, 4), _mm_set1_epi8(15));
+  // In the low four bits of each lane, which are all that a permutation looks at.
+  static __m512i nibbles(const std::uint8_t* from, std::uint32_t half) {
+    const __m512i bytes = _mm512_cvtepu8_epi32(load_16(from));
+    return half == 0 ? bytes : _mm512_srli_epi32(bytes, 4);
+  }
+  // What codes of four bits stand for: looked up, they need no conversion.
+  static __m512 sixteen_from(int first) {
+    const __m512i counted = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return _mm512_cvtepi32_ps(_mm512_add_epi32(counted, _mm512_set1_epi32(first)));
   }
 };
 

@@ -6,7 +6,8 @@
 // token, in the cache between the tiles; block b of the tile uses number b.
 //
 // Scales, minima and sums are f32 here. Their products with the integer dot products are integers
-// below 2^24 as well, so they are exact, and so is the sum of two of them.
+// below 2^24 as well, so they are exact, and so is the sum of two of them (NVFP4: it is the one
+// rounding of I).
 #pragma once
 
 #include "kernels/cpu/matmul/reader.h"
@@ -53,7 +54,9 @@ template <WeightFormat format, typename Wide>
 HEARTH_INLINE void store(const Tile<Wide>& tile, TileRecord<format>& out) {
   using F = Operand<format>;
   for (int i = 0; i < 4; ++i) tile.codes[i].store(out.codes + 64 * i);
-  if constexpr (F::kHalfScales)
+  if constexpr (F::kLargeScales)
+    tile.half_scales.store(out.scales);
+  else if constexpr (F::kHalfScales)
     tile.half_scales.store_as_floats(out.scales);
   else if constexpr (F::kHasScales)
     _mm256_storeu_ps(out.scales, _mm256_cvtepi32_ps(tile.scales));

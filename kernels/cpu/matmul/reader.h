@@ -48,7 +48,7 @@ struct RowReader {
   HEARTH_INLINE const std::uint8_t* tile(std::uint32_t row, std::uint32_t index,
                                          std::uint8_t (&rest)[F::kTileBytes]) const {
     const std::uint8_t* at = data + row * row_bytes + std::size_t{index} * F::kTileBytes;
-    if (F::kHasScales || rest_bytes == 0 || index + 1 < tiles) return at;
+    if (F::kBlockValues == kTileValues || rest_bytes == 0 || index + 1 < tiles) return at;
     for (std::uint32_t i = 0; i < F::kTileBytes; ++i) rest[i] = 0;
     for (std::uint32_t i = 0; i < rest_bytes; ++i) rest[i] = at[i];
     return rest;

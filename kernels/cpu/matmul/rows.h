@@ -40,9 +40,9 @@ HEARTH_INLINE void load(const TokenRow& x, std::uint32_t tile, TokenTile<Wide>& 
     out.offset = _mm256_madd_epi16(out.sums, _mm256_set1_epi16(kOffset));
 }
 
-// The integers I of kernels/arithmetic.h for the eight blocks.
+// The integers I of kernels/arithmetic.h for the eight blocks, converted.
 template <WeightFormat format, typename Wide>
-HEARTH_INLINE __m256i block_products(const Tile<Wide>& w, const TokenTile<Wide>& x) {
+HEARTH_INLINE __m256 block_products(const Tile<Wide>& w, const TokenTile<Wide>& x) {
   using F = Operand<format>;
   constexpr int kOffset = offset_of<Wide, format>();
   const auto dot = [&](int i, Wide sum) {
@@ -52,19 +52,19 @@ HEARTH_INLINE __m256i block_products(const Tile<Wide>& w, const TokenTile<Wide>&
     Wide sums = sum_quarters(dot(0, Wide::zero()), dot(1, Wide::zero()), dot(2, Wide::zero()),
                              dot(3, Wide::zero()));
     if constexpr (kOffset != 0) sums = sums - x.half_offset;
-    return sums.times(w.half_scales).sum_of_pairs();
+    if constexpr (F::kLargeScales) return sums.sum_of_scaled_pairs(w.half_scales);
+    return _mm256_cvtepi32_ps(sums.times(w.half_scales).sum_of_pairs());
   } else {
     __m256i sums = sum_quarters(dot(1, dot(0, Wide::zero())), dot(3, dot(2, Wide::zero())));
     if constexpr (kOffset != 0) sums = _mm256_sub_epi32(sums, x.offset);
     if constexpr (F::kHasScales) sums = _mm256_mullo_epi32(sums, w.scales);
-    return sums;
+    return _mm256_cvtepi32_ps(sums);
   }
 }
 
 template <WeightFormat format, typename Wide>
 HEARTH_INLINE __m256 multiply(const Tile<Wide>& w, const TokenTile<Wide>& x, __m256 acc) {
-  const __m256 product = _mm256_cvtepi32_ps(block_products<format>(w, x));
-  acc = _mm256_fmadd_ps(product, _mm256_mul_ps(w.d, x.scales), acc);
+  acc = _mm256_fmadd_ps(block_products<format>(w, x), _mm256_mul_ps(w.d, x.scales), acc);
   if constexpr (Operand<format>::kHasMinimum) {
     const __m256 minimum = _mm256_cvtepi32_ps(_mm256_madd_epi16(w.minima, x.sums));
     acc = _mm256_fmadd_ps(minimum, _mm256_mul_ps(w.m, x.scales), acc);

@@ -40,7 +40,9 @@ struct Operand {
   static constexpr std::uint32_t kBlockValues = traits(format).values_per_block;
   static constexpr std::uint32_t kTileBytes = kTileValues / kBlockValues * kBlockBytes;
   static constexpr bool kHalfScales = Codec<format>::kPart == 16;  // an integer scale per 16
-  static constexpr bool kHasScales = kBlockValues == kTileValues;  // integer scales at all
+  static constexpr bool kHasScales = Codec<format>::kPart < kBlockValues;  // integer scales at all
+  // Scales whose products with dot products want f32, exact there.
+  static constexpr bool kLargeScales = format == WeightFormat::kNVFP4;
   static constexpr bool kHasMinimum = Codec<format>::kHasMinimum;
   static constexpr bool kSigned =
       format == WeightFormat::kQ8_0 ||
@@ -50,13 +52,14 @@ struct Operand {
                                  : format == WeightFormat::kQ3_K  ? 4
                                  : format == WeightFormat::kQ6_K  ? 32
                                  : format == WeightFormat::kMXFP4 ? 12
+                                 : format == WeightFormat::kNVFP4 ? 12
                                                                   : 0;
 };
 
 template <typename Wide>
 struct Tile {
   Wide codes[4];
-  Wide half_scales;  // int32 for each 16 values, kHalfScales
+  Wide half_scales;  // int32 (f32 where kLargeScales) for each 16 values, kHalfScales
   __m256i scales;    // int32 for each block, other formats with integer scales
   __m256i minima;    // int16 for each 16 values (twice the same where the part is 32)
   __m256 d;          // for each block

@@ -282,15 +282,46 @@ HEARTH_INLINE void unpack(Format<WeightFormat::kIQ4_XS>, const std::uint8_t* at,
   tile.d = broadcast_f16(at);
 }
 
-// The values of kDoubledE2m1 plus the offset of the format, for unsigned codes.
-inline constexpr std::int8_t kMxfp4Codes[16] = {12, 13, 14, 15, 16, 18, 20, 24,
-                                                12, 11, 10, 9,  8,  6,  4,  0};
+// The values of kDoubledE2m1 plus the offset of the formats, for unsigned codes.
+inline constexpr std::int8_t kE2m1Codes[16] = {12, 13, 14, 15, 16, 18, 20, 24,
+                                               12, 11, 10, 9,  8,  6,  4,  0};
 
 template <typename Wide>
 HEARTH_INLINE void unpack(Format<WeightFormat::kMXFP4>, const std::uint8_t* at, Tile<Wide>& tile) {
   unpack_nibbles(at + 1, 17, tile);
-  look_up(kMxfp4Codes, false, tile);
+  look_up(kE2m1Codes, false, tile);
   tile.d = e8m0_halved(_mm256_and_si256(load_heads(at, 17), _mm256_set1_epi32(255)));
+}
+
+// A UE4M3, moved up to the fraction of an f16, is that f16 times 2^8: the exponents are 7 and 15
+// above their zeros. In the units of the format that is 2^17.
+template <typename Wide>
+HEARTH_INLINE Wide ue4m3_scales(__m128i bits) {
+  const __m128i nan = _mm_set1_epi8(0x7f);
+  const __m128i usable = _mm_andnot_si128(_mm_cmpeq_epi8(bits, nan), _mm_and_si128(bits, nan));
+  const __m256i halves = _mm256_slli_epi16(_mm256_cvtepu8_epi16(usable), 7);
+  return Wide::from_f16(halves).times_float(0x1p17f);
+}
+
+template <typename Wide>
+HEARTH_INLINE void unpack(Format<WeightFormat::kNVFP4>, const std::uint8_t* at, Tile<Wide>& tile) {
+  constexpr std::size_t kStride = 36;
+  const auto quarters = [&](std::size_t offset) {
+    const std::uint8_t* first = at + offset;
+    return Wide::quarters(first, first + kStride, first + 2 * kStride, first + 3 * kStride);
+  };
+  const Wide even = quarters(4), odd = quarters(20), mask = Wide::bytes(15);
+  const Wide even_low = even & mask, even_high = even.template shifted_right<4>() & mask;
+  const Wide odd_low = odd & mask, odd_high = odd.template shifted_right<4>() & mask;
+  tile.codes[0] = first_eights(even_low, even_high);
+  tile.codes[1] = second_eights(even_low, even_high);
+  tile.codes[2] = first_eights(odd_low, odd_high);
+  tile.codes[3] = second_eights(odd_low, odd_high);
+  look_up(kE2m1Codes, false, tile);
+  tile.half_scales = ue4m3_scales<Wide>(_mm_setr_epi32(load_as<int>(at), load_as<int>(at + kStride),
+                                                       load_as<int>(at + 2 * kStride),
+                                                       load_as<int>(at + 3 * kStride)));
+  tile.d = _mm256_set1_ps(0x1p-10f);
 }
 
 }  // namespace

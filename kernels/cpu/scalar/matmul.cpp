@@ -33,7 +33,7 @@ void multiply_block(const Decoded<format>& weights, const Activations& x, std::u
 
   for (std::uint32_t i = 0; i < traits(format).values_per_block / kActivationBlock; ++i) {
     const std::uint32_t b = first + i;
-    std::int32_t product = 0;
+    std::int64_t product = 0;
     std::int32_t minimum = 0;
     for (int p = 0; p < kParts; ++p) {
       const std::uint32_t part = i * kParts + static_cast<std::uint32_t>(p);
@@ -41,7 +41,7 @@ void multiply_block(const Decoded<format>& weights, const Activations& x, std::u
       for (int k = 0; k < C::kPart; ++k)
         dot += weights.codes[part * C::kPart + k] * codes[b * kActivationBlock + p * C::kPart + k];
       const std::int32_t sum = C::kPart == 16 ? sums[2 * b + p] : sums[2 * b] + sums[2 * b + 1];
-      product += weights.scales[part] * dot;
+      product += std::int64_t{weights.scales[part]} * dot;
       minimum += weights.minima[part] * sum;
     }
     float& a = acc[b % kBlockAccumulators];
@@ -106,7 +106,7 @@ void dequantize(const std::byte* row, std::uint32_t n, float* out) {
       C::decode(stored, block);
       for (std::uint32_t i = 0; i < kValues; ++i) {
         const std::uint32_t part = i / C::kPart;
-        float value = block.d * block.scales[part] * block.codes[i];
+        float value = block.d * static_cast<float>(block.scales[part]) * block.codes[i];
         if constexpr (C::kHasMinimum) value += block.m * block.minima[part];
         out[j * kValues + i] = value;
       }

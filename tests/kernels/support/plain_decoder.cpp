@@ -269,16 +269,31 @@ void iq1_m(Block& block) {
   }
 }
 
+// Sign, two bits of exponent with bias 1, one bit of fraction.
+double e2m1(int nibble) {
+  const int exponent = nibble / 2 % 4, fraction = nibble % 2;
+  const double magnitude =
+      exponent == 0 ? fraction / 2.0 : std::ldexp(1 + fraction / 2.0, exponent - 1);
+  return nibble >= 8 ? -magnitude : magnitude;
+}
+
 void mxfp4(Block& block) {
   for (int half = 0; half < 2; ++half)
-    for (std::size_t i = 0; i < 16; ++i) {
-      // E2M1: sign, two bits of exponent with bias 1, one bit of fraction.
-      const int nibble = block.nibble(1 + i, half);
-      const int exponent = nibble / 2 % 4, fraction = nibble % 2;
-      const double magnitude =
-          exponent == 0 ? fraction / 2.0 : std::ldexp(1 + fraction / 2.0, exponent - 1);
-      block.push(std::ldexp(nibble >= 8 ? -magnitude : magnitude, block.byte(0) - 127));
-    }
+    for (std::size_t i = 0; i < 16; ++i)
+      block.push(std::ldexp(e2m1(block.nibble(1 + i, half)), block.byte(0) - 127));
+}
+
+void nvfp4(Block& block) {
+  for (std::size_t part = 0; part < 4; ++part) {
+    // UE4M3: four bits of exponent with bias 7, three of fraction; the sign bit is not looked at.
+    const int exponent = block.bits(part, 3, 4), fraction = block.bits(part, 0, 3);
+    double scale = exponent == 0 ? std::ldexp(fraction / 8.0, -6)
+                                 : std::ldexp(1 + fraction / 8.0, exponent - 7);
+    if (block.byte(part) == 0x7f) scale = 0;
+    for (int half = 0; half < 2; ++half)
+      for (std::size_t i = 0; i < 8; ++i)
+        block.push(scale * e2m1(block.nibble(4 + 8 * part + i, half)));
+  }
 }
 
 void f32(Block& block) {
@@ -314,7 +329,7 @@ const Row& row_of(WeightFormat format) {
       {kQ6_K, q6_k, {208}},     {kIQ4_NL, iq4_nl, {0}}, {kIQ4_XS, iq4_xs, {0}},
       {kMXFP4, mxfp4, {}},      {kIQ1_S, iq1_s, {0}},   {kIQ1_M, iq1_m, {}},
       {kIQ2_XXS, iq2_xxs, {0}}, {kIQ2_XS, iq2_xs, {0}}, {kIQ2_S, iq2_s, {0}},
-      {kIQ3_XXS, iq3_xxs, {0}}, {kIQ3_S, iq3_s, {0}},
+      {kIQ3_XXS, iq3_xxs, {0}}, {kIQ3_S, iq3_s, {0}},   {kNVFP4, nvfp4, {}},
   };
   for (const Row& row : rows)
     if (row.format == format) return row;

@@ -1,0 +1,286 @@
+// Speed of attention over keys and values of every format, one query row of 32 heads that share 4
+// KV heads of 128 channels, behind 1k to 64k positions.
+//
+//   bench_attention [positions,...] [rounds] [keys/values ...]
+//
+// The pairs are measured in turn, round after round, layer by layer, and the best layer counts:
+// what else runs on the machine can only slow it down, and no pair finds its own data in the
+// caches, since those of the others came between. Columns: bytes of keys and values that a token
+// reads in one layer; GB/s of them of the kernel alone, on one thread without the pool; then
+// through the pool with one and with two threads GB/s, their share of the bandwidth measured in the
+// same rounds, and the time relative to f16 (below 1: faster).
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "base/random.h"
+#include "runtime/blocks/cached_attention.h"
+#include "runtime/engine.h"
+#include "runtime/random_cache.h"
+
+namespace hearth::runtime {
+namespace {
+
+using kernels::KvFormat;
+using kernels::KvPart;
+
+constexpr AttentionShape kShape = {.heads = 32, .kv_heads = 4, .key_dim = 128, .value_dim = 128};
+constexpr std::uint32_t kWidth = kShape.heads * kShape.key_dim;
+constexpr std::uint32_t kMostLayers = 48;
+constexpr std::uint64_t kF16Bytes = std::uint64_t{128} << 20;  // of all layers in f16, about
+constexpr std::size_t kReadBytes = std::size_t{512} << 20;     // to measure the bandwidth
+constexpr std::size_t kPieceBytes = std::size_t{16} << 20;
+constexpr std::uint32_t kThreads[] = {1, 2};
+
+double seconds_of(auto&& work) {
+  const auto begin = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+// A full cache of some layers, all alike, and one query row.
+class LongContext {
+ public:
+  LongContext(const KvFormats& formats, std::uint32_t positions, std::uint32_t layers,
+              Engine& engine)
+      : formats_(formats),
+        positions_(positions),
+        layers_(layers),
+        arena_(KvCache::needs(shapes(), formats, "the benchmark").bytes(positions, kStep)),
+        kv_(shapes(), formats, positions, kStep, arena_),
+        queries_(kWidth) {
+    fill(engine);
+    Random random(2);
+    for (float& value : queries_) value = static_cast<float>(random.normal());
+  }
+
+  // Attention of one token, of the layer that took the least.
+  double seconds(Engine& engine) {
+    const ScratchShape shape = scratch_shape(1, engine.threads());
+    io::Arena memory(Scratch::bytes_needed(shape));
+    Scratch scratch(shape, memory);
+    StepTimes times;
+    const std::vector<TokenId> tokens(1, 0);
+    const auto ignore = [](const profiler::Routing&) {};
+    const Step step{.tokens = tokens,
+                    .position = positions_ - 1,
+                    .kernels = engine.kernels(),
+                    .pool = engine.pool(),
+                    .experts = engine.experts(),
+                    .prefetcher = engine.prefetcher(),
+                    .kv = kv_,
+                    .scratch = scratch,
+                    .clock = engine.clock(),
+                    .times = times,
+                    .on_routed = ignore};
+    return least_of_layers(
+        [&](LayerIndex layer) { attend(step, layer, kShape, {queries_.data(), kWidth}); });
+  }
+
+  // The same by calls of the kernel, on this thread.
+  double kernel_seconds(const kernels::CpuKernels& kernels) {
+    io::Arena memory(AttentionScratch::bytes_needed(kShape.key_dim, kShape.value_dim));
+    AttentionScratch own(memory.bytes(), kShape.key_dim, kShape.value_dim);
+    constexpr std::uint32_t kGroup = kShape.heads / kShape.kv_heads;
+    std::ranges::fill(own.first, 0);
+    std::ranges::fill(own.end, positions_);
+    std::ranges::fill(own.encoded_keys, kv_.encoded(KvPart::kKeys, positions_ - 1));
+    std::ranges::fill(own.encoded_values, kv_.encoded(KvPart::kValues, positions_ - 1));
+    return least_of_layers([&](LayerIndex layer) {
+      for (std::uint32_t head = 0; head < kShape.kv_heads; ++head) {
+        const float* const queries = queries_.data() + head * kGroup * kShape.key_dim;
+        kernels.quantize(queries, kGroup * kShape.key_dim, own.codes.data(), own.scales.data(),
+                         own.sums.data());
+        kernels.attend({.queries = kGroup,
+                        .key_dim = kShape.key_dim,
+                        .value_dim = kShape.value_dim,
+                        .scale = 0.088f,
+                        .values = queries,
+                        .codes = own.codes.data(),
+                        .scales = own.scales.data(),
+                        .sums = own.sums.data(),
+                        .first = own.first.data(),
+                        .end = own.end.data(),
+                        .encoded_keys = own.encoded_keys.data(),
+                        .encoded_values = own.encoded_values.data(),
+                        .keys = kv_.source(layer, KvPart::kKeys, head),
+                        .value_source = kv_.source(layer, KvPart::kValues, head),
+                        .chunk_begin = 0,
+                        .chunk_end = positions_},
+                       own.merged);
+      }
+    });
+  }
+
+  double layer_bytes() const {
+    return KvCache::needs(shapes(1), formats_, "").bytes_read(positions_);
+  }
+
+ private:
+  static constexpr std::uint32_t kStep = 512;  // rows stored at once
+
+  static std::vector<KvLayer> shapes(std::uint32_t layers) {
+    return std::vector<KvLayer>(layers, {kShape.kv_heads, kShape.key_dim, kShape.value_dim});
+  }
+  std::vector<KvLayer> shapes() const { return shapes(layers_); }
+  static ScratchShape scratch_shape(std::uint32_t rows, std::uint32_t threads) {
+    return {.rows = rows,
+            .threads = threads,
+            .attention_width = kShape.heads * kShape.value_dim,
+            .attention_states = kShape.heads * (kShape.value_dim + 2),
+            .key_dim = kShape.key_dim,
+            .value_dim = kShape.value_dim};
+  }
+
+  double least_of_layers(auto&& work) const {
+    double least = std::numeric_limits<double>::infinity();
+    for (std::uint32_t layer = 0; layer < layers_; ++layer)
+      least = std::min(least, seconds_of([&] { work(static_cast<LayerIndex>(layer)); }));
+    return least;
+  }
+
+  // The first layer as it would be filled, the others as copies of its bytes.
+  void fill(Engine& engine) {
+    const ScratchShape shape = scratch_shape(1, engine.threads());
+    io::Arena memory(Scratch::bytes_needed(shape));
+    Scratch scratch(shape, memory);
+    const RandomCache random(shapes(1), 1);
+    for (std::uint32_t p = 0; p < positions_; p += kStep)
+      random.append(kv_, engine.pool(), scratch, p, std::min(kStep, positions_ - p));
+    if (layers_ == 1) return;
+    std::byte* const begin = arena_.bytes().data();
+    const std::ptrdiff_t stride = kv_.source(1, KvPart::kKeys, 0).tiles - begin;
+    for (std::uint32_t layer = 1; layer < layers_; ++layer)
+      std::memcpy(begin + layer * stride, begin, static_cast<std::size_t>(stride));
+  }
+
+  const KvFormats formats_;
+  const std::uint32_t positions_, layers_;
+  io::Arena arena_;
+  KvCache kv_;
+  std::vector<float> queries_;
+};
+
+std::uint64_t sum_of(std::span<const std::uint64_t> memory) {
+  std::uint64_t sums[8] = {};
+  for (std::size_t i = 0; i + 8 <= memory.size(); i += 8)
+    for (std::size_t k = 0; k < 8; ++k) sums[k] += memory[i + k];
+  return sums[0] + sums[1] + sums[2] + sums[3] + sums[4] + sums[5] + sums[6] + sums[7];
+}
+
+// Bytes per second that the workers read from memory, in the piece that took the least.
+double bandwidth(std::span<const std::uint64_t> memory, kernels::WorkerPool& pool) {
+  constexpr std::size_t kPiece = kPieceBytes / sizeof(std::uint64_t), kTasks = 16;
+  std::uint64_t sums[kTasks] = {};
+  double least = std::numeric_limits<double>::infinity();
+  for (std::size_t at = 0; at + kPiece <= memory.size(); at += kPiece)
+    least = std::min(least, seconds_of([&] {
+                       pool.run(kTasks, [&](std::uint32_t task, std::uint32_t) {
+                         constexpr std::size_t kPart = kPiece / kTasks;
+                         sums[task] += sum_of(memory.subspan(at + task * kPart, kPart));
+                       });
+                     }));
+  CHECK_EQ(std::accumulate(std::begin(sums), std::end(sums), std::uint64_t{0}), memory.size());
+  return static_cast<double>(kPieceBytes) / least;
+}
+
+struct Row {
+  std::string name;
+  std::unique_ptr<LongContext> context;
+  double kernel = std::numeric_limits<double>::infinity();  // seconds
+  double pool[std::size(kThreads)] = {std::numeric_limits<double>::infinity(),
+                                      std::numeric_limits<double>::infinity()};
+};
+
+Engine engine_with(std::uint32_t threads) {
+  return Engine({.model_path = HEARTH_SOURCE_DIR "/tests/golden/qwen3moe.gguf",
+                 .budget = {.expert_share = 1.0},
+                 .context = 64,
+                 .threads = threads});
+}
+
+KvFormats formats_of(const std::string& name) {
+  const std::size_t slash = std::min(name.find('/'), name.size());
+  const auto keys = kernels::parse_kv_format(name.substr(0, slash));
+  const auto values =
+      slash == name.size() ? keys : kernels::parse_kv_format(name.substr(slash + 1));
+  if (!keys || !values) throw_error(ErrorCode::kUsage, "there is no format {}", name);
+  return {.keys = *keys, .values = *values};
+}
+
+void measure(std::uint32_t positions, std::uint32_t rounds, std::vector<std::string> names,
+             std::span<const std::uint64_t> memory) {
+  Engine engines[] = {engine_with(kThreads[0]), engine_with(kThreads[1])};
+  const std::uint64_t f16 = std::uint64_t{positions} * 2 * kShape.kv_heads * kShape.key_dim * 2;
+  const auto layers =
+      static_cast<std::uint32_t>(std::clamp<std::uint64_t>(kF16Bytes / f16, 1, kMostLayers));
+  std::vector<Row> rows;
+  for (const std::string& name : names)
+    rows.push_back(
+        {name, std::make_unique<LongContext>(formats_of(name), positions, layers, engines[1])});
+  double peak[std::size(kThreads)] = {};
+  for (std::uint32_t round = 0; round < rounds; ++round) {
+    for (std::size_t t = 0; t < std::size(kThreads); ++t)
+      peak[t] = std::max(peak[t], bandwidth(memory, engines[t].pool()));
+    for (Row& row : rows)
+      row.kernel = std::min(row.kernel, row.context->kernel_seconds(engines[0].kernels()));
+    for (std::size_t t = 0; t < std::size(kThreads); ++t)
+      for (Row& row : rows) row.pool[t] = std::min(row.pool[t], row.context->seconds(engines[t]));
+  }
+  fmt::print("\n{} positions, {} layers; memory {:.1f} GB/s with 1 thread, {:.1f} with 2\n",
+             positions, layers, peak[0] / 1e9, peak[1] / 1e9);
+  fmt::print("{:14} {:>9} {:>7} {:>8} {:>6} {:>6} {:>8} {:>6} {:>6}\n", "keys/values", "MB/layer",
+             "kernel", "1 thread", "of bw", "x f16", "2 thr.", "of bw", "x f16");
+  const Row& usual = rows.front();
+  for (const Row& row : rows) {
+    const double bytes = row.context->layer_bytes();
+    fmt::print("{:14} {:9.2f} {:7.1f}", row.name, bytes / 1e6, bytes / row.kernel / 1e9);
+    for (std::size_t t = 0; t < std::size(kThreads); ++t)
+      fmt::print(" {:8.1f} {:4.0f} % {:6.2f}", bytes / row.pool[t] / 1e9,
+                 100 * bytes / row.pool[t] / peak[t], row.pool[t] / usual.pool[t]);
+    fmt::print("\n");
+  }
+}
+
+std::vector<std::uint32_t> numbers(std::string_view list) {
+  std::vector<std::uint32_t> result;
+  for (std::size_t begin = 0; begin < list.size();) {
+    const std::size_t end = std::min(list.find(',', begin), list.size());
+    result.push_back(static_cast<std::uint32_t>(
+        std::atoi(std::string(list.substr(begin, end - begin)).c_str())));
+    begin = end + 1;
+  }
+  return result;
+}
+
+}  // namespace
+}  // namespace hearth::runtime
+
+int main(int argc, char** argv) try {
+  using namespace hearth;
+  const auto positions = runtime::numbers(argc > 1 ? argv[1] : "1024,8192,32768,65536");
+  const auto rounds = static_cast<std::uint32_t>(argc > 2 ? std::atoi(argv[2]) : 7);
+  std::vector<std::string> names = {"f16/f16"};  // what the others are compared with
+  for (int i = 3; i < argc; ++i) names.emplace_back(argv[i]);
+  if (names.size() == 1) {
+    for (const kernels::KvFormatTraits& row : kernels::kKvFormats)
+      if (row.format != kernels::KvFormat::kF16)
+        names.push_back(fmt::format("{}/{}", row.name, row.name));
+    names.insert(names.end(), {"q8_0/f16", "f16/q8_0", "q8_0/q4_0"});
+  }
+  const std::vector<std::uint64_t> memory(runtime::kReadBytes / sizeof(std::uint64_t), 1);
+  for (const std::uint32_t count : positions) runtime::measure(count, rounds, names, memory);
+} catch (const std::exception& error) {
+  fmt::print(stderr, "bench_attention: {}\n", error.what());
+  return 1;
+}
