@@ -9,19 +9,16 @@
 # the machine. Exits with 1 when something of what it checks at the end does not hold.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-readonly hearth=${HEARTH:-build/release/bin/hearth}
+source benchmarks/common.sh
 readonly model=${1:-models/tiny-moe-Q4_K_M.gguf} text=${2:-models/eval/prose.txt} chunks=${3:-4}
 readonly tails=${TAILS:-0 128}
 readonly pairs=${PAIRS:-all,q8_0/q5_1,q8_0/q4_0,q5_0/q4_0}
 readonly outliers=${OUTLIERS:-4} gain=${GAIN:-16}
-[[ -x $hearth ]] || { echo "kv.sh: $hearth is missing; run ./dev build" >&2; exit 1; }
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 
 # compare MODEL PAIRS FLAG...: rows of the table, without what is not of quality
 compare() {
   "$hearth" bench -m "$1" --kv "$2" -n 0 -f "$text" --chunks "$chunks" --expert-ram 100% "${@:3}" \
-    2> /dev/null | awk -F '|' -v OFS='|' 'NR > 2 { print $0 }' | cut -d '|' -f 1-9 | sed 's/$/|/'
+    2> /dev/null | tail -n +3 | cut -d '|' -f 1-9 | sed 's/$/|/'
 }
 
 # table NAME MODEL: all rows, also into the file NAME

@@ -21,9 +21,17 @@
 //     of a block of 32), for b = 0, 1, 2, ...: I = the dot product of key codes and query codes,
 //     exact; acc = fma(f32(I), d[p] × scale_q, acc); with a minimum then
 //     acc = fma(m[p], f32(sum_q) × scale_q, acc).
+//   score, keys of KVarN:  total = 0; for each slice of channels, with the query's channels folded,
+//     q'[c] = q[c] × scale[c], and quantized like activations:
+//     acc = fold16 of z[i] = fma(q[c], zero[c], z[i]) for c = i, i + 16, ...; for b = 0, 1, 2, ...:
+//     acc = fma(f32(I), scale_q', acc); total = fma(other[p], acc, total)
 //   values, float:  o[c] = fma(w[p], v[p][c], o[c]) for the positions of the tile in order
 //   values, block:  o[c] = fma(w[p] × d[p], f32(code), o[c]) likewise; with a minimum then
 //     o[c] = o[c] + fold16(fma(w[i + 16], m[i + 16], w[i] × m[i]), i = 0..15).
+//   values of KVarN:  sum = 0; sum = fma(w[p] × scale[p], f32(code'), sum) likewise; then
+//     sum = sum + fold16(fma(w[i + 16], zero[i + 16], w[i] × zero[i]), i = 0..15), and o × f is
+//     part of o[c] = fma(other[c], sum, o[c] × f).
+//   Block keys and values of TurboQuant take table[code] for the code and d of the slice.
 #pragma once
 
 #include <cstddef>
@@ -46,13 +54,27 @@ constexpr std::uint32_t attention_chunk(std::uint32_t positions) {
   return chunk;
 }
 
-// The keys or values of one head. Tiles before a query's `encoded` are in the format; later ones
-// are f16 in a ring: position p is in its tile (p / 32) mod recent_tiles.
+// The keys or values of one head. Positions from traits(format).sink() on and before a query's
+// `encoded` are in the format, in stored tiles counted from the sink. The others are in tiles of 32
+// in f16: those of the sink in order, later ones in a ring, with position p in its tile (p / 32)
+// mod recent_tiles.
 struct KvSource {
   KvFormat format = KvFormat::kF16;
   const std::byte* tiles = nullptr;
   const std::byte* recent = nullptr;  // null for formats that are not quantized
   std::uint32_t recent_tiles = 0;
+  const std::byte* sink = nullptr;  // null for formats without
+};
+
+// The queries of a task as they meet one stored tile of KVarN keys: memory that the kernel fills.
+struct FoldedQueries {
+  // Of the table of kernels (kernels/cpu_kernels.h).
+  void (*quantize)(const float* x, std::uint32_t n, std::int8_t* codes, float* scales,
+                   std::int16_t* sums) = nullptr;
+  std::int8_t* codes = nullptr;  // [queries][key_dim (/ 32) (/ 16) (/ slice)]
+  float* scales = nullptr;
+  std::int16_t* sums = nullptr;
+  float* zeros = nullptr;
 };
 
 // What was computed of some queries so far.
@@ -68,14 +90,17 @@ struct AttentionTask {
   std::uint32_t value_dim = 0;    // multiples of 16, of 32 where a format is quantized
   float scale = 1;                // of the scores
   const float* values = nullptr;  // of the queries, rotated as the keys are [queries][key_dim]
-  // Their quantized form [queries][key_dim (/ 32) (/ 16)]; only for block keys.
+  // Their quantized form [queries][key_dim (/ 32) (/ 16)]; only for block keys. KVarN keys take
+  // `folded` instead.
   const std::int8_t* codes = nullptr;
   const float* scales = nullptr;
   const std::int16_t* sums = nullptr;
+  FoldedQueries folded;
   // Query i attends to positions [first[i], end[i]); none of the three may decrease with i.
   const std::uint32_t* first = nullptr;
   const std::uint32_t* end = nullptr;
-  // Positions that query i reads in the format, a multiple of 32.
+  // Query i reads positions before this in the format, but for the sink; a multiple of the
+  // format's tile.
   const std::uint32_t* encoded_keys = nullptr;
   const std::uint32_t* encoded_values = nullptr;
   KvSource keys, value_source;

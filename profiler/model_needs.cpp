@@ -6,22 +6,45 @@
 
 namespace hearth::profiler {
 
+namespace {
+
+constexpr std::uint32_t kRecentTile = 32;
+
+std::uint32_t divided_up(std::uint64_t positions, std::uint32_t tile) {
+  return static_cast<std::uint32_t>((positions + tile - 1) / tile);
+}
+
+}  // namespace
+
+std::uint32_t KvPieces::tiles(std::uint32_t context) const {
+  if (recent_per_tile == Bytes(0)) return divided_up(context, tile);
+  return context > sink ? (context - sink) / tile : 0;
+}
+
 // A step's first row reads positions as they were from (position + 1 - tail) rounded down to a
 // tile, its last row is batch - 1 further on: at most tail + tile - 2 + batch positions from the
-// start of a tile on. One tile more lets a session go back by a few tokens.
-std::uint32_t KvNeeds::recent_tiles(std::uint32_t context, std::uint32_t batch) const {
+// start of a tile on. One tile of the ring more lets a session go back by a few tokens.
+std::uint32_t KvPieces::recent_tiles(std::uint32_t context, std::uint32_t batch,
+                                     std::uint32_t tail) const {
   if (recent_per_tile == Bytes(0)) return 0;
-  const std::uint64_t positions = std::uint64_t{tail} + tile + batch;
-  const std::uint64_t enough = (positions + tile - 1) / tile + 1;
-  return static_cast<std::uint32_t>(std::min<std::uint64_t>(enough, tiles(context)));
+  const std::uint32_t enough = divided_up(std::uint64_t{tail} + tile + batch, kRecentTile) + 1;
+  return std::min(enough, divided_up(context, kRecentTile));
+}
+
+Bytes KvPieces::bytes(std::uint32_t context, std::uint32_t batch, std::uint32_t tail) const {
+  return per_tile * tiles(context) +
+         recent_per_tile * (sink_tiles() + recent_tiles(context, batch, tail));
 }
 
 Bytes KvNeeds::bytes(std::uint32_t context, std::uint32_t batch) const {
-  return per_tile * tiles(context) + recent_per_tile * recent_tiles(context, batch) + alignment;
+  return keys.bytes(context, batch, tail) + values.bytes(context, batch, tail) + alignment;
 }
 
 double KvNeeds::bytes_read(std::uint32_t depth) const {
-  return static_cast<double>(per_tile.count) / tile * depth;
+  const auto of = [depth](const KvPieces& pieces) {
+    return static_cast<double>(pieces.per_tile.count) / pieces.tile * depth;
+  };
+  return of(keys) + of(values);
 }
 
 std::uint32_t ModelNeeds::experts() const {

@@ -31,20 +31,30 @@ struct BatchScratch {
   Bytes bytes;
 };
 
-// Keys and values, in tiles of positions, and where one of their formats is quantized a ring of the
-// newest tiles as they were before. All layers together.
+// Keys, or values, in stored tiles of positions. Where their format is quantized the first
+// positions may stay as they were, and a ring has the newest ones, both in tiles of 32. All layers
+// together.
+struct KvPieces {
+  std::uint32_t tile = 32;  // positions
+  std::uint32_t sink = 0;   // first positions, which are never in the format
+  Bytes per_tile;           // in the format
+  Bytes recent_per_tile;    // of sink and ring, 32 positions each; 0: there are none
+
+  // Of a quantized format only complete tiles beyond the sink, which is then there in full.
+  std::uint32_t tiles(std::uint32_t context) const;
+  std::uint32_t sink_tiles() const { return sink / 32; }
+  // Of the ring: what the rows of a step of `batch` tokens read as it was, and their own tiles.
+  std::uint32_t recent_tiles(std::uint32_t context, std::uint32_t batch, std::uint32_t tail) const;
+  Bytes bytes(std::uint32_t context, std::uint32_t batch, std::uint32_t tail) const;
+};
+
 struct KvNeeds {
   std::string key_format = "f16", value_format = "f16";
-  std::uint32_t tail = 0;   // newest positions that are read as they were, at least
-  bool rotated = true;      // what is quantized
-  std::uint32_t tile = 32;  // positions
-  Bytes per_tile;           // in the formats
-  Bytes recent_per_tile;    // of the ring; 0: there is none
-  Bytes alignment;          // of the pieces, whatever the context
+  std::uint32_t tail = 0;  // newest positions that are read as they were, at least
+  bool rotated = true;     // what is quantized
+  KvPieces keys, values;
+  Bytes alignment;  // of the pieces, whatever the context
 
-  std::uint32_t tiles(std::uint32_t context) const { return context / tile + (context % tile > 0); }
-  // Of the ring: what the rows of a step of `batch` tokens read as it was, and their own tiles.
-  std::uint32_t recent_tiles(std::uint32_t context, std::uint32_t batch) const;
   Bytes bytes(std::uint32_t context, std::uint32_t batch) const;
   double bytes_read(std::uint32_t depth) const;  // by a token with so many positions before it
 };

@@ -43,11 +43,15 @@ void carve(Carver& carver, std::size_t key_dim, std::size_t value_dim, Attention
   scratch.codes = carver.take<std::int8_t>(values);
   scratch.scales = carver.take<float>(values / 32);
   scratch.sums = carver.take<std::int16_t>(values / 16);
+  scratch.folded_codes = carver.take<std::int8_t>(values);
+  scratch.folded_scales = carver.take<float>(values / kernels::kKvBlock);
+  scratch.folded_sums = carver.take<std::int16_t>(values / 16);
+  scratch.zeros = carver.take<float>(values / kernels::kKvBlock);
   for (auto* one : {&scratch.first, &scratch.end, &scratch.encoded_keys, &scratch.encoded_values})
     *one = carver.take<std::uint32_t>(kQueries);
   scratch.merged = take_state(carver, kQueries, value_dim);
   scratch.one = take_state(carver, kQueries, value_dim);
-  scratch.tile = carver.take<float>(kernels::kKvTile * std::max(key_dim, value_dim));
+  scratch.tile = carver.take<float>(kernels::kKvLongestTile * std::max(key_dim, value_dim));
 }
 
 }  // namespace

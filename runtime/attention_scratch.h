@@ -25,8 +25,12 @@ struct AttentionScratch {
   std::span<float> scales;                                            // [queries][key_dim / 32]
   std::span<std::int16_t> sums;                                       // [queries][key_dim / 16]
   std::span<std::uint32_t> first, end, encoded_keys, encoded_values;  // [queries]
+  // kernels::FoldedQueries, for keys that want them.
+  std::span<std::int8_t> folded_codes;
+  std::span<float> folded_scales, zeros;
+  std::span<std::int16_t> folded_sums;
   kernels::AttentionState merged, one;  // of the chunks so far, of the next one
-  std::span<float> tile;                // [32][key_dim or value_dim]
+  std::span<float> tile;                // [kKvLongestTile][key_dim or value_dim]
 };
 
 }  // namespace hearth::runtime

@@ -1,6 +1,5 @@
 #include "runtime/kv_cache.h"
 
-#include <algorithm>
 #include <cstring>
 
 #include "base/check.h"
@@ -25,13 +24,19 @@ void check_head(KvFormat format, std::string_view what, std::uint32_t dim,
               name, what, dim, kernels::traits(format).name, kernels::kKvBlock);
 }
 
-// Adds keys or values of one layer.
-void add(KvFormat format, std::uint32_t heads, std::uint32_t dim, profiler::KvNeeds& needs) {
-  needs.per_tile += Bytes(kv_tile_bytes(format, dim)) * heads;
-  needs.alignment += Bytes(io::Arena::kAlignment);
+profiler::KvPieces pieces_of(KvFormat format) {
+  return {.tile = kernels::traits(format).tile(), .sink = kernels::traits(format).sink()};
+}
+
+// Adds keys or values of one layer. Each of its pieces begins aligned.
+void add(KvFormat format, KvPart part, std::uint32_t heads, std::uint32_t dim,
+         profiler::KvPieces& pieces, Bytes& alignment) {
+  pieces.per_tile += Bytes(kv_tile_bytes(format, part, dim)) * heads;
+  alignment += Bytes(io::Arena::kAlignment);
   if (!kernels::traits(format).quantized()) return;
-  needs.recent_per_tile += Bytes(kv_tile_bytes(kRecent, dim)) * heads;
-  needs.alignment += Bytes(io::Arena::kAlignment);
+  pieces.recent_per_tile += Bytes(kv_tile_bytes(kRecent, part, dim)) * heads;
+  alignment += Bytes(io::Arena::kAlignment);
+  if (pieces.sink > 0) alignment += Bytes(io::Arena::kAlignment);
 }
 
 }  // namespace
@@ -42,12 +47,14 @@ profiler::KvNeeds KvCache::needs(const std::vector<KvLayer>& layers, const KvFor
                           .value_format = std::string(kernels::traits(formats.values).name),
                           .tail = formats.tail,
                           .rotated = formats.rotated,
-                          .tile = kKvTile};
+                          .keys = pieces_of(formats.keys),
+                          .values = pieces_of(formats.values)};
   for (const KvLayer& layer : layers) {
     check_head(formats.keys, "keys", layer.key_dim, name);
     check_head(formats.values, "values", layer.value_dim, name);
-    add(formats.keys, layer.heads, layer.key_dim, needs);
-    add(formats.values, layer.heads, layer.value_dim, needs);
+    add(formats.keys, KvPart::kKeys, layer.heads, layer.key_dim, needs.keys, needs.alignment);
+    add(formats.values, KvPart::kValues, layer.heads, layer.value_dim, needs.values,
+        needs.alignment);
   }
   return needs;
 }
@@ -56,8 +63,12 @@ KvCache::KvCache(std::vector<KvLayer> layers, const KvFormats& formats, std::uin
                  std::uint32_t batch, io::Arena& arena)
     : formats_(formats), context_(context) {
   const profiler::KvNeeds needed = needs(layers, formats, "the model");
-  tiles_ = needed.tiles(context);
-  recent_tiles_ = needed.recent_tiles(context, batch);
+  const auto count = [&](const profiler::KvPieces& pieces) {
+    return Counts{.tiles = pieces.tiles(context),
+                  .recent = pieces.recent_tiles(context, batch, formats.tail),
+                  .sink = pieces.sink_tiles()};
+  };
+  counts_ = {count(needed.keys), count(needed.values)};
   for (const KvLayer& layer : layers)
     pieces_.push_back({take(KvPart::kKeys, layer.heads, layer.key_dim, arena),
                        take(KvPart::kValues, layer.heads, layer.value_dim, arena)});
@@ -65,72 +76,82 @@ KvCache::KvCache(std::vector<KvLayer> layers, const KvFormats& formats, std::uin
 
 KvCache::Piece KvCache::take(KvPart part, std::uint32_t heads, std::uint32_t dim,
                              io::Arena& arena) const {
-  const auto bytes = [&](KvFormat format, std::uint32_t tiles) {
-    return Bytes(kv_tile_bytes(format, dim)) * heads * tiles;
+  const auto memory = [&](KvFormat format, std::uint32_t tiles) {
+    return arena.take(Bytes(kv_tile_bytes(format, part, dim)) * heads * tiles).data();
   };
-  Piece piece{.dim = dim, .tiles = arena.take(bytes(format(part), tiles_)).data()};
-  if (kernels::traits(format(part)).quantized())
-    piece.recent = arena.take(bytes(kRecent, recent_tiles_)).data();
+  Piece piece{.dim = dim, .tiles = memory(formats_.of(part), counts(part).tiles)};
+  if (kernels::traits(formats_.of(part)).quantized())
+    piece.recent = memory(kRecent, counts(part).recent);
+  if (counts(part).sink > 0) piece.sink = memory(kRecent, counts(part).sink);
   return piece;
 }
 
 std::byte* KvCache::tile_at(KvPart part, const Piece& piece, std::uint32_t head,
                             std::uint32_t tile) const {
-  return piece.tiles + (std::size_t{head} * tiles_ + tile) * kv_tile_bytes(format(part), piece.dim);
+  return piece.tiles + (std::size_t{head} * counts(part).tiles + tile) *
+                           kv_tile_bytes(formats_.of(part), part, piece.dim);
 }
 
-std::byte* KvCache::recent_at(const Piece& piece, std::uint32_t head, std::uint32_t tile) const {
-  return piece.recent + (std::size_t{head} * recent_tiles_ + tile % recent_tiles_) *
-                            kv_tile_bytes(kRecent, piece.dim);
+std::byte* KvCache::recent_at(KvPart part, const Piece& piece, std::uint32_t head,
+                              std::uint32_t position) const {
+  const Counts& of_part = counts(part);
+  const std::size_t bytes = kv_tile_bytes(kRecent, part, piece.dim);
+  const std::uint32_t tile = position / kKvTile;
+  if (tile < of_part.sink) return piece.sink + (std::size_t{head} * of_part.sink + tile) * bytes;
+  return piece.recent + (std::size_t{head} * of_part.recent + tile % of_part.recent) * bytes;
 }
 
 std::uint32_t KvCache::encoded(KvPart part, std::uint32_t position) const {
+  const kernels::KvFormatTraits& format = kernels::traits(formats_.of(part));
   const std::uint32_t seen = position + 1;
-  if (!kernels::traits(format(part)).quantized())
-    return static_cast<std::uint32_t>(round_up(seen, kKvTile));
-  return seen > formats_.tail ? (seen - formats_.tail) / kKvTile * kKvTile : 0;
+  if (!format.quantized()) return static_cast<std::uint32_t>(round_up(seen, kKvTile));
+  const std::uint32_t old = seen > formats_.tail ? seen - formats_.tail : 0;
+  return std::max(format.sink(), old / format.tile() * format.tile());
 }
 
-bool KvCache::can_rewind(std::uint32_t from, std::uint32_t to) const {
-  if (to == 0 || to == from || !formats_.quantized()) return true;
-  const KvPart part = kernels::traits(formats_.keys).quantized() ? KvPart::kKeys : KvPart::kValues;
-  const std::uint32_t held_until = (from - 1) / kKvTile + 1;  // tiles; the ring has the last ones
-  return encoded(part, to - 1) / kKvTile + recent_tiles_ >= held_until;
-}
-
-TileRange KvCache::due(std::uint32_t position, std::uint32_t rows) const {
-  if (!formats_.quantized()) return {};
-  const KvPart part = kernels::traits(formats_.keys).quantized() ? KvPart::kKeys : KvPart::kValues;
-  return {position == 0 ? 0 : encoded(part, position - 1) / kKvTile,
-          encoded(part, position + rows - 1) / kKvTile};
+TileRange KvCache::due(KvPart part, std::uint32_t position, std::uint32_t rows) const {
+  const kernels::KvFormatTraits& format = kernels::traits(formats_.of(part));
+  if (!format.quantized()) return {};
+  const auto tiles = [&](std::uint32_t last) {
+    return (encoded(part, last) - format.sink()) / format.tile();
+  };
+  return {position == 0 ? 0 : tiles(position - 1), tiles(position + rows - 1)};
 }
 
 void KvCache::store(LayerIndex layer, KvPart part, std::uint32_t head, std::uint32_t position,
                     const float* row) const {
   CHECK_LT(position, context_);
   const Piece& to = piece(layer, part);
-  const KvFormat stored = to.recent == nullptr ? format(part) : kRecent;
-  const std::uint32_t index = position / kKvTile;
-  std::byte* const tile =
-      to.recent == nullptr ? tile_at(part, to, head, index) : recent_at(to, head, index);
-  if (position % kKvTile == 0) std::memset(tile, 0, kv_tile_bytes(stored, to.dim));
+  const KvFormat stored = to.recent == nullptr ? formats_.of(part) : kRecent;
+  std::byte* const tile = to.recent == nullptr ? tile_at(part, to, head, position / kKvTile)
+                                               : recent_at(part, to, head, position);
+  if (position % kKvTile == 0) std::memset(tile, 0, kv_tile_bytes(stored, part, to.dim));
   kernels::store_row(stored, part, row, to.dim, position % kKvTile, tile);
 }
 
 void KvCache::encode(LayerIndex layer, KvPart part, std::uint32_t head, std::uint32_t tile,
                      float* rows) const {
   const Piece& from = piece(layer, part);
-  if (from.recent == nullptr) return;
-  kernels::decode_tile(kRecent, part, recent_at(from, head, tile), from.dim, rows);
-  kernels::encode_tile(format(part), part, rows, from.dim, tile_at(part, from, head, tile));
+  const kernels::KvFormatTraits& format = kernels::traits(formats_.of(part));
+  const std::uint32_t position = format.sink() + tile * format.tile();
+  for (std::uint32_t p = 0; p < format.tile(); p += kKvTile)
+    kernels::decode_tile(kRecent, part, recent_at(part, from, head, position + p), from.dim,
+                         rows + std::size_t{p} * from.dim);
+  kernels::encode_tile(formats_.of(part), part, rows, from.dim, tile_at(part, from, head, tile));
 }
 
 kernels::KvSource KvCache::source(LayerIndex layer, KvPart part, std::uint32_t head) const {
   const Piece& from = piece(layer, part);
-  return {.format = format(part),
+  const Counts& of_part = counts(part);
+  const std::size_t f16_bytes = kv_tile_bytes(kRecent, part, from.dim);
+  const auto of_head = [&](const std::byte* pieces, std::uint32_t tiles) {
+    return pieces == nullptr ? nullptr : pieces + std::size_t{head} * tiles * f16_bytes;
+  };
+  return {.format = formats_.of(part),
           .tiles = tile_at(part, from, head, 0),
-          .recent = from.recent == nullptr ? nullptr : recent_at(from, head, 0),
-          .recent_tiles = recent_tiles_};
+          .recent = of_head(from.recent, of_part.recent),
+          .recent_tiles = of_part.recent,
+          .sink = of_head(from.sink, of_part.sink)};
 }
 
 }  // namespace hearth::runtime

@@ -1,21 +1,23 @@
 // Keys and values of all positions of one session.
 //
-// Per layer and KV head, keys and values each are tiles of 32 positions in their format
+// Per layer and KV head, keys and values each are tiles of positions in their format
 // (kernels/kv/kv_format.h). A row of floats goes straight into the tile of its position. A row of a
-// quantized format first goes, rotated, as f16 into a ring of recent tiles; the tile is encoded
+// quantized format first goes, rotated, as f16 into a ring of recent tiles of 32; a tile is encoded
 // from there when the first row is to read it in the format. Which positions that are depends on
 // the position t of the row that reads, and on nothing else:
 //
-//   encoded(t) = max(0, t + 1 - tail), rounded down to whole tiles
+//   encoded(t) = max(sink, t + 1 - tail rounded down to whole tiles)
 //
 // so that a batch gives the bits of single steps: its rows may read one tile in both forms. The
-// ring holds all that the rows of a step read as f16 (profiler::KvNeeds::recent_tiles).
+// ring holds all that the rows of a step read as f16 (profiler::KvPieces::recent_tiles). Formats
+// with a sink keep their first positions in tiles of f16 beside the ring, and never encode them.
 //
 // What is encoded follows from the position alone, nothing remembers it. A session may therefore go
 // back to any position p as long as the ring still has the tiles from encoded(p - 1) on: what comes
 // next overwrites rows and encodes their tiles again. Back to 0 (Session::reset) it always may.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string>
@@ -24,6 +26,7 @@
 #include "base/ids.h"
 #include "io/arena.h"
 #include "kernels/attention.h"
+#include "kernels/kv/rotation.h"
 #include "profiler/model_needs.h"
 
 namespace hearth::runtime {
@@ -46,15 +49,20 @@ struct KvFormats {
   kernels::KvFormat of(kernels::KvPart part) const {
     return part == kernels::KvPart::kKeys ? keys : values;
   }
-  // Size of the Hadamard matrices for heads of so many channels; 1: none.
-  std::uint32_t rotation(kernels::KvPart part, std::uint32_t dim) const {
-    return rotated ? kernels::kv_rotation(of(part), part, dim) : 1;
+  kernels::KvRotation rotation(kernels::KvPart part, std::uint32_t dim) const {
+    return rotated ? kernels::kv_rotation(of(part), part, dim) : kernels::KvRotation{};
+  }
+  // The shortest context in which each quantized format is read.
+  std::uint64_t least_context() const {
+    return std::uint64_t{tail} +
+           std::max(kernels::traits(keys).least_context(), kernels::traits(values).least_context());
   }
 };
 
 struct TileRange {
   std::uint32_t begin = 0;
   std::uint32_t end = 0;
+  std::uint32_t count() const { return end - begin; }
 };
 
 class KvCache {
@@ -69,19 +77,18 @@ class KvCache {
   std::uint32_t context() const { return context_; }
   const KvFormats& formats() const { return formats_; }
 
-  // Positions that the row at `position` reads in the format.
+  // The row at `position` reads positions before this in the format, but for those of a sink.
   std::uint32_t encoded(kernels::KvPart part, std::uint32_t position) const;
-  // Whether a timeline of `from` positions may go back to `to` of them.
-  bool can_rewind(std::uint32_t from, std::uint32_t to) const;
-  // Tiles that are to be encoded before the rows of a step attend, once all of them are stored.
-  TileRange due(std::uint32_t position, std::uint32_t rows) const;
+  // Stored tiles that are to be encoded before the rows of a step attend, once all of them are
+  // stored.
+  TileRange due(kernels::KvPart part, std::uint32_t position, std::uint32_t rows) const;
 
-  // Rows of one tile are stored by one thread, in order. What a tile held before, in another
+  // Rows of one tile of 32 are stored by one thread, in order. What a tile held before, in another
   // timeline, is gone with its first row: positions without a weight are multiplied with 0, which
   // only a finite value survives.
   void store(LayerIndex layer, kernels::KvPart part, std::uint32_t head, std::uint32_t position,
              const float* row) const;
-  // Does nothing where the format is not quantized. `rows` has room for a tile: [32][dim].
+  // A tile of a quantized format. `rows` has room for it: [tile][dim].
   void encode(LayerIndex layer, kernels::KvPart part, std::uint32_t head, std::uint32_t tile,
               float* rows) const;
   kernels::KvSource source(LayerIndex layer, kernels::KvPart part, std::uint32_t head) const;
@@ -89,22 +96,30 @@ class KvCache {
  private:
   struct Piece {
     std::uint32_t dim = 0;
-    std::byte* tiles = nullptr;   // [heads][tiles_]
-    std::byte* recent = nullptr;  // [heads][recent_tiles_]; null where the format needs none
+    std::byte* tiles = nullptr;   // [heads][tiles of the part]
+    std::byte* recent = nullptr;  // [heads][recent tiles]; null where the format needs none
+    std::byte* sink = nullptr;    // [heads][sink tiles]; null where the format has none
   };
-  kernels::KvFormat format(kernels::KvPart part) const { return formats_.of(part); }
+  // Tiles of a head.
+  struct Counts {
+    std::uint32_t tiles = 0, recent = 0, sink = 0;
+  };
+  const Counts& counts(kernels::KvPart part) const {
+    return counts_[static_cast<std::size_t>(part)];
+  }
   const Piece& piece(LayerIndex layer, kernels::KvPart part) const {
     return pieces_[layer][static_cast<std::size_t>(part)];
   }
   Piece take(kernels::KvPart part, std::uint32_t heads, std::uint32_t dim, io::Arena& arena) const;
   std::byte* tile_at(kernels::KvPart part, const Piece& piece, std::uint32_t head,
                      std::uint32_t tile) const;
-  std::byte* recent_at(const Piece& piece, std::uint32_t head, std::uint32_t tile) const;
+  // The tile of 32 positions that a row of a quantized format is stored to.
+  std::byte* recent_at(kernels::KvPart part, const Piece& piece, std::uint32_t head,
+                       std::uint32_t position) const;
 
   KvFormats formats_;
   std::uint32_t context_;
-  std::uint32_t tiles_;
-  std::uint32_t recent_tiles_;
+  std::array<Counts, 2> counts_;              // of keys, values
   std::vector<std::array<Piece, 2>> pieces_;  // of each layer: keys, values
 };
 

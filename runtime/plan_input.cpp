@@ -18,12 +18,13 @@ std::uint32_t context_length(std::uint32_t wanted, const ModelConfig& config) {
 
 // A format that no position is ever read in would only cost memory.
 void check_tail(const KvFormats& kv, std::uint32_t context) {
-  if (!kv.quantized() || std::uint64_t{kv.tail} + kernels::kKvTile <= context) return;
+  if (!kv.quantized() || kv.least_context() <= context) return;
   throw_error(
       ErrorCode::kUsage,
-      "the newest {} of the {} tokens of the context stay in f16, which leaves nothing to a "
-      "quantized format; lower --kv-tail, or use f16 for keys and values",
-      kv.tail, context);
+      "the newest {} of the {} tokens of the context stay in f16, which leaves nothing to {} for "
+      "keys and {} for values: they need {}; lower --kv-tail, raise --ctx-size, or use f16",
+      kv.tail, context, kernels::traits(kv.keys).name, kernels::traits(kv.values).name,
+      kv.least_context());
 }
 
 }  // namespace

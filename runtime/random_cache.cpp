@@ -29,7 +29,6 @@ const float* RandomCache::row(LayerIndex layer, KvPart part, std::uint32_t head,
 
 void RandomCache::append(const KvCache& kv, kernels::WorkerPool& pool, Scratch& scratch,
                          std::uint32_t position, std::uint32_t rows) const {
-  const TileRange due = kv.due(position, rows);
   pool.run(static_cast<std::uint32_t>(layers_.size()),
            [&](std::uint32_t task, std::uint32_t worker) {
              const auto layer = static_cast<LayerIndex>(task);
@@ -37,6 +36,7 @@ void RandomCache::append(const KvCache& kv, kernels::WorkerPool& pool, Scratch& 
                for (const KvPart part : {KvPart::kKeys, KvPart::kValues}) {
                  for (std::uint32_t p = position; p < position + rows; ++p)
                    kv.store(layer, part, head, p, row(layer, part, head, p));
+                 const TileRange due = kv.due(part, position, rows);
                  for (std::uint32_t tile = due.begin; tile < due.end; ++tile)
                    kv.encode(layer, part, head, tile, scratch.attention[worker].tile.data());
                }

@@ -80,7 +80,7 @@ void Session::rewind(std::uint32_t position) {
 
 bool Session::can_rewind(std::uint32_t position) const {
   CHECK_LE(position, position_);
-  return kv_.can_rewind(position_, position);
+  return position == 0 || position_ - position <= most_rewind() || !kv_.formats().quantized();
 }
 
 void Session::fill_at_random(std::uint32_t positions, std::uint64_t seed) {

@@ -1,7 +1,7 @@
-#pragma once
-
 // Whether a sanitizer watches this binary: it has a heap, memory and descriptors of its own, which
 // bounds on those do not know.
+#pragma once
+
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define HEARTH_SANITIZED 1
 #elif defined(__has_feature)

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
+#include <span>
 
+#include "kernels/kv/code_tables.h"
 #include "kernels/quant/half.h"
-#include "kernels/quant/iq4_nl.h"
 
 namespace hearth::kernels {
 namespace {
@@ -83,43 +83,59 @@ CodedBlock encode_iq4_nl(const float* values) {
   return block;
 }
 
-}  // namespace
-
-CodedBlock encode_block(KvFormat format, const float* values) {
-  for (std::uint32_t i = 0; i < kKvBlock; ++i)
-    if (!std::isfinite(values[i])) {
-      CodedBlock block{.d = kNanHalf, .m = kNanHalf};
-      std::fill_n(block.codes, kKvBlock, std::uint8_t{1});
-      return block;
-    }
-  switch (format) {
-    case KvFormat::kQ8_0:
-      return encode_q8(values);
-    case KvFormat::kQ5_0:
-      return encode_symmetric(values, 16);
-    case KvFormat::kQ5_1:
-      return encode_with_minimum(values, 31);
-    case KvFormat::kQ4_0:
-      return encode_symmetric(values, 8);
-    case KvFormat::kQ4_1:
-      return encode_with_minimum(values, 15);
-    default:
-      return encode_iq4_nl(values);
-  }
+// Between the Lloyd-Max centroids of the normal distribution with variance 1 / 128, above 0.
+std::span<const float> turbo_limits(std::uint32_t bits) {
+  static constexpr float kOf2[] = {.086728f};
+  static constexpr float kOf3[] = {.043589f, .091775f, .154259f};
+  static constexpr float kOf4[] = {.022832f, .046190f, .070693f, .097191f,
+                                   .127056f, .162977f, .212231f};
+  if (bits == 2) return kOf2;
+  if (bits == 3) return kOf3;
+  return kOf4;
 }
 
-int kv_code_value(KvFormat format, std::uint8_t code) {
-  switch (format) {
-    case KvFormat::kQ8_0:
-      return static_cast<std::int8_t>(code);
-    case KvFormat::kQ5_0:
-      return code - 16;
-    case KvFormat::kQ4_0:
-      return code - 8;
-    case KvFormat::kIQ4_NL:
-      return kIq4Values[code];
+// The nearest centroid of each value of the vector scaled to unit length, then the d that gives
+// what is decoded the length of the vector.
+CodedBlock encode_turbo(KvFormat format, const float* values, std::uint32_t n) {
+  const std::span<const float> limits = turbo_limits(traits(format).bits);
+  const int half = 1 << (traits(format).bits - 1);
+  double squares = 0;
+  for (std::uint32_t i = 0; i < n; ++i) squares += static_cast<double>(values[i]) * values[i];
+  // Of vectors of n channels: the limits are those of 128.
+  const auto scale = static_cast<float>(squares > 0 ? std::sqrt(n / (128.0 * squares)) : 0.0);
+  CodedBlock block;
+  double of_codes = 0;
+  for (std::uint32_t i = 0; i < n; ++i) {
+    const float unit = values[i] * scale;
+    int above = 0;
+    for (const float limit : limits) above += std::abs(unit) > limit ? 1 : 0;
+    block.codes[i] = static_cast<std::uint8_t>(unit < 0 ? half - 1 - above : half + above);
+    const double entry = kv_code_table(format)[block.codes[i]];
+    of_codes += entry * entry;
+  }
+  block.d = f16_of_f32(static_cast<float>(std::sqrt(squares / of_codes)));
+  return block;
+}
+
+}  // namespace
+
+CodedBlock encode_block(KvFormat format, const float* values, std::uint32_t n) {
+  for (std::uint32_t i = 0; i < n; ++i)
+    if (!std::isfinite(values[i])) {
+      CodedBlock block{.d = kNanHalf, .m = kNanHalf};
+      std::fill_n(block.codes, n, std::uint8_t{1});
+      return block;
+    }
+  const KvFormatTraits& row = traits(format);
+  switch (row.family) {
+    case KvFamily::kTurbo:
+      return encode_turbo(format, values, n);
+    case KvFamily::kTable:
+      return encode_iq4_nl(values);
+    case KvFamily::kMinimum:
+      return encode_with_minimum(values, (1 << row.bits) - 1);
     default:
-      return code;
+      return row.bits == 8 ? encode_q8(values) : encode_symmetric(values, row.code_offset());
   }
 }
 

@@ -71,10 +71,8 @@ void AttentionBlock::prepare_row(Step& step, std::uint32_t row) const {
     norm_and_rotate(key + h * shape_.key_dim, weights_.key_norm);
 
   const KvFormats& formats = step.kv.formats();
-  const std::uint32_t of_keys = formats.rotation(KvPart::kKeys, shape_.key_dim);
-  const std::uint32_t of_values = formats.rotation(KvPart::kValues, shape_.value_dim);
-  if (of_keys > 1) k.rotate(query, query_width() + key_width(), of_keys);
-  if (of_values > 1) k.rotate(value, value_width(), of_values);
+  rotate(k, formats.rotation(KvPart::kKeys, shape_.key_dim), query_width() + key_width(), query);
+  rotate(k, formats.rotation(KvPart::kValues, shape_.value_dim), value_width(), value);
 }
 
 // Keys and values of the step's rows that belong to a tile of the cache.
@@ -95,14 +93,17 @@ void AttentionBlock::store_tile(Step& step, std::uint32_t tile) const {
 
 // Tiles that rows of this step are the first to read in the format.
 void AttentionBlock::encode_due(Step& step) const {
-  const TileRange due = step.kv.due(step.position, step.rows());
-  const std::uint32_t tiles = due.end - due.begin;
+  const TileRange keys = step.kv.due(KvPart::kKeys, step.position, step.rows());
+  const TileRange values = step.kv.due(KvPart::kValues, step.position, step.rows());
+  const std::uint32_t tiles = keys.count() + values.count();
   if (tiles == 0) return;
   step.pool.run(tiles * shape_.kv_heads, [&](std::uint32_t task, std::uint32_t worker) {
     float* const rows = step.scratch.attention[worker].tile.data();
-    for (const KvPart part : {KvPart::kKeys, KvPart::kValues})
-      step.kv.encode(layer_, part, task % shape_.kv_heads, due.begin + task / shape_.kv_heads,
-                     rows);
+    const std::uint32_t tile = task / shape_.kv_heads, head = task % shape_.kv_heads;
+    if (tile < keys.count())
+      step.kv.encode(layer_, KvPart::kKeys, head, keys.begin + tile, rows);
+    else
+      step.kv.encode(layer_, KvPart::kValues, head, values.begin + tile - keys.count(), rows);
   });
 }
 

@@ -162,6 +162,11 @@ class CachedAttention {
             .codes = quantized_ ? own.codes.data() : nullptr,
             .scales = quantized_ ? own.scales.data() : nullptr,
             .sums = quantized_ ? own.sums.data() : nullptr,
+            .folded = {.quantize = step_.kernels.quantize,
+                       .codes = own.folded_codes.data(),
+                       .scales = own.folded_scales.data(),
+                       .sums = own.folded_sums.data(),
+                       .zeros = own.zeros.data()},
             .first = own.first.data(),
             .end = own.end.data(),
             .encoded_keys = own.encoded_keys.data(),
@@ -180,7 +185,7 @@ class CachedAttention {
         step_.kernels.finish_attention(state.maxima[query], state.sums[query], kNoSink,
                                        state.outputs + std::size_t{query} * shape_.value_dim,
                                        shape_.value_dim, result);
-        if (rotation_ > 1) step_.kernels.rotate(result, shape_.value_dim, rotation_);
+        rotate_back(step_.kernels, rotation_, shape_.value_dim, result);
       }
   }
 
@@ -188,7 +193,8 @@ class CachedAttention {
   const LayerIndex layer_;
   const AttentionShape& shape_;
   const RowQueries& queries_;
-  const std::uint32_t group_, tile_heads_, most_rows_, rotation_;
+  const std::uint32_t group_, tile_heads_, most_rows_;
+  const kernels::KvRotation rotation_;
   const bool quantized_;
 };
 

@@ -31,24 +31,34 @@ std::vector<AttentionCase> shapes() {
   return rows;
 }
 
+// Positions for `wanted` of them to be read in the format, and what lies before and behind these.
+std::uint32_t positions_for(const KvFormatTraits& format, std::uint32_t wanted) {
+  return format.sink() + (wanted + format.tile() - 1) / format.tile() * format.tile() +
+         wanted % kKvTile;
+}
+
 // Every format of keys with every one of values.
 std::vector<AttentionCase> pairs() {
   std::vector<AttentionCase> rows;
   for (const KvFormatTraits& keys : kKvFormats)
     for (const KvFormatTraits& values : kKvFormats)
-      rows.push_back(
-          {.positions = 101, .group = 3, .rows = 3, .keys = keys.format, .values = values.format});
+      rows.push_back({.positions = std::max(positions_for(keys, 69), positions_for(values, 69)),
+                      .group = 2,
+                      .rows = 2,
+                      .key_dim = 32,
+                      .keys = keys.format,
+                      .values = values.format});
   // The shapes of models, formats that make tasks of their own.
   for (const KvFormatTraits& format : kKvFormats) {
     for (const std::uint32_t dim : {64u, 96u, 128u, 192u, 256u, 512u})
-      rows.push_back({.positions = 129,
+      rows.push_back({.positions = positions_for(format, 129),
                       .group = 1,
                       .key_dim = dim,
                       .value_dim = dim,
                       .keys = format.format,
                       .values = format.format});
     for (const std::uint32_t tail : {1u, 40u, 200u})
-      rows.push_back({.positions = 150,
+      rows.push_back({.positions = positions_for(format, 150),
                       .group = 5,
                       .rows = 12,
                       .key_dim = 32,
@@ -64,6 +74,24 @@ std::vector<AttentionCase> pairs() {
                     .keys = format.format,
                     .values = format.format,
                     .window = 4150});
+    // The borders of sink and tiles; groups and rows that leave rests.
+    for (const std::uint32_t positions : {1u, 127u, 128u, 129u, 255u, 256u, 257u})
+      rows.push_back({.positions = positions,
+                      .group = 1 + positions % 16,
+                      .rows = positions > 2 ? 3u : 1u,
+                      .key_dim = 32,
+                      .value_dim = 32,
+                      .keys = format.format,
+                      .values = format.format});
+    // A window that leaves the first tiles of some rows behind.
+    rows.push_back({.positions = 420,
+                    .group = 2,
+                    .rows = 9,
+                    .key_dim = 64,
+                    .value_dim = 32,
+                    .keys = format.format,
+                    .values = format.format,
+                    .window = 165});
   }
   return rows;
 }
@@ -87,13 +115,13 @@ void expect_near(const std::vector<float>& got, const AttentionProblem::Exact& e
     ASSERT_NEAR(got[i], exact.out[i], exact.bound[i]) << what << ", value " << i;
 }
 
+// Soft and nearly one-hot in turn.
 TEST(Attention, MatchesTheFormulaInDouble) {
-  for (const double deviation : {1.0, 6.0}) {  // soft, and nearly one-hot
-    for (AttentionCase row : all_cases()) {
-      row.deviation = deviation;
-      const AttentionProblem problem(row);
-      expect_near(problem.attend(scalar_table()), problem.exact(), describe(row));
-    }
+  double deviation = 1;
+  for (AttentionCase row : all_cases()) {
+    row.deviation = deviation = 7 - deviation;
+    const AttentionProblem problem(row);
+    expect_near(problem.attend(scalar_table()), problem.exact(), describe(row));
   }
 }
 
@@ -110,9 +138,10 @@ TEST(Attention, IsTheSameOnEverySet) {
 
 // A query's result must not depend on the others it is computed with.
 TEST(Attention, AQueryAloneGivesTheBitsItHasAmongOthers) {
+  std::size_t index = 0;
   for (const CpuKernels& table : all_tables())
     for (const AttentionCase& row : pairs()) {
-      if (row.positions > 200) continue;
+      if (row.positions > 430 || ++index % 5 != 0) continue;  // other ones with each table
       const AttentionProblem problem(row);
       const std::vector<float> together = problem.attend(table);
       for (std::uint32_t i = 0; i < problem.queries(); ++i) {

@@ -71,13 +71,16 @@ TEST(Planner, TheRingOfRecentKeysAndValuesFollowsTheBatch) {
   needs.kv.key_format = "q4_0";
   needs.kv.value_format = "q8_0";
   needs.kv.tail = 100;
-  needs.kv.recent_per_tile = Bytes(70'000);
-  EXPECT_EQ(needs.kv.recent_tiles(1000, 64), 8u);  // 100 + 32 + 64 positions are 7 tiles
-  EXPECT_EQ(needs.kv.recent_tiles(1000, 60), 7u);
-  EXPECT_EQ(needs.kv.recent_tiles(65, 60), 3u);  // those of the context
+  needs.kv.values.recent_per_tile = Bytes(70'000);
+  const auto ring = [&](std::uint32_t context, std::uint32_t batch) {
+    return needs.kv.values.recent_tiles(context, batch, needs.kv.tail);
+  };
+  EXPECT_EQ(ring(1000, 64), 8u);  // 100 + 32 + 64 positions are 7 tiles
+  EXPECT_EQ(ring(1000, 60), 7u);
+  EXPECT_EQ(ring(65, 60), 3u);  // those of the context
   const PlacementPlan plan = plan_placement(needs, kRequest, nullptr, nullptr);
   EXPECT_EQ(plan.batch, 64u);
-  EXPECT_EQ(plan.ram.kv, Bytes(32 * 32'000 + 8 * 70'000 + 512));
+  EXPECT_EQ(plan.ram.kv, Bytes(32 * 12'000 + 31 * 20'000 + 8 * 70'000 + 512));
   EXPECT_EQ(plan.key_format, "q4_0");
   EXPECT_EQ(plan.value_format, "q8_0");
   EXPECT_EQ(plan.kv_tail, 100u);

@@ -93,8 +93,10 @@ INSTANTIATE_TEST_SUITE_P(
     Settings, SteadyState,
     ::testing::Values(Setting{"uring", io::IoBackend::kUring, KvFormat::kF16, KvFormat::kF16},
                       Setting{"pread", io::IoBackend::kPread, KvFormat::kF16, KvFormat::kF16},
-                      Setting{"quantized", io::IoBackend::kUring, KvFormat::kQ8_0,
-                              KvFormat::kQ4_0}),
+                      Setting{"quantized", io::IoBackend::kUring, KvFormat::kQ8_0, KvFormat::kQ4_0},
+                      // A tile of 128 positions is encoded among the steps that are counted.
+                      Setting{"kvarn", io::IoBackend::kUring, KvFormat::kKvarn4,
+                              KvFormat::kTurbo3}),
     [](const auto& parameter) { return std::string(parameter.param.name); });
 
 }  // namespace

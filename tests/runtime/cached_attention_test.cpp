@@ -12,7 +12,6 @@
 namespace hearth::runtime {
 namespace {
 
-using kernels::kKvTile;
 using kernels::KvFormat;
 using kernels::KvPart;
 
@@ -39,10 +38,10 @@ class LongContext {
       for (std::uint32_t head = 0; head < shape.kv_heads; ++head)
         for (const KvPart part : {KvPart::kKeys, KvPart::kValues})
           kv_.store(0, part, head, p, random_row(random, kDim).data());
-    std::vector<float> memory(kKvTile * kDim);
-    for (std::uint32_t tile = 0; tile < kv_.due(0, context).end; ++tile)
-      for (std::uint32_t head = 0; head < shape.kv_heads; ++head)
-        for (const KvPart part : {KvPart::kKeys, KvPart::kValues})
+    std::vector<float> memory(kernels::kKvLongestTile * kDim);
+    for (const KvPart part : {KvPart::kKeys, KvPart::kValues})
+      for (std::uint32_t tile = 0; tile < kv_.due(part, 0, context).end; ++tile)
+        for (std::uint32_t head = 0; head < shape.kv_heads; ++head)
           kv_.encode(0, part, head, tile, memory.data());
     queries_ = random_row(random, std::size_t{rows} * width());
   }
@@ -113,7 +112,8 @@ void expect_one_answer(LongContext& context, std::uint32_t rows) {
 
 TEST(CachedAttention, ChunksSideBySideGiveTheBitsOfOneAfterTheOther) {
   for (const KvFormats& formats :
-       {KvFormats{}, KvFormats{.keys = KvFormat::kQ8_0, .values = KvFormat::kQ4_0, .tail = 20}}) {
+       {KvFormats{}, KvFormats{.keys = KvFormat::kQ8_0, .values = KvFormat::kQ4_0, .tail = 20},
+        KvFormats{.keys = KvFormat::kKvarn4, .values = KvFormat::kKvarn3, .tail = 20}}) {
     LongContext grouped({8, 2, kDim, kDim}, formats, 8230, 4);
     expect_one_answer(grouped, 4);
     LongContext wide({66, 1, kDim, kDim}, formats, 4200, 4);  // more heads than a task takes

@@ -71,8 +71,8 @@ bool takes_what_was_planned(const EngineOptions& options) {
     plan = planned(options);
   } catch (const Error& error) {
     const bool too_long_a_tail = error.code() == ErrorCode::kUsage;
-    EXPECT_EQ(too_long_a_tail, runtime::kv_formats_of(options).quantized() &&
-                                   *options.kv_tail + 32 > options.context);
+    const runtime::KvFormats kv = runtime::kv_formats_of(options);
+    EXPECT_EQ(too_long_a_tail, kv.quantized() && kv.least_context() > options.context);
     EXPECT_TRUE(too_long_a_tail || error.code() == ErrorCode::kBudget) << error.what();
     EXPECT_THROW(Engine{options}, Error);
     return false;

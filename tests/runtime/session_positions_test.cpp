@@ -19,7 +19,7 @@ using runtime::Session;
 EngineOptions options_of(KvFormat keys, KvFormat values, std::uint32_t batch) {
   EngineOptions options{.model_path = HEARTH_SOURCE_DIR "/tests/golden/qwen3moe.gguf",
                         .budget = {.expert_share = 1.0},
-                        .context = 300,
+                        .context = 400,
                         .batch = batch,
                         .threads = 2,
                         .key_format = keys,
@@ -48,15 +48,17 @@ TEST(Session, GoesBackAsIfWhatCameAfterHadNotBeen) {
     SCOPED_TRACE(format.name);
     Engine engine(options_of(format.format, format.format, 48));
     Session straight(engine), turning(engine);
-    const std::vector<TokenId> begin = tokens_from(1, 150), rest = tokens_from(5, 70);
+    // The detours of formats with a sink encode a tile that the rest has to replace.
+    const std::uint32_t before = format.sink() > 0 ? 270 : 150;
+    const std::vector<TokenId> begin = tokens_from(1, before), rest = tokens_from(5, 70);
     straight.evaluate(begin);
     const std::uint64_t expected = hash_of(straight, rest);
     turning.evaluate(begin);
     for (const std::uint32_t detour : {1u, 31u, turning.most_rewind()}) {
       turning.evaluate(tokens_from(77, detour));
-      turning.rewind(150);
+      turning.rewind(before);
     }
-    EXPECT_EQ(turning.position(), 150u);
+    EXPECT_EQ(turning.position(), before);
     EXPECT_EQ(hash_of(turning, rest), expected);
   }
 }
@@ -75,7 +77,7 @@ TEST(Session, BeginsBehindRandomPositions) {
       answers.push_back(hash_of(session, tokens));
       session.fill_at_random(140, 8);
       EXPECT_NE(hash_of(session, tokens), answers.back()) << "the seed counts";
-      EXPECT_THROW(session.fill_at_random(301, 1), Error);
+      EXPECT_THROW(session.fill_at_random(401, 1), Error);
     }
     EXPECT_EQ(answers[0], answers[1]);
     EXPECT_EQ(answers[0], answers[2]);

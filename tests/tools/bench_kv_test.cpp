@@ -54,7 +54,7 @@ TEST(BenchKv, HasARowForEveryFormat) {
     EXPECT_EQ(row["type_k"], row["type_v"]);
     EXPECT_GT(row["tg_ts_d0"], 0);
     EXPECT_GT(row["tg_ts_d100"], 0);
-    EXPECT_EQ(row["n_ctx"], 102);
+    EXPECT_GE(row["n_ctx"], 102);
     EXPECT_EQ(row["fill"], "random");
     EXPECT_TRUE(row["kld_mean"].is_null());
     EXPECT_TRUE(row["expert_slots_above_f16"].is_null());
@@ -69,8 +69,9 @@ TEST(BenchKv, HasARowForEveryFormat) {
 // What is timed is computed after the same positions, whatever they hold and however often.
 TEST(BenchKv, RepetitionsBeginAtTheSameDepth) {
   const auto hash = [&](const std::string& ubatch, const std::string& text) {
-    std::vector<std::string> flags{"q8_0",          "-d",   "70",    "-n", "6", "-r", "2",
-                                   "--ubatch-size", ubatch, "--fill"};
+    std::vector<std::string> flags{"q8_0", "--kv-tail", "16", "-c", "256", "-d",
+                                   "70",   "-n",        "6",  "-r", "2",   "--ubatch-size",
+                                   ubatch, "--fill"};
     flags.push_back(text.empty() ? "random" : "prefill");
     if (!text.empty()) flags.insert(flags.end(), {"-f", text, "--chunks", "1"});
     return records(bench_kv_of(text.empty() ? kTiny : kDemo, flags))[0]["logits_hash_d70"];
@@ -81,14 +82,15 @@ TEST(BenchKv, RepetitionsBeginAtTheSameDepth) {
 }
 
 TEST(BenchKv, ComparesPredictionsOnAText) {
-  const Json rows =
-      records(bench_kv_of(kDemo, {"f32,q8_0,q4_0", "-n", "0", "-f", kProse, "--chunks", "2"}));
-  EXPECT_EQ(rows[0]["kld_mean"], 0);
+  const Json rows = records(bench_kv_of(kDemo, {"f32,q8_0,q4_0", "-n", "0", "-f", kProse,
+                                                "--chunks", "2", "-c", "256", "--kv-tail", "0"}));
+  // Log-probabilities of at most 16 are kept to 24 bits.
+  EXPECT_NEAR(rows[0]["kld_mean"].get<double>(), 0, 1e-6);
   EXPECT_EQ(rows[0]["same_top"], 1);
   EXPECT_GT(rows[1]["kld_mean"], 0);
-  EXPECT_GT(rows[2]["kld_mean"], 10 * rows[1]["kld_mean"].get<double>());
+  EXPECT_GT(rows[2]["kld_mean"], 3 * rows[1]["kld_mean"].get<double>());
   for (const Json& row : rows) {
-    EXPECT_EQ(row["kld_tokens"], 2 * 511);
+    EXPECT_EQ(row["kld_tokens"], 2 * 127);
     EXPECT_GE(row["kld_999"], row["kld_median"]);
     EXPECT_FALSE(row.contains("tg_ts_d0"));
   }

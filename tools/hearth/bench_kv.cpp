@@ -22,6 +22,7 @@ using runtime::Engine;
 using runtime::Session;
 
 constexpr std::uint32_t kQualityChunk = 1024;  // tokens
+constexpr std::uint32_t kTiles = 512;          // positions: whole tiles of any format
 constexpr KvPair kReference = {kernels::KvFormat::kF32, kernels::KvFormat::kF32};
 constexpr KvPair kUsual = {kernels::KvFormat::kF16, kernels::KvFormat::kF16};
 
@@ -32,16 +33,19 @@ class KvBench {
         file_(io::GgufFile::open(options.engine.model, runtime::block_shape_of)),
         model_(runtime::build_model(file_)),
         tokenizer_(runtime::Tokenizer::from_metadata(file_.metadata())) {
-    if (o_.engine.context == 0) o_.engine.context = positions();
-    if (o_.engine.context < positions())
+    if (o_.engine.context == 0)
+      o_.engine.context = std::max({timed_positions(), o_.text ? kQualityChunk : 1,
+                                    o_.engine.kv_tail.value_or(runtime::kDefaultKvTail) + kTiles});
+    if (o_.engine.context < timed_positions())
       throw_error(ErrorCode::kUsage, "--ctx-size {}: the tests need {} positions; raise it",
-                  o_.engine.context, positions());
+                  o_.engine.context, timed_positions());
     tokens_ = o_.text ? text_tokens() : random_tokens();
     note();
   }
 
   void run() {
-    BenchReport report(stdout, o_.format, kv_columns(o_.depths, o_.generate > 0, !!o_.text));
+    BenchReport report(stdout, o_.format,
+                       kv_columns(o_.depths, o_.generate > 0, o_.text.has_value()));
     usual_slots_ = planned(kUsual).slots;
     if (o_.text) save_reference();
     for (const KvPair& pair : o_.pairs) {
@@ -61,10 +65,7 @@ class KvBench {
 
   std::uint32_t chunk() const { return std::min(kQualityChunk, o_.engine.context); }
   std::uint32_t deepest() const { return *std::max_element(o_.depths.begin(), o_.depths.end()); }
-  std::uint32_t positions() const {
-    const std::uint32_t timed = o_.generate > 0 ? deepest() + o_.generate : 0;
-    return std::max(timed, o_.text ? kQualityChunk : 1);
-  }
+  std::uint32_t timed_positions() const { return o_.generate > 0 ? deepest() + o_.generate : 0; }
   // Of the tokens that are decoded: each repetition and the warm-up have their own.
   std::size_t needed_tokens() const {
     return std::size_t{o_.generate} * (o_.repetitions + 1) + (o_.prefill ? deepest() : 0);

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "kernels/cpu_kernels.h"
 
 namespace hearth::tools {
@@ -70,7 +72,9 @@ std::vector<BenchColumn> kv_columns(const std::vector<std::uint32_t>& depths, bo
   const auto number = [](std::string key, std::string format) {
     return [=](const Json& r) {
       if (!r.contains(key) || r[key].is_null()) return std::string("-");
-      return fmt::format(fmt::runtime(format), r[key].get<double>());
+      const double value = r[key].get<double>();
+      const bool rounded_away = std::abs(value) < 5e-7;  // also what should be 0 and is not quite
+      return fmt::format(fmt::runtime(format), rounded_away ? 0.0 : value);
     };
   };
   std::vector<BenchColumn> columns = {

@@ -197,8 +197,8 @@ class LayerWork {
   std::vector<float> out_ = std::vector<float>(kColumns);
   std::vector<float> projected_ = std::vector<float>((kHeads + 2 * kKvHeads) * kHeadDim, 1.0f);
   std::vector<float> norm_, gate_, up_, product_, cosine_, sine_;
-  std::vector<std::byte> tile_ =
-      std::vector<std::byte>(kernels::kv_tile_bytes(kernels::KvFormat::kF16, kHeadDim));
+  std::vector<std::byte> tile_ = std::vector<std::byte>(
+      kernels::kv_tile_bytes(kernels::KvFormat::kF16, kernels::KvPart::kKeys, kHeadDim));
   std::vector<std::int8_t> codes_ = std::vector<std::int8_t>(kWidest);
   std::vector<float> scales_ = std::vector<float>(kWidest / 32);
   std::vector<std::int16_t> sums_ = std::vector<std::int16_t>(kWidest / 16);

@@ -4,7 +4,15 @@
 #include "kernels/cpu/fill.h"
 
 namespace hearth::kernels {
+namespace {
 
-void fill_attention_avx512(CpuKernels& table) { fill_attention<F32x16, Quads>(table); }
+struct Integers {
+  using Quads = kernels::Quads;
+  using Sixteen = kernels::Sixteen;
+};
+
+}  // namespace
+
+void fill_attention_avx512(CpuKernels& table) { fill_attention<F32x16, Integers>(table); }
 
 }  // namespace hearth::kernels

@@ -1,12 +1,13 @@
 // Attention over tiles of the cache (kernels/attention.h), for all formats and instruction sets.
 //
-// A tile meets all queries of the task while it is in the caches. Which functions read it is looked
-// up once per tile, by the formats of keys and of values: every pair is on the same path.
+// 32 positions meet all queries of the task while they are in the caches. Which functions read them
+// is looked up once, by the formats of keys and of values: every pair is on the same path.
 #pragma once
 
 #include "kernels/cpu/exp.h"
 #include "kernels/cpu/kv/blocks.h"
 #include "kernels/cpu/kv/floats.h"
+#include "kernels/cpu/kv/kvarn.h"
 #include "kernels/cpu_kernels.h"
 
 namespace hearth::kernels {
@@ -15,29 +16,37 @@ template <typename Lanes>
 struct KvFunctions {
   ScoreTile score[kKvFormatCount];
   AddTile add[kKvFormatCount];
+  FoldQueries fold[kKvFormatCount];  // null where queries are the same for all tiles
 };
 
-template <typename Lanes, typename Quads>
+template <typename Lanes, typename Integers, KvFormat format>
+constexpr void set_functions(KvFunctions<Lanes>& table) {
+  constexpr auto kAt = static_cast<std::size_t>(format);
+  if constexpr (!traits(format).quantized()) {
+    table.score[kAt] = FloatTiles<Lanes, format>::score;
+    table.add[kAt] = FloatTiles<Lanes, format>::add;
+  } else if constexpr (traits(format).family == KvFamily::kKvarn) {
+    table.score[kAt] = KvarnTiles<Lanes, Integers, format>::score;
+    table.add[kAt] = KvarnTiles<Lanes, Integers, format>::add;
+    table.fold[kAt] = KvarnTiles<Lanes, Integers, format>::fold;
+  } else {
+    table.score[kAt] = BlockTiles<Lanes, Integers, format>::score;
+    table.add[kAt] = BlockTiles<Lanes, Integers, format>::add;
+  }
+}
+
+template <typename Lanes, typename Integers>
 constexpr KvFunctions<Lanes> kv_functions() {
   KvFunctions<Lanes> table{};
-#define KV_FORMAT(Name, text, bits, minimum)                                                    \
-  if constexpr (bits == 0) {                                                                    \
-    table.score[static_cast<int>(KvFormat::k##Name)] =                                          \
-        FloatTiles<Lanes, KvFormat::k##Name>::score;                                            \
-    table.add[static_cast<int>(KvFormat::k##Name)] = FloatTiles<Lanes, KvFormat::k##Name>::add; \
-  } else {                                                                                      \
-    table.score[static_cast<int>(KvFormat::k##Name)] =                                          \
-        BlockTiles<Lanes, Quads, KvFormat::k##Name>::score;                                     \
-    table.add[static_cast<int>(KvFormat::k##Name)] =                                            \
-        BlockTiles<Lanes, Quads, KvFormat::k##Name>::add;                                       \
-  }
+#define KV_FORMAT(Name, text, family, bits) \
+  set_functions<Lanes, Integers, KvFormat::k##Name>(table);
 #include "kernels/kv/formats.def"
 #undef KV_FORMAT
   return table;
 }
 
 // One chunk. The tile's scores and factors lie on the stack: 8.5 KiB.
-template <typename Lanes, typename Quads>
+template <typename Lanes, typename Integers>
 class Attention {
  public:
   Attention(const AttentionTask& task, const AttentionState& state) : task_(task), state_(state) {}
@@ -69,28 +78,54 @@ class Attention {
     add(position, begin, end);
   }
 
-  // Of queries that do not attend the same positions in the format, the later ones do more.
-  static std::uint32_t first_encoded(const std::uint32_t* encoded, std::uint32_t position,
-                                     std::uint32_t begin, std::uint32_t end) {
+  // Of queries that do not read the same positions in the format, the later ones read more so.
+  static std::uint32_t first_encoded(KvFormat format, const std::uint32_t* encoded,
+                                     std::uint32_t position, std::uint32_t begin,
+                                     std::uint32_t end) {
+    if (position < traits(format).sink()) return end;
     while (begin < end && encoded[begin] <= position) ++begin;
     return begin;
   }
 
-  static const std::byte* recent_tile(const KvSource& source, std::uint32_t dim,
+  static const std::byte* f16_tile(const KvSource& source, KvPart part, std::uint32_t dim,
+                                   std::uint32_t position) {
+    const std::uint64_t bytes = kv_tile_bytes(KvFormat::kF16, part, dim);
+    const std::uint32_t tile = position / kKvTile;
+    return position < traits(source.format).sink()
+               ? source.sink + tile * bytes
+               : source.recent + tile % source.recent_tiles * bytes;
+  }
+  static const std::byte* stored_tile(const KvSource& source, KvPart part, std::uint32_t dim,
                                       std::uint32_t position) {
-    return source.recent +
-           position / kKvTile % source.recent_tiles * kv_tile_bytes(KvFormat::kF16, dim);
+    const KvFormatTraits& row = traits(source.format);
+    return source.tiles +
+           (position - row.sink()) / row.tile() * kv_tile_bytes(source.format, part, dim);
   }
 
   void score(std::uint32_t position, std::uint32_t begin, std::uint32_t end) {
-    const std::uint32_t split = first_encoded(task_.encoded_keys, position, begin, end);
     const KvSource& keys = task_.keys;
+    const std::uint32_t dim = task_.key_dim;
+    const std::uint32_t split =
+        first_encoded(keys.format, task_.encoded_keys, position, begin, end);
     if (begin < split)
-      score_with(KvFormat::kF16, recent_tile(keys, task_.key_dim, position), begin, split);
-    if (split < end)
-      score_with(keys.format,
-                 keys.tiles + position / kKvTile * kv_tile_bytes(keys.format, task_.key_dim), split,
-                 end);
+      score_with(KvFormat::kF16, f16_tile(keys, KvPart::kKeys, dim, position), 0, begin, split);
+    if (split == end) return;
+    const std::byte* const tile = stored_tile(keys, KvPart::kKeys, dim, position);
+    fold(tile, position);
+    score_with(keys.format, tile, position % traits(keys.format).tile(), split, end);
+  }
+
+  // Once for each stored tile, all queries that read something of it.
+  void fold(const std::byte* tile, std::uint32_t position) {
+    const FoldQueries fold_queries = kFunctions.fold[static_cast<std::size_t>(task_.keys.format)];
+    if (fold_queries == nullptr || tile == folded_) return;
+    folded_ = tile;
+    const std::uint32_t tile_end =
+        position - position % traits(task_.keys.format).tile() + traits(task_.keys.format).tile();
+    std::uint32_t end = task_.queries;
+    while (task_.first[end - 1] >= tile_end) --end;
+    fold_queries(tile, task_,
+                 first_encoded(task_.keys.format, task_.encoded_keys, position, 0, end), end);
   }
 
   template <typename T>
@@ -98,16 +133,21 @@ class Attention {
     return from == nullptr ? nullptr : from + n;
   }
 
-  void score_with(KvFormat format, const std::byte* tile, std::uint32_t begin, std::uint32_t end) {
+  void score_with(KvFormat format, const std::byte* tile, std::uint32_t position,
+                  std::uint32_t begin, std::uint32_t end) {
     const std::size_t dim = task_.key_dim;
+    const bool folded = kFunctions.fold[static_cast<std::size_t>(format)] != nullptr;
+    const FoldedQueries& own = task_.folded;
     const TileQueries queries{
         .count = end - begin,
         .dim = task_.key_dim,
+        .position = position,
         .scale = task_.scale,
         .values = task_.values + begin * dim,
-        .codes = at(task_.codes, begin * dim),
-        .scales = at(task_.scales, begin * (dim / kKvBlock)),
-        .sums = at(task_.sums, begin * (dim / 16)),
+        .codes = at(folded ? own.codes : task_.codes, begin * dim),
+        .scales = at(folded ? own.scales : task_.scales, begin * (dim / kKvBlock)),
+        .sums = at(folded ? own.sums : task_.sums, begin * (dim / 16)),
+        .zeros = at(own.zeros, begin * (dim / traits(format).slice(task_.key_dim))),
     };
     kFunctions.score[static_cast<std::size_t>(format)](tile, queries, scores_[begin]);
   }
@@ -132,20 +172,23 @@ class Attention {
   }
 
   void add(std::uint32_t position, std::uint32_t begin, std::uint32_t end) {
-    const std::uint32_t split = first_encoded(task_.encoded_values, position, begin, end);
     const KvSource& values = task_.value_source;
+    const std::uint32_t dim = task_.value_dim;
+    const std::uint32_t split =
+        first_encoded(values.format, task_.encoded_values, position, begin, end);
     if (begin < split)
-      add_with(KvFormat::kF16, recent_tile(values, task_.value_dim, position), begin, split);
+      add_with(KvFormat::kF16, f16_tile(values, KvPart::kValues, dim, position), 0, begin, split);
     if (split < end)
-      add_with(values.format,
-               values.tiles + position / kKvTile * kv_tile_bytes(values.format, task_.value_dim),
-               split, end);
+      add_with(values.format, stored_tile(values, KvPart::kValues, dim, position),
+               position % traits(values.format).tile(), split, end);
   }
 
-  void add_with(KvFormat format, const std::byte* tile, std::uint32_t begin, std::uint32_t end) {
+  void add_with(KvFormat format, const std::byte* tile, std::uint32_t position, std::uint32_t begin,
+                std::uint32_t end) {
     kFunctions.add[static_cast<std::size_t>(format)](
         tile, {.count = end - begin,
                .dim = task_.value_dim,
+               .position = position,
                .weights = scores_[begin],
                .factors = factors_ + begin,
                .outputs = state_.outputs + std::size_t{begin} * task_.value_dim});
@@ -155,17 +198,18 @@ class Attention {
     for (std::size_t i = 0; i < n; i += kLanes) Lanes::broadcast(0).store(to + i, Whole{});
   }
 
-  static constexpr KvFunctions<Lanes> kFunctions = kv_functions<Lanes, Quads>();
+  static constexpr KvFunctions<Lanes> kFunctions = kv_functions<Lanes, Integers>();
 
   const AttentionTask& task_;
   const AttentionState state_;
+  const std::byte* folded_ = nullptr;  // the stored tile of keys that queries were folded for
   float factors_[kMaxAttentionQueries];
   alignas(64) float scores_[kMaxAttentionQueries][kKvTile];  // of the tile, then its weights
 };
 
-template <typename Lanes, typename Quads>
+template <typename Lanes, typename Integers>
 void attend(const AttentionTask& task, const AttentionState& state) {
-  Attention<Lanes, Quads>(task, state).run();
+  Attention<Lanes, Integers>(task, state).run();
 }
 
 // Merges what a later chunk left of `queries` queries.
@@ -200,9 +244,9 @@ void finish_attention(float maximum, float sum, float sink, const float* output,
     (Lanes::load(output + c, Whole{}) * kept / total).store(result + c, Whole{});
 }
 
-template <typename Lanes, typename Quads>
+template <typename Lanes, typename Integers>
 void fill_attention(CpuKernels& table) {
-  table.attend = attend<Lanes, Quads>;
+  table.attend = attend<Lanes, Integers>;
   table.merge_attention = merge_attention<Lanes>;
   table.finish_attention = finish_attention<Lanes>;
 }

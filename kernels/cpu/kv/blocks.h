@@ -1,30 +1,34 @@
-// Tiles of the quantized formats with blocks of 32 channels.
-//
-// `Quads` is the integer companion of `Lanes`: 16 positions with four key codes each against four
-// codes of a query (kernels/cpu/scalar/quads.h has the meaning of its operations).
+// Tiles of the quantized formats with one scale for each position and slice of channels.
 #pragma once
 
-#include "kernels/cpu/kv/tile.h"
-#include "kernels/quant/iq4_nl.h"
+#include "kernels/cpu/kv/codes.h"
 
 namespace hearth::kernels {
 
-template <typename Lanes, typename Quads, KvFormat format>
+template <typename Lanes, typename Integers, KvFormat format>
 struct BlockTiles {
-  static constexpr KvBlockLayout kLayout = kv_block_layout(format);
-  static constexpr std::uint32_t kBits = traits(format).bits;
-  static constexpr bool kMinimum = traits(format).has_minimum;
-  static constexpr bool kTable = format == KvFormat::kIQ4_NL;
-  static constexpr bool kSigned = kBits == 8 || kTable;
-  static constexpr int kOffset = format == KvFormat::kQ4_0 ? 8 : format == KvFormat::kQ5_0 ? 16 : 0;
-  static constexpr std::uint32_t kGroups = kKvBlock / 4;
+  using Codes = BlockCodes<Integers, format>;
+  using Quads = typename Integers::Quads;
+  static constexpr bool kMinimum = traits(format).has_minimum();
+  static constexpr std::uint32_t kBlockBytes = kv_planes(format).block_bytes();
+  static constexpr std::uint32_t kScaleBytes = kKvTile * 2;  // of a slice's d, and of its m
+  // Of keys as of values.
+  [[gnu::always_inline]] static KvSliceLayout layout(std::uint32_t channels) {
+    return kv_slice_layout(format, KvPart::kKeys, channels);
+  }
 
   static void score(const std::byte* tile, const TileQueries& queries, float* scores) {
+    const std::uint32_t channels = traits(format).slice(queries.dim);
+    const KvSliceLayout of_slice = layout(channels);
+    const std::size_t tile_bytes = std::size_t{queries.dim / channels} * of_slice.bytes;
     for_groups<Lanes::kGroup>(queries.count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
       Lanes sums[n][2];
       for (std::uint32_t i = 0; i < n; ++i) sums[i][0] = sums[i][1] = Lanes::broadcast(0);
-      for (std::uint32_t b = 0; b < queries.dim / kKvBlock; ++b)
-        score_block(tile + std::size_t{b} * kLayout.bytes, queries, first, b, sums);
+      const std::byte* slice = tile;
+      for (std::uint32_t c = 0; c < queries.dim; c += channels, slice += of_slice.bytes)
+        for (std::uint32_t b = 0; b < channels / kKvBlock; ++b)
+          score_block(slice, slice + of_slice.codes + b * kBlockBytes, tile_bytes, queries, first,
+                      c / kKvBlock + b, sums);
       const Lanes scale = Lanes::broadcast(queries.scale);
       for (std::uint32_t i = 0; i < n; ++i)
         for (std::uint32_t half = 0; half < 2; ++half)
@@ -33,93 +37,63 @@ struct BlockTiles {
   }
 
   static void add(const std::byte* tile, const TileWeights& weights) {
-    for (std::uint32_t b = 0; b < weights.dim / kKvBlock; ++b)
-      for_groups<Lanes::kGroup>(
-          weights.count, [&]<std::uint32_t n>(std::uint32_t first, Count<n> group) {
-            add_block(tile + std::size_t{b} * kLayout.bytes, weights, first, b * kKvBlock, group);
-          });
+    const std::uint32_t channels = traits(format).slice(weights.dim);
+    const KvSliceLayout of_slice = layout(channels);
+    const std::size_t tile_bytes = std::size_t{weights.dim / channels} * of_slice.bytes;
+    const std::byte* slice = tile;
+    for (std::uint32_t c = 0; c < weights.dim; c += channels, slice += of_slice.bytes)
+      for (std::uint32_t b = 0; b < channels / kKvBlock; ++b)
+        for_groups<Lanes::kGroup>(weights.count,
+                                  [&]<std::uint32_t n>(std::uint32_t first, Count<n> group) {
+                                    add_block(slice, slice + of_slice.codes + b * kBlockBytes,
+                                              tile_bytes, weights, first, c + b * kKvBlock, group);
+                                  });
   }
 
  private:
-  static const std::uint8_t* bytes(const std::byte* block, std::size_t offset) {
-    return reinterpret_cast<const std::uint8_t*>(block) + offset;
+  // d or m of the positions of one half.
+  [[gnu::always_inline]] static Lanes scales(const std::byte* slice, std::uint32_t half) {
+    return load_halves<Lanes>(slice + half * kLanes * 2);
   }
-  static Lanes halves(const std::byte* block, std::size_t offset) {
-    return Lanes::load_f16(reinterpret_cast<const std::uint16_t*>(block + offset));
-  }
-
-  // Codes of channels 4 g to 4 g + 3 of 16 positions.
-  [[gnu::always_inline]] static Quads key_codes(const std::byte* block, std::uint32_t g,
-                                                std::uint32_t half) {
-    if constexpr (kBits == 8) {
-      return Quads::load(bytes(block, kLayout.codes + (g * kKvTile + half * kLanes) * 4));
-    } else {
-      const std::uint32_t row = g % (kGroups / 2);
-      const Quads packed =
-          Quads::load(bytes(block, kLayout.codes + (row * kKvTile + half * kLanes) * 4));
-      Quads codes = g < kGroups / 2 ? packed.low_nibbles() : packed.high_nibbles();
-      if constexpr (kBits == 5)
-        codes = codes.with_fifth(Quads::load(bytes(block, kLayout.fifth + half * kLanes * 4)), g);
-      if constexpr (kTable) codes = codes.looked_up(kIq4Values);
-      return codes;
-    }
+  [[gnu::always_inline]] static Lanes minima(const std::byte* slice, std::uint32_t half) {
+    return load_halves<Lanes>(slice + kScaleBytes + half * kLanes * 2);
   }
 
   template <std::uint32_t n>
-  [[gnu::always_inline]] static void score_block(const std::byte* block, const TileQueries& queries,
+  [[gnu::always_inline]] static void score_block(const std::byte* slice, const std::byte* block,
+                                                 std::size_t tile_bytes, const TileQueries& queries,
                                                  std::uint32_t first, std::uint32_t b,
                                                  Lanes (&sums)[n][2]) {
     const std::size_t dim = queries.dim;
     for (std::uint32_t half = 0; half < 2; ++half) {
       typename Quads::Sums dots[n];
       for (std::uint32_t i = 0; i < n; ++i) dots[i] = Quads::zero();
-      for (std::uint32_t g = 0; g < kGroups; ++g) {
-        const Quads codes = key_codes(block, g, half);
-        for (std::uint32_t i = 0; i < n; ++i)
-          dots[i] = codes.template plus_dot<kSigned>(
-              dots[i], queries.codes + (first + i) * dim + b * kKvBlock + 4 * g);
-      }
-      const Lanes d = halves(block, half * kLanes * 2);
+      if (half == 0 || kMinimum) prefetch_ahead(slice + half * kScaleBytes, tile_bytes);
+      add_dots<Codes>(block, half, queries.codes + first * dim + b * kKvBlock, dim, tile_bytes,
+                      dots);
+      const Lanes d = scales(slice, half);
       for (std::uint32_t i = 0; i < n; ++i) {
         const std::int16_t* const sum = queries.sums + (first + i) * (dim / 16) + 2 * b;
         const float scale = queries.scales[(first + i) * (dim / kKvBlock) + b];
         const int of_query = sum[0] + sum[1];
-        const int above = (kSigned ? Quads::kSignedOffset : kOffset) * of_query;
-        sums[i][half] = fma(Quads::template as_floats<Lanes>(dots[i], above),
+        sums[i][half] = fma(Quads::template as_floats<Lanes>(dots[i], Codes::above(of_query)),
                             d * Lanes::broadcast(scale), sums[i][half]);
         if constexpr (kMinimum)
           sums[i][half] =
-              fma(halves(block, kLayout.minima + half * kLanes * 2),
-                  Lanes::broadcast(static_cast<float>(of_query) * scale), sums[i][half]);
+              fma(minima(slice, half), Lanes::broadcast(static_cast<float>(of_query) * scale),
+                  sums[i][half]);
       }
-    }
-  }
-
-  // Channels [16 half, 16 half + 16) of one position, as the values that d is multiplied with.
-  [[gnu::always_inline]] static Lanes value_codes(const std::byte* block, std::uint32_t position,
-                                                  std::uint32_t half) {
-    if constexpr (kBits == 8) {
-      return Quads::template from_i8<Lanes>(
-          bytes(block, kLayout.codes + position * kKvBlock + half * kLanes));
-    } else {
-      const std::uint8_t* const packed = bytes(block, kLayout.codes + position * kKvBlock / 2);
-      if constexpr (kTable) return Quads::template from_table<Lanes>(packed, half, kIq4Values);
-      std::uint32_t fifth = 0;
-      if constexpr (kBits == 5) {
-        __builtin_memcpy(&fifth, bytes(block, kLayout.fifth + position * 4), 4);
-        fifth >>= 16 * half;
-      }
-      return Quads::template from_nibbles < Lanes, kBits == 5 > (packed, half, fifth, kOffset);
     }
   }
 
   template <std::uint32_t n>
-  [[gnu::always_inline]] static void add_block(const std::byte* block, const TileWeights& weights,
+  [[gnu::always_inline]] static void add_block(const std::byte* slice, const std::byte* block,
+                                               std::size_t tile_bytes, const TileWeights& weights,
                                                std::uint32_t first, std::uint32_t channel,
                                                Count<n>) {
     alignas(64) float scaled[n][kKvTile];
     Lanes sums[n][2];
-    const Lanes d[2] = {halves(block, 0), halves(block, kLanes * 2)};
+    const Lanes d[2] = {scales(slice, 0), scales(slice, 1)};
     float* const out = weights.outputs + std::size_t{first} * weights.dim + channel;
     for (std::uint32_t i = 0; i < n; ++i)
       for (std::uint32_t half = 0; half < 2; ++half) {
@@ -129,19 +103,18 @@ struct BlockTiles {
         sums[i][half] = Lanes::load(out + i * weights.dim + half * kLanes, Whole{}) *
                         Lanes::broadcast(weights.factors[first + i]);
       }
-    for (std::uint32_t p = 0; p < kKvTile; ++p)
+    for (std::uint32_t p = 0; p < kKvTile; ++p) {
+      if (p * kLineBytes < kBlockBytes) prefetch_ahead(block + p * kLineBytes, tile_bytes);
       for (std::uint32_t half = 0; half < 2; ++half) {
-        const Lanes codes = value_codes(block, p, half);
+        const Lanes codes = Codes::template values<Lanes>(block, p, half);
         for (std::uint32_t i = 0; i < n; ++i)
           sums[i][half] = fma(Lanes::broadcast(scaled[i][p]), codes, sums[i][half]);
       }
+    }
     for (std::uint32_t i = 0; i < n; ++i) {
       if constexpr (kMinimum) {
         const float* const w = weights.weights + (first + i) * kKvTile;
-        const Lanes products =
-            fma(Lanes::load(w + kLanes, Whole{}), halves(block, kLayout.minima + kLanes * 2),
-                Lanes::load(w, Whole{}) * halves(block, kLayout.minima));
-        const Lanes minimum = Lanes::broadcast(products.sum());
+        const Lanes minimum = Lanes::broadcast(weighted_sum(w, minima(slice, 0), minima(slice, 1)));
         for (Lanes& sum : sums[i]) sum = sum + minimum;
       }
       for (std::uint32_t half = 0; half < 2; ++half)

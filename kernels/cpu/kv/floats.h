@@ -17,12 +17,17 @@ template <typename Lanes, KvFormat format>
 
 template <typename Lanes, KvFormat format>
 struct FloatTiles {
+  static constexpr std::size_t kBytes = kv_float_bytes(format);
+  static constexpr std::size_t kRowBytes = kKvTile * kBytes;  // of a channel of keys
+
   static void score(const std::byte* tile, const TileQueries& queries, float* scores) {
     for_groups<Lanes::kGroup>(queries.count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
       const float* const q = queries.values + std::size_t{first} * queries.dim;
       Lanes low[n], high[n];
       for (std::uint32_t i = 0; i < n; ++i) low[i] = high[i] = Lanes::broadcast(0);
       for (std::size_t c = 0; c < queries.dim; ++c) {
+        for (std::size_t line = 0; line < kRowBytes; line += 64)
+          prefetch_ahead(tile + c * kRowBytes + line, queries.dim * kRowBytes);
         const Lanes keys_low = load_floats<Lanes, format>(tile, c * kKvTile);
         const Lanes keys_high = load_floats<Lanes, format>(tile, c * kKvTile + kLanes);
         for (std::uint32_t i = 0; i < n; ++i) {
@@ -59,6 +64,9 @@ struct FloatTiles {
           sums[i][v] = Lanes::load(out + i * weights.dim + v * kLanes, Whole{}) *
                        Lanes::broadcast(weights.factors[first + i]);
       for (std::uint32_t p = 0; p < kKvTile; ++p) {
+        for (std::size_t line = 0; line < vectors * kLanes * kBytes; line += 64)
+          prefetch_ahead(tile + (std::size_t{p} * weights.dim + c) * kBytes + line,
+                         weights.dim * kRowBytes);
         Lanes values[vectors];
         for (std::uint32_t v = 0; v < vectors; ++v)
           values[v] =

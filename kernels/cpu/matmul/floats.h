@@ -3,6 +3,9 @@
 //
 // A row that does not end at a multiple of 16 is completed with -0: together with the +0 that pads
 // the activations, the product -0 leaves every accumulator as it is, one at -0 too.
+//
+// Many tokens are taken kFloatTokens at a time, all rows with each, so that their activations stay
+// in the second-level cache while the rows, four at a time, stay in the first one.
 #pragma once
 
 #include "kernels/cpu/matmul/tile.h"
@@ -12,6 +15,7 @@ namespace hearth::kernels {
 namespace {
 
 constexpr std::uint32_t kFloatRows = 4;
+constexpr std::uint32_t kFloatTokens = 16;
 
 // The last values of a row, up to 16.
 template <typename Word>
@@ -63,9 +67,10 @@ void float_rows(const std::uint8_t* weights, std::size_t row_bytes, std::uint32_
     for (std::uint32_t r = 0; r < kRows; ++r) y[t * y_stride + r] = fold(acc[t][r].halved());
 }
 
+// Tokens [first, last) with all rows of the range.
 template <typename Floats, WeightFormat format>
-void matmul_floats(const WeightMatrix& weights, RowRange range, const Activations& x, float* y,
-                   std::size_t y_stride) {
+void multiply_tokens(const WeightMatrix& weights, RowRange range, const Activations& x,
+                     std::uint32_t first, std::uint32_t last, float* y, std::size_t y_stride) {
   constexpr std::uint32_t kTokens = Floats::kTokenTile;
   const std::size_t row_bytes =
       std::size_t{weights.columns} * sizeof(typename Codec<format>::Block);
@@ -73,12 +78,12 @@ void matmul_floats(const WeightMatrix& weights, RowRange range, const Activation
   const auto tokens = [&]<std::uint32_t kRows>(std::uint32_t row) {
     const std::uint8_t* at = data + row * row_bytes;
     float* out = y + (row - range.begin);
-    std::uint32_t t = 0;
-    for (; t + kTokens <= x.rows; t += kTokens)
+    std::uint32_t t = first;
+    for (; t + kTokens <= last; t += kTokens)
       float_rows<Floats, format, kRows, kTokens>(at, row_bytes, weights.columns,
                                                  x.values + std::size_t{t} * x.stride, x.stride,
                                                  out + t * y_stride, y_stride);
-    for (; t < x.rows; ++t)
+    for (; t < last; ++t)
       float_rows<Floats, format, kRows, 1>(at, row_bytes, weights.columns,
                                            x.values + std::size_t{t} * x.stride, x.stride,
                                            out + t * y_stride, y_stride);
@@ -87,6 +92,15 @@ void matmul_floats(const WeightMatrix& weights, RowRange range, const Activation
   for (; row + kFloatRows <= range.end; row += kFloatRows)
     tokens.template operator()<kFloatRows>(row);
   for (; row < range.end; ++row) tokens.template operator()<1>(row);
+}
+
+template <typename Floats, WeightFormat format>
+void matmul_floats(const WeightMatrix& weights, RowRange range, const Activations& x, float* y,
+                   std::size_t y_stride) {
+  for (std::uint32_t t = 0; t < x.rows; t += kFloatTokens) {
+    const std::uint32_t last = x.rows - t < kFloatTokens ? x.rows : t + kFloatTokens;
+    multiply_tokens<Floats, format>(weights, range, x, t, last, y, y_stride);
+  }
 }
 
 template <typename Floats>

@@ -27,15 +27,16 @@ struct Quads {
   static Quads load(const std::uint8_t* from) {
     return of([=](int i) { return from[i]; });
   }
-  Quads low_nibbles() const {
-    return of([this](int i) { return code[i] & 15; });
+  // The codes of `bits` bits that begin at bit `shift` of each byte.
+  template <std::uint32_t shift, std::uint32_t bits>
+  Quads field() const {
+    return of([this](int i) { return code[i] >> shift & ((1 << bits) - 1); });
   }
-  Quads high_nibbles() const {
-    return of([this](int i) { return code[i] >> 4; });
-  }
-  // 16 more where bit `g` of the plane is set.
-  Quads with_fifth(const Quads& plane, std::uint32_t g) const {
-    return of([&](int i) { return code[i] | ((plane.code[i] >> g) & 1) << 4; });
+  // These codes, with such a field of a plane as their bits from `to` on.
+  template <std::uint32_t shift, std::uint32_t bits, std::uint32_t to>
+  Quads with_field(const Quads& plane) const {
+    const Quads high = plane.field<shift, bits>();
+    return of([&](int i) { return code[i] | high.code[i] << to; });
   }
   Quads looked_up(const std::int8_t (&table)[16]) const {
     return of([&](int i) { return table[code[i]]; });
@@ -55,28 +56,51 @@ struct Quads {
   static Lanes as_floats(const Sums& sums, int above) {
     return Lanes::of([&](int i) { return static_cast<float>(sums.lane[i] - above); });
   }
+};
 
-  // 16 channels of one position.
+// Codes of 16 channels of one position.
+struct Sixteen {
+  static constexpr bool kLooksUpNibbles = false;
+
+  std::uint8_t code[16];
+
+  template <typename Function>
+  static Sixteen of(Function f) {
+    Sixteen result;
+    for (int i = 0; i < 16; ++i) result.code[i] = static_cast<std::uint8_t>(f(i));
+    return result;
+  }
+
+  // Of the 32 channels whose plane of `bits` bits is in memory: the first 16, or the others.
+  template <std::uint32_t bits>
+  static Sixteen load(const std::uint8_t* from, std::uint32_t half) {
+    const int first = static_cast<int>(half * 16);
+    constexpr int kBytes = 4 * bits;
+    if constexpr (bits == 1)
+      return of([=](int i) { return from[(first + i) / 8] >> i % 8 & 1; });
+    else
+      return of([=](int i) {
+        const int shift = (first + i) / kBytes * static_cast<int>(bits);
+        return from[(first + i) % kBytes] >> shift & ((1 << bits) - 1);
+      });
+  }
+  // These codes, with those of a plane as their bits from `to` on.
+  template <std::uint32_t bits, std::uint32_t to>
+  Sixteen with_plane(const std::uint8_t* from, std::uint32_t half) const {
+    const Sixteen high = load<bits>(from, half);
+    return of([&](int i) { return code[i] | high.code[i] << to; });
+  }
+  Sixteen looked_up(const std::int8_t (&table)[16]) const {
+    return of([&](int i) { return table[code[i]]; });
+  }
+  Sixteen minus(int offset) const {
+    return of([&](int i) { return code[i] - offset; });
+  }
+  // As two's complement.
   template <typename Lanes>
-  static Lanes from_i8(const std::uint8_t* from) {
-    return Lanes::of([=](int i) { return static_cast<float>(static_cast<std::int8_t>(from[i])); });
-  }
-  // Low nibbles of the 16 bytes are half 0, high ones half 1.
-  static int nibble(const std::uint8_t* from, std::uint32_t half, int i) {
-    return half == 0 ? from[i] & 15 : from[i] >> 4;
-  }
-  template <typename Lanes>
-  static Lanes from_table(const std::uint8_t* from, std::uint32_t half,
-                          const std::int8_t (&table)[16]) {
-    return Lanes::of([&](int i) { return static_cast<float>(table[nibble(from, half, i)]); });
-  }
-  template <typename Lanes, bool kFifth>
-  static Lanes from_nibbles(const std::uint8_t* from, std::uint32_t half, std::uint32_t fifth,
-                            int offset) {
-    return Lanes::of([=](int i) {
-      const int high = kFifth ? static_cast<int>(fifth >> i & 1) << 4 : 0;
-      return static_cast<float>((nibble(from, half, i) | high) - offset);
-    });
+  Lanes as_floats() const {
+    return Lanes::of(
+        [this](int i) { return static_cast<float>(static_cast<std::int8_t>(code[i])); });
   }
 };
 

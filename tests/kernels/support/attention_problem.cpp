@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "base/random.h"
+#include "kernels/kv/code_planes.h"
+#include "kernels/quant/half.h"
 #include "tests/kernels/support/cpu_tables.h"
 
 namespace hearth::kernels {
@@ -24,12 +27,16 @@ AttentionProblem::AttentionProblem(const AttentionCase& c)
   for (std::uint32_t row = 0; row < c.rows; ++row)
     for (std::uint32_t head = 0; head < c.group; ++head) {
       const std::uint32_t end = c.positions - (c.rows - 1 - row);
-      const std::uint32_t encoded = end > c.tail ? (end - c.tail) / kKvTile * kKvTile : 0;
-      const std::uint32_t everything = tiles_ * kKvTile;
+      const std::uint32_t old = end > c.tail ? end - c.tail : 0;
+      const auto encoded = [&](KvFormat format) {
+        const KvFormatTraits& of = traits(format);
+        if (!of.quantized()) return tiles_ * kKvTile;
+        return std::max(of.sink(), old / of.tile() * of.tile());
+      };
       end_.push_back(end);
       first_.push_back(c.window > 0 && end > c.window ? end - c.window : 0);
-      encoded_keys_.push_back(traits(c.keys).quantized() ? encoded : everything);
-      encoded_values_.push_back(traits(c.values).quantized() ? encoded : everything);
+      encoded_keys_.push_back(encoded(c.keys));
+      encoded_values_.push_back(encoded(c.values));
     }
   std::vector<float> keys = normal_floats(random, std::size_t{tiles_} * kKvTile * c.key_dim);
   for (float& key : keys) key *= static_cast<float>(c.deviation);
@@ -39,46 +46,55 @@ AttentionProblem::AttentionProblem(const AttentionCase& c)
             normal_floats(random, std::size_t{tiles_} * kKvTile * c.value_dim), c.value_dim);
 }
 
-// Every tile in both forms; the ring is as long as the context.
+// All positions in f16, as if the ring were as long as the context, and all complete tiles in the
+// format.
 AttentionProblem::Stored AttentionProblem::store(KvPart part, KvFormat format,
                                                  const std::vector<float>& rows,
                                                  std::uint32_t dim) {
   Stored stored;
-  const std::size_t tile_values = std::size_t{kKvTile} * dim;
-  stored.tiles.resize(tiles_ * kv_tile_bytes(format, dim));
-  stored.recent.resize(tiles_ * kv_tile_bytes(KvFormat::kF16, dim));
+  const KvFormatTraits& row = traits(format);
+  const std::size_t f16_bytes = kv_tile_bytes(KvFormat::kF16, part, dim);
+  const std::size_t bytes = kv_tile_bytes(format, part, dim);
+  stored.recent.resize(tiles_ * f16_bytes);
   stored.rows.resize(2 * rows.size());
+  float* const of_recent = stored.rows.data() + rows.size();
   for (std::uint32_t t = 0; t < tiles_; ++t) {
-    std::byte* const tile = &stored.tiles[t * kv_tile_bytes(format, dim)];
-    std::byte* const recent = &stored.recent[t * kv_tile_bytes(KvFormat::kF16, dim)];
-    const float* const from = &rows[t * tile_values];
-    if (traits(format).quantized()) encode_tile(format, part, from, dim, tile);
-    for (std::uint32_t p = 0; p < kKvTile; ++p) {
-      if (!traits(format).quantized()) store_row(format, part, from + p * dim, dim, p, tile);
-      store_row(KvFormat::kF16, part, from + p * dim, dim, p, recent);
-    }
-    decode_tile(format, part, tile, dim, &stored.rows[t * tile_values]);
-    decode_tile(KvFormat::kF16, part, recent, dim, &stored.rows[rows.size() + t * tile_values]);
+    std::byte* const recent = &stored.recent[t * f16_bytes];
+    for (std::uint32_t p = 0; p < kKvTile; ++p)
+      store_row(KvFormat::kF16, part, &rows[(t * kKvTile + p) * dim], dim, p, recent);
+    decode_tile(KvFormat::kF16, part, recent, dim, of_recent + std::size_t{t} * kKvTile * dim);
+  }
+  const std::uint32_t positions = tiles_ * kKvTile;
+  for (std::uint32_t p = row.sink(); p + row.tile() <= positions; p += row.tile()) {
+    stored.tiles.resize(stored.tiles.size() + bytes);
+    std::byte* const tile = stored.tiles.data() + stored.tiles.size() - bytes;
+    if (row.quantized())
+      encode_tile(format, part, of_recent + std::size_t{p} * dim, dim, tile);
+    else
+      for (std::uint32_t i = 0; i < kKvTile; ++i)
+        store_row(format, part, &rows[(p + i) * dim], dim, i, tile);
+    decode_tile(format, part, tile, dim, &stored.rows[std::size_t{p} * dim]);
   }
   return stored;
 }
 
 AttentionTask AttentionProblem::task() const {
-  return {.queries = queries(),
-          .key_dim = case_.key_dim,
-          .value_dim = case_.value_dim,
-          .scale = 1 / std::sqrt(static_cast<float>(case_.key_dim)),
-          .values = values_.data(),
-          .codes = codes_.data(),
-          .scales = scales_.data(),
-          .sums = sums_.data(),
-          .first = first_.data(),
-          .end = end_.data(),
-          .encoded_keys = encoded_keys_.data(),
-          .encoded_values = encoded_values_.data(),
-          .keys = {case_.keys, keys_.tiles.data(), keys_.recent.data(), tiles_},
-          .value_source = {case_.values, value_source_.tiles.data(), value_source_.recent.data(),
-                           tiles_}};
+  return {
+      .queries = queries(),
+      .key_dim = case_.key_dim,
+      .value_dim = case_.value_dim,
+      .scale = 1 / std::sqrt(static_cast<float>(case_.key_dim)),
+      .values = values_.data(),
+      .codes = codes_.data(),
+      .scales = scales_.data(),
+      .sums = sums_.data(),
+      .first = first_.data(),
+      .end = end_.data(),
+      .encoded_keys = encoded_keys_.data(),
+      .encoded_values = encoded_values_.data(),
+      .keys = {case_.keys, keys_.tiles.data(), keys_.recent.data(), tiles_, keys_.recent.data()},
+      .value_source = {case_.values, value_source_.tiles.data(), value_source_.recent.data(),
+                       tiles_, value_source_.recent.data()}};
 }
 
 std::vector<float> AttentionProblem::run(const CpuKernels& table, AttentionTask task,
@@ -87,6 +103,11 @@ std::vector<float> AttentionProblem::run(const CpuKernels& table, AttentionTask 
   const auto state_of = [](std::vector<float>& memory, std::uint32_t queries) {
     return AttentionState{memory.data(), memory.data() + queries, memory.data() + 2 * queries};
   };
+  const std::size_t values = std::size_t{task.queries} * task.key_dim;
+  std::vector<std::int8_t> codes(values);
+  std::vector<float> scales(values / 32 + 1), zeros(values / 32 + 1);
+  std::vector<std::int16_t> sums(values / 16 + 1);
+  task.folded = {table.quantize, codes.data(), scales.data(), sums.data(), zeros.data()};
   const std::size_t floats = std::size_t{task.queries} * (2 + task.value_dim);
   std::vector<float> merged(floats, kUnset), one(floats, kUnset);
   const std::uint32_t chunk = attention_chunk(case_.positions);
@@ -129,8 +150,66 @@ std::vector<float> AttentionProblem::attend_alone(const CpuKernels& table, std::
 
 const float* AttentionProblem::row_of(const Stored& stored, KvFormat format, std::uint32_t dim,
                                       std::uint32_t position, std::uint32_t encoded) const {
-  const bool recent = traits(format).quantized() && position >= encoded;
+  const bool recent =
+      traits(format).quantized() && (position >= encoded || position < traits(format).sink());
   return stored.rows.data() + (recent ? stored.rows.size() / 2 : 0) + std::size_t{position} * dim;
+}
+
+// A query meets the stored tiles of KVarN folded with their scales, and quantized after that.
+AttentionProblem::Dot AttentionProblem::folded_dot(std::uint32_t query,
+                                                   std::uint32_t position) const {
+  const KvFormatTraits& row = traits(case_.keys);
+  const std::uint32_t channels = row.slice(case_.key_dim), within = position % row.tile();
+  const KvSliceLayout layout = kv_slice_layout(case_.keys, KvPart::kKeys, channels);
+  const std::byte* slice = &keys_.tiles[(position - row.sink()) / row.tile() *
+                                        kv_tile_bytes(case_.keys, KvPart::kKeys, case_.key_dim)];
+  const auto half = [&](std::size_t offset, std::uint32_t i) {
+    std::uint16_t bits;
+    std::memcpy(&bits, slice + offset + 2 * i, 2);
+    return f32_of_f16(bits);
+  };
+  Dot dot;
+  for (std::uint32_t c = 0; c < case_.key_dim; c += channels, slice += layout.bytes) {
+    const float* const q = &values_[query * case_.key_dim + c];
+    float folded[kKvSlice], scales[kKvSlice / 32];
+    std::int8_t codes[kKvSlice];
+    std::int16_t sums[kKvSlice / 16];
+    std::uint8_t keys[kKvTile * kKvBlock];
+    for (std::uint32_t i = 0; i < channels; ++i) folded[i] = q[i] * half(0, i);
+    scalar_table().quantize(folded, channels, codes, scales, sums);
+    const double other = half(layout.third, within);
+    for (std::uint32_t i = 0; i < channels; ++i) {
+      if (i % kKvBlock == 0) {
+        const std::size_t block = within / kKvTile * (channels / kKvBlock) + i / kKvBlock;
+        unpack_codes(case_.keys, KvPart::kKeys,
+                     slice + layout.codes + block * kv_planes(case_.keys).block_bytes(), kKvBlock,
+                     keys);
+      }
+      const int key = kv_code_value(case_.keys, keys[within % kKvTile * kKvBlock + i % kKvBlock]);
+      const double of_code = other * scales[i / 32] * codes[i] * key;
+      const double of_zero = other * q[i] * half(layout.second, i);
+      dot.value += of_code + of_zero;
+      dot.magnitude += std::abs(of_code) + std::abs(of_zero);
+    }
+  }
+  return dot;
+}
+
+AttentionProblem::Dot AttentionProblem::dot(std::uint32_t query, std::uint32_t position) const {
+  const KvFormatTraits& row = traits(case_.keys);
+  const bool coded = row.quantized() && position < encoded_keys_[query] && position >= row.sink();
+  if (coded && row.family == KvFamily::kKvarn) return folded_dot(query, position);
+  const float* const key = row_of(keys_, case_.keys, case_.key_dim, position, encoded_keys_[query]);
+  Dot dot;
+  for (std::uint32_t d = 0; d < case_.key_dim; ++d) {
+    const std::size_t at = std::size_t{query} * case_.key_dim + d;
+    const double value =
+        coded ? double{scales_[at / 32]} * codes_[at] : static_cast<double>(values_[at]);
+    dot.value += value * key[d];
+    // decode_tile rounds d × code + m once where there is a minimum.
+    dot.magnitude += std::abs(value * key[d]) * 2;
+  }
+  return dot;
 }
 
 // With u = 2^-24, the relative error of one rounding:
@@ -152,23 +231,12 @@ AttentionProblem::Exact AttentionProblem::exact(double sink) const {
     const std::uint32_t count = end_[i] - first_[i];
     std::vector<double> scores(count);
     double largest = std::isinf(sink) ? 0 : std::abs(sink), largest_error = 0;
-    const bool block_keys = traits(case_.keys).quantized();
     for (std::uint32_t n = 0; n < count; ++n) {
-      const std::uint32_t p = first_[i] + n;
-      const float* const key = row_of(keys_, case_.keys, case_.key_dim, p, encoded_keys_[i]);
-      const bool coded = block_keys && p < encoded_keys_[i];
-      double dot = 0, magnitude = 0;
-      for (std::uint32_t d = 0; d < case_.key_dim; ++d) {
-        const std::size_t at = std::size_t{i} * case_.key_dim + d;
-        const double query =
-            coded ? double{scales_[at / 32]} * codes_[at] : static_cast<double>(values_[at]);
-        dot += query * key[d];
-        // decode_tile rounds d × code + m once where there is a minimum.
-        magnitude += std::abs(query * key[d]) * 2;
-      }
-      scores[n] = dot * scale;
+      const Dot of_key = dot(i, first_[i] + n);
+      scores[n] = of_key.value * scale;
       largest = std::max(largest, std::abs(scores[n]));
-      largest_error = std::max(largest_error, (case_.key_dim + 3) * kUnit * magnitude * scale);
+      largest_error =
+          std::max(largest_error, (case_.key_dim + 3) * kUnit * of_key.magnitude * scale);
     }
     double maximum = *std::max_element(scores.begin(), scores.end());
     maximum = std::max(maximum, sink);
@@ -181,10 +249,18 @@ AttentionProblem::Exact AttentionProblem::exact(double sink) const {
       sum += weight;
       const float* const value =
           row_of(value_source_, case_.values, case_.value_dim, first_[i] + n, encoded_values_[i]);
+      // With a minimum, d × code and m may be larger than their sum: at most 32 times |d|. With a
+      // zero, code × scale and zero are at most the largest value each, but for factors of channels
+      // that differ by less than 2 among values that are all alike.
+      double more = traits(case_.values).has_minimum() ? 4 : 0;
+      if (traits(case_.values).family == KvFamily::kKvarn)
+        for (std::uint32_t d = 0; d < case_.value_dim; ++d)
+          more = std::max(more, 4.0 * std::abs(value[d]));
       for (std::uint32_t d = 0; d < case_.value_dim; ++d) {
         out[d] += weight * value[d];
         // With a minimum, d × code and m may be larger than their sum: at most 32 times |d|.
-        magnitude[d] += weight * (std::abs(value[d]) + (traits(case_.values).has_minimum ? 4 : 0));
+        magnitude[d] +=
+            weight * (std::abs(value[d]) + (traits(case_.values).has_minimum() ? 4 : 0));
       }
     }
     for (std::uint32_t d = 0; d < case_.value_dim; ++d) {
@@ -200,7 +276,7 @@ AttentionProblem::Exact AttentionProblem::exact() const {
 
 void AttentionProblem::poison_key(std::uint32_t position) {
   std::vector<float> row(case_.key_dim, std::numeric_limits<float>::quiet_NaN());
-  const std::size_t bytes = kv_tile_bytes(case_.keys, case_.key_dim);
+  const std::size_t bytes = kv_tile_bytes(case_.keys, KvPart::kKeys, case_.key_dim);
   store_row(case_.keys, KvPart::kKeys, row.data(), case_.key_dim, position % kKvTile,
             &keys_.tiles[position / kKvTile * bytes]);
 }

@@ -46,6 +46,12 @@ class AttentionProblem {
     std::vector<std::byte> tiles, recent;
     std::vector<float> rows;  // as attention reads them [2][positions][dim]: format, recent
   };
+  // The dot product of a query with a key, and the sum of the magnitudes of its terms.
+  struct Dot {
+    double value = 0, magnitude = 0;
+  };
+  Dot dot(std::uint32_t query, std::uint32_t position) const;
+  Dot folded_dot(std::uint32_t query, std::uint32_t position) const;
   Stored store(KvPart part, KvFormat format, const std::vector<float>& rows, std::uint32_t dim);
   std::vector<float> run(const CpuKernels& table, AttentionTask task, float sink) const;
   const float* row_of(const Stored& stored, KvFormat format, std::uint32_t dim,

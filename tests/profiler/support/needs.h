@@ -22,7 +22,8 @@ inline ModelNeeds small_needs() {
   needs.moe_layers = 4;
   needs.process = Bytes(10'000'000);
   needs.dense = Bytes(20'000'000);
-  needs.kv.per_tile = Bytes(32'000);
+  needs.kv.keys.per_tile = Bytes(12'000);
+  needs.kv.values.per_tile = Bytes(20'000);
   needs.kv.alignment = Bytes(512);
   needs.scratch = {{256, Bytes(8'000'000)}, {128, Bytes(4'000'000)}, {64, Bytes(2'000'000)}};
   needs.classes = {{Bytes(100'512), Bytes(100'000), 32}, {Bytes(150'512), Bytes(150'000), 32}};
