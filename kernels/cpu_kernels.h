@@ -44,16 +44,29 @@ struct CpuKernels {
   void (*quantize)(const float* x, std::uint32_t n, std::int8_t* codes, float* scales,
                    std::int16_t* sums);
 
-  // y = x × weight / sqrt(mean(x²) + epsilon). Zhang & Sennrich 2019. x may equal y.
+  // y = x × weight / sqrt(mean(x²) + epsilon). Zhang & Sennrich 2019. x may equal y; without a
+  // weight (null) it is 1.
   void (*rms_norm)(const float* x, const float* weight, std::uint32_t n, float epsilon, float* y);
 
   // Rotates pairs (x[i], x[i + half]) by angles given as cos and sin [half]. Su et al. 2021, with
   // halves as in GPT-NeoX. Entries from 2 × half on stay as they are.
   void (*rope_halves)(float* x, const float* cosine, const float* sine, std::uint32_t half);
+  // The same for neighbours, (x[2i], x[2i + 1]), as in the paper.
+  void (*rope_pairs)(float* x, const float* cosine, const float* sine, std::uint32_t half);
 
-  // out = silu(gate) × up, silu(x) = x / (1 + exp(-x)) with exp the polynomial of
-  // kernels/cpu/exp.h.
-  void (*silu_multiply)(const float* gate, const float* up, std::uint32_t n, float* out);
+  // Gated activations, out = f(gate, up); exp is the polynomial of kernels/cpu/exp.h.
+  //   silu:    gate / (1 + exp(-gate)) × up
+  //   gelu:    gate / (1 + exp(-2u)) × up, u = sqrt(2 / pi) × (gate + 0.044715 × gate³): the form
+  //            with tanh, Hendrycks & Gimpel 2016
+  //   clamped: g / (1 + exp(-1.702 × g)) × (u + 1), g = min(gate, 7), u = up within ±7 (gpt-oss)
+  using GatedFn = void (*)(const float* gate, const float* up, std::uint32_t n, float* out);
+  GatedFn silu_multiply;
+  GatedFn gelu_multiply;
+  GatedFn clamped_multiply;
+
+  void (*sigmoid)(float* x, std::uint32_t n);  // in place: 1 / (1 + exp(-x))
+  // In place: cap × tanh(x / cap), with tanh(y) = 1 - 2 / (1 + exp(2y)).
+  void (*softcap)(float* x, std::uint32_t n, float cap);
 
   // In place: exp(x - max) / sum.
   void (*softmax)(float* x, std::uint32_t n);

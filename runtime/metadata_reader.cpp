@@ -29,11 +29,16 @@ std::optional<std::uint32_t> MetadataReader::optional_count(std::string_view key
                                                             Range range) const {
   const auto value = file_.metadata().unsigned_integer(full_key(key), 0);
   if (!value) return std::nullopt;
-  if (*value < range.low || *value > range.high)
+  return checked(key, *value, range);
+}
+
+std::uint32_t MetadataReader::checked(std::string_view key, std::uint64_t value,
+                                      Range range) const {
+  if (value < range.low || value > range.high)
     throw_error(ErrorCode::kBadFile,
                 "{}: metadata key {} is {}, outside {} to {}; the file is damaged", file_.name(),
-                full_key(key), *value, range.low, range.high);
-  return static_cast<std::uint32_t>(*value);
+                full_key(key), value, range.low, range.high);
+  return static_cast<std::uint32_t>(value);
 }
 
 std::uint32_t MetadataReader::required_count(std::string_view key, Range range) const {
@@ -47,8 +52,14 @@ std::uint32_t MetadataReader::count_or(std::string_view key, Range range,
   return optional_count(key, range).value_or(fallback);
 }
 
+std::uint32_t MetadataReader::count_of_layer(std::string_view key, std::uint32_t layer, Range range,
+                                             std::uint32_t fallback) const {
+  const auto value = file_.metadata().unsigned_integer(full_key(key), layer);
+  return value ? checked(key, *value, range) : fallback;
+}
+
 float MetadataReader::required_positive(std::string_view key) const {
-  if (!file_.metadata().has(full_key(key))) missing(key);
+  if (!has(key)) missing(key);
   return positive_or(key, 0);
 }
 
@@ -61,6 +72,28 @@ float MetadataReader::positive_or(std::string_view key, float fallback) const {
                 "{}: metadata key {} is {}, not a positive number; the file is damaged",
                 file_.name(), full_key(key), *value);
   return static_cast<float>(*value);
+}
+
+bool MetadataReader::flag_or(std::string_view key, bool fallback) const {
+  return file_.metadata().boolean(full_key(key)).value_or(fallback);
+}
+
+std::string MetadataReader::text_or(std::string_view key, std::string_view fallback) const {
+  return std::string(file_.metadata().string(full_key(key)).value_or(fallback));
+}
+
+std::vector<bool> MetadataReader::flags(std::string_view key, std::uint32_t layers) const {
+  const io::GgufValue* value = file_.metadata().find(full_key(key));
+  if (value == nullptr || !std::holds_alternative<std::shared_ptr<io::GgufArray>>(*value))
+    return {};
+  const auto numbers = file_.metadata().integers(full_key(key));
+  if (numbers->size() < layers)
+    throw_error(ErrorCode::kBadFile,
+                "{}: metadata key {} has {} values for {} layers; the file is damaged",
+                file_.name(), full_key(key), numbers->size(), layers);
+  std::vector<bool> result;
+  for (std::uint32_t layer = 0; layer < layers; ++layer) result.push_back((*numbers)[layer] != 0);
+  return result;
 }
 
 }  // namespace hearth::runtime

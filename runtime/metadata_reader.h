@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "io/gguf.h"
 
@@ -25,11 +26,20 @@ class MetadataReader {
   std::uint32_t required_count(std::string_view key, Range range) const;
   std::optional<std::uint32_t> optional_count(std::string_view key, Range range) const;
   std::uint32_t count_or(std::string_view key, Range range, std::uint32_t fallback) const;
+  // An array has a value for each layer; a scalar, or the fallback, stands for all.
+  std::uint32_t count_of_layer(std::string_view key, std::uint32_t layer, Range range,
+                               std::uint32_t fallback) const;
   float required_positive(std::string_view key) const;  // finite and above zero
   float positive_or(std::string_view key, float fallback) const;
+  bool flag_or(std::string_view key, bool fallback) const;
+  std::string text_or(std::string_view key, std::string_view fallback) const;
+  // Flags of `layers` layers; empty where the key is absent or one number.
+  std::vector<bool> flags(std::string_view key, std::uint32_t layers) const;
+  bool has(std::string_view key) const { return file_.metadata().has(full_key(key)); }
 
  private:
   std::string full_key(std::string_view key) const;
+  std::uint32_t checked(std::string_view key, std::uint64_t value, Range range) const;
   [[noreturn]] void missing(std::string_view key) const;
 
   const io::GgufFile& file_;

@@ -31,7 +31,9 @@ std::vector<KvLayer> Model::kv_layers() const {
 }
 
 ScratchShape Model::scratch_shape() const {
-  ScratchShape shape{.embedding = config.embedding, .vocabulary = config.vocabulary};
+  ScratchShape shape{.embedding = config.embedding,
+                     .rope_dims = rotary_dims(rotary),
+                     .vocabulary = config.vocabulary};
   KvLayer unused;
   for (const Layer& layer : layers)
     for (const auto& block : layer.blocks) block->state_needs(shape, unused);

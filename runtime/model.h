@@ -10,6 +10,7 @@
 #include "runtime/blocks/block.h"
 #include "runtime/experts/expert_catalog.h"
 #include "runtime/model_config.h"
+#include "runtime/rotary.h"
 #include "runtime/weights/weight_table.h"
 
 namespace hearth::runtime {
@@ -26,9 +27,13 @@ struct Model {
   ExpertCatalog experts{0};
 
   const kernels::WeightMatrix* token_embedding = nullptr;  // [vocabulary][embedding]
+  float embedding_scale = 1;
+  std::vector<RotaryTable> rotary;
   std::vector<Layer> layers;
   WeightVector output_norm;
   const kernels::WeightMatrix* output = nullptr;  // [vocabulary][embedding]; may be the embedding
+  float logit_softcap = 0;                        // 0: none
+  std::vector<std::string> notes;                 // what of the file is not used, a sentence each
 
   std::vector<KvLayer> kv_layers() const;
   ScratchShape scratch_shape() const;    // without rows, threads and logit rows

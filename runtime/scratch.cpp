@@ -41,6 +41,7 @@ void visit_pieces(const ScratchShape& s, Scratch* scratch, Visitor&& visit) {
   floats(&Scratch::rope_cosine, std::uint64_t{s.rows} * (s.rope_dims / 2));
   floats(&Scratch::rope_sine, std::uint64_t{s.rows} * (s.rope_dims / 2));
   floats(&Scratch::router_scores, std::uint64_t{s.rows} * s.experts);
+  floats(&Scratch::router_selection, s.router_selection);
   visit(std::uint64_t{pairs} * sizeof(std::uint16_t), [=](std::span<std::byte> memory) {
     scratch->expert_ids = {reinterpret_cast<std::uint16_t*>(memory.data()), pairs};
   });

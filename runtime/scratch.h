@@ -20,14 +20,15 @@ struct ScratchShape {
   std::uint32_t threads = 1;  // workers with private tiles
   std::uint32_t embedding = 0;
   std::uint32_t projections = 0;       // floats per row of all projections of one block together
-  std::uint32_t attention_width = 0;   // values per row that enter the output projection
+  std::uint32_t attention_width = 0;   // values per row that enter the last projection of one
   std::uint32_t attention_states = 0;  // floats per row that a chunk of attention leaves
   std::uint32_t key_dim = 0;           // of the largest head
   std::uint32_t value_dim = 0;
-  std::uint32_t rope_dims = 0;
-  std::uint32_t experts = 0;  // per layer
+  std::uint32_t rope_dims = 0;  // of all rotary tables together
+  std::uint32_t experts = 0;    // per layer
   std::uint32_t experts_used = 0;
   std::uint32_t expert_ff = 0;
+  std::uint32_t router_selection = 0;  // experts of a router that chooses by other scores
   std::uint32_t vocabulary = 0;
   std::uint32_t logit_rows = 1;  // rows of logits kept at once
 
@@ -49,8 +50,10 @@ struct Scratch {
   Scratch(const ScratchShape& shape, io::Arena& arena);
 
   ScratchShape shape;
-  std::span<float> hidden;                  // [rows][embedding], the residual stream
-  kernels::ActivationBuffer normed;         // [rows][embedding]
+  std::span<float> hidden;           // [rows][embedding], the residual stream
+  kernels::ActivationBuffer normed;  // [rows][embedding]
+  // Of attention: its projections, and its result. Of a dense network: gate and up, and the hidden
+  // values.
   std::span<float> projected;               // [rows][projections]
   kernels::ActivationBuffer attended;       // [rows][attention_width]
   std::vector<AttentionScratch> attention;  // per worker
@@ -60,6 +63,7 @@ struct Scratch {
   std::span<float> rope_cosine;  // [rows][rope_dims / 2]
   std::span<float> rope_sine;
   std::span<float> router_scores;                // [rows][experts]
+  std::span<float> router_selection;             // [router_selection], of one row
   std::span<std::uint16_t> expert_ids;           // [rows][experts_used]
   std::span<float> expert_weights;               // likewise
   kernels::ActivationBuffer expert_hidden;       // [rows × experts_used][expert_ff]

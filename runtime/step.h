@@ -25,6 +25,7 @@ struct StepTimes {
   Nanoseconds total{0};
   Nanoseconds attention{0};
   Nanoseconds experts{0};
+  Nanoseconds ffn{0};  // of dense layers
   Nanoseconds head{0};
 };
 

@@ -22,7 +22,10 @@ struct VectorOps {
     const Lanes factor = Lanes::broadcast(1.0f / __builtin_sqrtf(mean + epsilon));
     for_lanes(n, [&](std::size_t i, auto extent) {
       const Lanes scaled = Lanes::load(x + i, extent) * factor;
-      (scaled * Lanes::load(weight + i, extent)).store(y + i, extent);
+      if (weight == nullptr)
+        scaled.store(y + i, extent);
+      else
+        (scaled * Lanes::load(weight + i, extent)).store(y + i, extent);
     });
   }
 
@@ -37,12 +40,71 @@ struct VectorOps {
     });
   }
 
+  // The arithmetic of rope_halves on 16 pairs at a time, taken apart and put together again.
+  static void rope_pairs(float* x, const float* cosine, const float* sine, std::uint32_t half) {
+    for_lanes(half, [&](std::size_t i, auto extent) {
+      float a[kLanes] = {}, b[kLanes] = {};
+      const std::uint32_t count = count_of(extent);
+      for (std::uint32_t k = 0; k < count; ++k) {
+        a[k] = x[2 * (i + k)];
+        b[k] = x[2 * (i + k) + 1];
+      }
+      const Lanes first = Lanes::load(a, Whole{}), second = Lanes::load(b, Whole{});
+      const Lanes c = Lanes::load(cosine + i, extent), s = Lanes::load(sine + i, extent);
+      fma(negated(second), s, first * c).store(a, Whole{});
+      fma(second, c, first * s).store(b, Whole{});
+      for (std::uint32_t k = 0; k < count; ++k) {
+        x[2 * (i + k)] = a[k];
+        x[2 * (i + k) + 1] = b[k];
+      }
+    });
+  }
+
   // (x / (1 + exp(-x))) × up.
   static void silu_multiply(const float* gate, const float* up, std::uint32_t n, float* out) {
     for_lanes(n, [&](std::size_t i, auto extent) {
       const Lanes x = Lanes::load(gate + i, extent);
       const Lanes silu = x / (Lanes::broadcast(1) + exponential(negated(x)));
       (silu * Lanes::load(up + i, extent)).store(out + i, extent);
+    });
+  }
+
+  // -2u = x × fma(x², -2 × sqrt(2 / pi) × 0.044715, -2 × sqrt(2 / pi)).
+  static void gelu_multiply(const float* gate, const float* up, std::uint32_t n, float* out) {
+    const Lanes one = Lanes::broadcast(1);
+    const Lanes linear = Lanes::broadcast(-1.5957691216f), cubic = Lanes::broadcast(-0.0713548163f);
+    for_lanes(n, [&](std::size_t i, auto extent) {
+      const Lanes x = Lanes::load(gate + i, extent);
+      const Lanes gelu = x / (one + exponential(x * fma(x * x, cubic, linear)));
+      (gelu * Lanes::load(up + i, extent)).store(out + i, extent);
+    });
+  }
+
+  static void clamped_multiply(const float* gate, const float* up, std::uint32_t n, float* out) {
+    const Lanes one = Lanes::broadcast(1), limit = Lanes::broadcast(7);
+    const Lanes steepness = Lanes::broadcast(-1.702f);
+    for_lanes(n, [&](std::size_t i, auto extent) {
+      const Lanes x = at_most(Lanes::load(gate + i, extent), limit);
+      const Lanes high = at_most(Lanes::load(up + i, extent), limit);
+      const Lanes u = select_less(high, negated(limit), negated(limit), high);
+      const Lanes gated = x / (one + exponential(steepness * x));
+      (gated * (u + one)).store(out + i, extent);
+    });
+  }
+
+  static void sigmoid(float* x, std::uint32_t n) {
+    const Lanes one = Lanes::broadcast(1);
+    for_lanes(n, [&](std::size_t i, auto extent) {
+      (one / (one + exponential(negated(Lanes::load(x + i, extent))))).store(x + i, extent);
+    });
+  }
+
+  static void softcap(float* x, std::uint32_t n, float cap) {
+    const Lanes one = Lanes::broadcast(1), two = Lanes::broadcast(2);
+    const Lanes whole = Lanes::broadcast(cap);
+    for_lanes(n, [&](std::size_t i, auto extent) {
+      const Lanes power = exponential(two * (Lanes::load(x + i, extent) / whole));
+      (whole * (one - two / (one + power))).store(x + i, extent);
     });
   }
 
@@ -106,7 +168,12 @@ struct VectorOps {
   static void fill(CpuKernels& table) {
     table.rms_norm = rms_norm;
     table.rope_halves = rope_halves;
+    table.rope_pairs = rope_pairs;
     table.silu_multiply = silu_multiply;
+    table.gelu_multiply = gelu_multiply;
+    table.clamped_multiply = clamped_multiply;
+    table.sigmoid = sigmoid;
+    table.softcap = softcap;
     table.softmax = softmax;
     table.add = add;
     table.scale = scale;
@@ -135,6 +202,11 @@ struct VectorOps {
 
   // The sign flipped (0 - x would lose the sign of a zero).
   static Lanes negated(Lanes x) { return x * Lanes::broadcast(-1); }
+
+  static Lanes at_most(Lanes x, Lanes limit) { return select_less(limit, x, limit, x); }
+
+  static std::uint32_t count_of(Whole) { return kLanes; }
+  static std::uint32_t count_of(Part part) { return part.count; }
 
   // Missing lanes count neither for the maximum nor, as exp(-infinity) = 0, for the sum.
   static Lanes load_or_lowest(const float* from, Whole whole) { return Lanes::load(from, whole); }

@@ -1,7 +1,6 @@
 #include "runtime/blocks/cached_attention.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -145,7 +144,7 @@ class CachedAttention {
           queries_.values + row * queries_.stride + std::size_t{tile.head_begin} * shape_.key_dim,
           width * sizeof(float));
       for (std::uint32_t head = 0; head < tile.heads(); ++head, ++query) {
-        own.first[query] = 0;
+        own.first[query] = shape_.window.first(step_.position + row);
         own.end[query] = positions(row);
         own.encoded_keys[query] = kv.encoded(KvPart::kKeys, step_.position + row);
         own.encoded_values[query] = kv.encoded(KvPart::kValues, step_.position + row);
@@ -157,7 +156,7 @@ class CachedAttention {
     return {.queries = query,
             .key_dim = shape_.key_dim,
             .value_dim = shape_.value_dim,
-            .scale = 1.0f / std::sqrt(static_cast<float>(shape_.key_dim)),
+            .scale = shape_.score_scale(),
             .values = own.queries.data(),
             .codes = quantized_ ? own.codes.data() : nullptr,
             .scales = quantized_ ? own.scales.data() : nullptr,
@@ -182,7 +181,8 @@ class CachedAttention {
       for (std::uint32_t head = tile.head_begin; head < tile.head_end; ++head, ++query) {
         float* const result =
             step_.scratch.attended.values(row) + std::size_t{head} * shape_.value_dim;
-        step_.kernels.finish_attention(state.maxima[query], state.sums[query], kNoSink,
+        const float sink = shape_.sinks.present() ? shape_.sinks.data()[head] : kNoSink;
+        step_.kernels.finish_attention(state.maxima[query], state.sums[query], sink,
                                        state.outputs + std::size_t{query} * shape_.value_dim,
                                        shape_.value_dim, result);
         rotate_back(step_.kernels, rotation_, shape_.value_dim, result);

@@ -18,6 +18,10 @@ std::uint32_t tasks_of(const kernels::WeightMatrix& weights) {
   return (weights.rows + rows - 1) / rows;
 }
 
+std::uint32_t tasks_of(const Projection& projection) {
+  return projection.weights == nullptr ? 0 : tasks_of(*projection.weights);
+}
+
 }  // namespace
 
 void normalize(const Step& step, const float* weight, float epsilon, kernels::RowRange rows) {
@@ -43,15 +47,15 @@ void project(const Step& step, const kernels::Activations& x,
              std::initializer_list<Projection> projections, std::size_t stride) {
   step.experts.collect(io::AsyncReader::Wait::kNow);  // keeps the disk's queue filled
   std::uint32_t tasks = 0;
-  for (const Projection& projection : projections) tasks += tasks_of(*projection.weights);
+  for (const Projection& projection : projections) tasks += tasks_of(projection);
   step.pool.run(tasks, [&](std::uint32_t task, std::uint32_t) {
     for (const Projection& projection : projections) {
-      const kernels::WeightMatrix& weights = *projection.weights;
-      const std::uint32_t own = tasks_of(weights);
+      const std::uint32_t own = tasks_of(projection);
       if (task >= own) {
         task -= own;
         continue;
       }
+      const kernels::WeightMatrix& weights = *projection.weights;
       const std::uint32_t begin = task * rows_per_task(weights);
       const std::uint32_t end = std::min(begin + rows_per_task(weights), weights.rows);
       step.kernels.matmul[static_cast<std::size_t>(weights.format)](weights, {begin, end}, x,
@@ -65,6 +69,13 @@ void add_block_out(const Step& step) {
   const std::uint32_t columns = step.scratch.shape.embedding;
   for_rows(step, step.rows(), [&](std::uint32_t row, std::uint32_t) {
     step.kernels.add(step.block_out(row), columns, step.hidden(row));
+  });
+}
+
+void normalize_block_out(const Step& step, const float* weight, float epsilon) {
+  for_rows(step, step.rows(), [&](std::uint32_t row, std::uint32_t) {
+    float* const out = step.block_out(row);
+    step.kernels.rms_norm(out, weight, step.scratch.shape.embedding, epsilon, out);
   });
 }
 

@@ -15,8 +15,8 @@ void normalize(const Step& step, const float* weight, float epsilon, kernels::Ro
 void quantize_rows(const Step& step, kernels::ActivationBuffer& rows);
 
 struct Projection {
-  const kernels::WeightMatrix* weights;
-  float* out;  // [rows of x][stride], the first row's first value
+  const kernels::WeightMatrix* weights;  // null: there is none
+  float* out;                            // [rows of x][stride], the first row's first value
 };
 
 // All products of one input, in one parallel region.
@@ -25,6 +25,9 @@ void project(const Step& step, const kernels::Activations& x,
 
 // residual += block_out, all rows.
 void add_block_out(const Step& step);
+
+// block_out = rms_norm of block_out, all rows.
+void normalize_block_out(const Step& step, const float* weight, float epsilon);
 
 // Calls body(row, worker) for all rows; in parallel when that is worth it.
 template <typename Body>

@@ -6,7 +6,6 @@
 
 #include "base/check.h"
 #include "runtime/blocks/linear.h"
-#include "runtime/blocks/router.h"
 #include "runtime/forced_routing.h"
 
 namespace hearth::runtime {
@@ -15,24 +14,33 @@ using io::AsyncReader;
 using kernels::ActivationBuffer;
 using kernels::Activations;
 
-MoeBlock::MoeBlock(LayerIndex layer, const ModelConfig& config, const Weights& weights)
+MoeBlock::MoeBlock(LayerIndex layer, const ModelConfig& config, const Options& options,
+                   const Weights& weights)
     : layer_(layer),
       embedding_(config.embedding),
-      experts_(config.experts),
-      experts_used_(config.experts_used),
-      expert_ff_(config.expert_ff),
+      experts_(options.router.experts),
+      experts_used_(options.router.used),
+      expert_ff_(options.expert_ff),
       epsilon_(config.rms_epsilon),
-      weights_(weights) {}
+      options_(options),
+      router_(options.router, weights.router),
+      weights_(weights) {
+  // Else a part would get the input of another.
+  CHECK(!weights_.shared.present() ||
+        weights_.shared_norm.present() == weights_.expert_norm.present());
+}
 
 void MoeBlock::state_needs(ScratchShape& scratch, KvLayer&) const {
   ScratchShape::raise(scratch.experts, experts_);
   ScratchShape::raise(scratch.experts_used, experts_used_);
   ScratchShape::raise(scratch.expert_ff, expert_ff_);
+  if (router_.selects_apart()) ScratchShape::raise(scratch.router_selection, experts_);
+  if (weights_.shared.present()) ffn_needs(weights_.shared, scratch);
 }
 
 void MoeBlock::run(Step& step) const {
   const Nanoseconds start = step.clock.now();
-  normalize(step, weights_.norm.data(), epsilon_, {0, step.rows()});
+  enter(step, weights_.norm);
   const profiler::Routing routing = route(step);
   step.experts.observe(routing);
   step.on_routed(routing);
@@ -42,6 +50,8 @@ void MoeBlock::run(Step& step) const {
   try {
     work.advance(step.experts);  // the longest lane starts first
     prefetch_next(step);         // behind the demands, so it never delays one
+    if (weights_.shared.present()) run_shared(step);
+    enter(step, weights_.expert_norm);
     compute_as_they_arrive(step);
   } catch (...) {
     work.clear();
@@ -49,21 +59,27 @@ void MoeBlock::run(Step& step) const {
   }
   work.clear();
   combine(step, routing);
+  if (weights_.output_norm.present())
+    normalize_block_out(step, weights_.output_norm.data(), epsilon_);
   add_block_out(step);
   step.times.experts += step.clock.now() - start;
 }
 
+// What a part of the block gets: what the one before got, if it has no norm of its own.
+void MoeBlock::enter(const Step& step, const WeightVector& norm) const {
+  if (norm.present()) normalize(step, norm.data(), epsilon_, {0, step.rows()});
+}
+
 profiler::Routing MoeBlock::route(Step& step) const {
   Scratch& scratch = step.scratch;
-  project(step, scratch.normed.view(), {{weights_.router, scratch.router_scores.data()}}, experts_);
+  project(step, scratch.normed.view(), {{router_.matrix(), scratch.router_scores.data()}},
+          experts_);
   for (std::uint32_t row = 0; row < step.rows(); ++row) {
-    const auto scores = scratch.router_scores.subspan(std::size_t{row} * experts_, experts_);
-    const auto ids = scratch.expert_ids.subspan(std::size_t{row} * experts_used_, experts_used_);
-    step.kernels.softmax(scores.data(), experts_);
-    top_k(scores, ids);
-    normalized_weights(
-        scores, ids,
-        scratch.expert_weights.subspan(std::size_t{row} * experts_used_, experts_used_));
+    const std::size_t first = std::size_t{row} * experts_used_;
+    router_.choose(step.kernels,
+                   scratch.router_scores.subspan(std::size_t{row} * experts_, experts_),
+                   scratch.router_selection, scratch.expert_ids.subspan(first, experts_used_),
+                   scratch.expert_weights.subspan(first, experts_used_));
   }
   const std::size_t pairs = std::size_t{step.rows()} * experts_used_;
   if (step.forced_routing != nullptr)
@@ -100,18 +116,37 @@ void MoeBlock::group_by_expert(Step& step, const profiler::Routing& routing) con
 }
 
 // The next layer's router on this layer's router input guesses the next layer's experts. Those that
-// many rows want come first.
+// many rows want come first. Where routers have norms of their own, the next one's goes with it.
 void MoeBlock::prefetch_next(Step& step) const {
   if (next_ == nullptr || !step.prefetcher.wanted()) return;
   Scratch& scratch = step.scratch;
-  const std::uint32_t experts = next_->experts_, used = next_->experts_used_;
-  project(step, scratch.normed.view(), {{next_->weights_.router, scratch.router_scores.data()}},
-          experts);
+  const Router& router = next_->router_;
+  const std::uint32_t experts = router.spec().experts;
+  if (weights_.expert_norm.present()) enter(step, next_->weights_.norm);
+  project(step, scratch.normed.view(), {{router.matrix(), scratch.router_scores.data()}}, experts);
   step.prefetcher.begin_prediction(experts);
   for (std::uint32_t row = 0; row < step.rows(); ++row)
-    step.prefetcher.predict_row(scratch.router_scores.subspan(std::size_t{row} * experts, experts),
-                                used);
+    step.prefetcher.predict_row(
+        router.rank(step.kernels,
+                    scratch.router_scores.subspan(std::size_t{row} * experts, experts),
+                    scratch.router_selection),
+        router.spec().used);
   step.prefetcher.fetch_predicted(next_->layer_);
+}
+
+// Into block_out, while the reader is busy with the experts.
+void MoeBlock::run_shared(Step& step) const {
+  enter(step, weights_.shared_norm);
+  run_ffn(step, weights_.shared, options_.activation);
+  if (weights_.shared_gate.present()) {
+    const std::span<float> gates = step.scratch.router_scores.first(step.rows());
+    project(step, step.scratch.normed.view(), {{weights_.shared_gate.matrix, gates.data()}}, 1);
+    step.kernels.sigmoid(gates.data(), step.rows());
+    for (std::uint32_t row = 0; row < step.rows(); ++row)
+      step.kernels.scale(gates[row], embedding_, step.block_out(row));
+  }
+  if (weights_.shared_output_norm.present())
+    normalize_block_out(step, weights_.shared_output_norm.data(), epsilon_);
 }
 
 void MoeBlock::compute_as_they_arrive(Step& step) const {
@@ -155,23 +190,35 @@ std::uint32_t MoeBlock::compute_ready(Step& step) const {
 
 namespace {
 
+struct GatherOptions {
+  std::uint32_t pairs_per_row = 1;
+  bool with_values = false;  // else codes alone
+  bool weighed = false;      // by the weight of the pair
+};
+
 // The input rows of pairs [begin, begin + count): one row as it lies, several gathered into a tile.
+// A weight multiplies values and scales; the codes stay.
 Activations gather(const Step& step, ActivationBuffer& tile, std::uint32_t begin,
-                   std::uint32_t count, std::uint32_t pairs_per_row, bool with_values) {
+                   std::uint32_t count, const GatherOptions& options) {
   const Scratch& scratch = step.scratch;
   ActivationBuffer& normed = step.scratch.normed;
   const auto row_of = [&](std::uint32_t i) {
-    return scratch.pair_order[begin + i] / pairs_per_row;
+    return scratch.pair_order[begin + i] / options.pairs_per_row;
   };
-  if (count == 1) return kernels::slice_rows(normed.view(), row_of(0), 1);
+  if (count == 1 && !options.weighed) return kernels::slice_rows(normed.view(), row_of(0), 1);
   tile.set_shape(count, normed.columns());
-  const std::size_t stride = normed.stride();
+  const std::uint32_t stride = normed.stride();
   for (std::uint32_t i = 0; i < count; ++i) {
     const std::uint32_t row = row_of(i);
-    if (with_values) std::memcpy(tile.values(i), normed.values(row), stride * sizeof(float));
+    if (options.with_values)
+      std::memcpy(tile.values(i), normed.values(row), stride * sizeof(float));
     std::memcpy(tile.codes(i), normed.codes(row), stride);
     std::memcpy(tile.scales(i), normed.scales(row), stride / 32 * sizeof(float));
     std::memcpy(tile.sums(i), normed.sums(row), stride / 16 * sizeof(std::int16_t));
+    if (!options.weighed) continue;
+    const float weight = scratch.expert_weights[scratch.pair_order[begin + i]];
+    if (options.with_values) step.kernels.scale(weight, stride, tile.values(i));
+    step.kernels.scale(weight, stride / 32, tile.scales(i));
   }
   return tile.view();
 }
@@ -183,8 +230,8 @@ void multiply(const Step& step, const kernels::WeightMatrix& weights, kernels::R
 
 }  // namespace
 
-// silu(gate · x) × (up · x) for kExpertChunk hidden values of all rows of one expert, quantized at
-// once: a chunk is whole activation blocks.
+// activation(gate · x) × (up · x) for kExpertChunk hidden values of all rows of one expert,
+// quantized at once: a chunk is whole activation blocks.
 void MoeBlock::hidden_chunk(Step& step, const ExpertWork& work, std::uint32_t chunk,
                             std::uint32_t worker) const {
   const kernels::CpuKernels& k = step.kernels;
@@ -193,14 +240,17 @@ void MoeBlock::hidden_chunk(Step& step, const ExpertWork& work, std::uint32_t ch
   const kernels::RowRange range{chunk * kExpertChunk,
                                 std::min((chunk + 1) * kExpertChunk, expert_ff_)};
   const std::uint32_t width = range.end - range.begin;
-  const bool with_values = !kernels::takes_quantized_activations(expert.gate.format) ||
-                           !kernels::takes_quantized_activations(expert.up.format);
+  const GatherOptions options{
+      .pairs_per_row = experts_used_,
+      .with_values = !kernels::takes_quantized_activations(expert.gate.format) ||
+                     !kernels::takes_quantized_activations(expert.up.format),
+      .weighed = options_.weighs_inputs};
+  const auto activate = gated(k, options_.activation);
   float* const gate = step.scratch.tile_out[worker].data();
   float* const up = gate + kExpertTileRows * kExpertChunk;
   for (std::uint32_t begin = work.begin; begin < work.end; begin += kExpertTileRows) {
     const std::uint32_t count = std::min(kExpertTileRows, work.end - begin);
-    const Activations x =
-        gather(step, step.scratch.tiles[worker], begin, count, experts_used_, with_values);
+    const Activations x = gather(step, step.scratch.tiles[worker], begin, count, options);
     multiply(step, expert.gate, range, x, gate, kExpertChunk);
     multiply(step, expert.up, range, x, up, kExpertChunk);
     for (std::uint32_t i = 0; i < count; ++i) {
@@ -210,9 +260,13 @@ void MoeBlock::hidden_chunk(Step& step, const ExpertWork& work, std::uint32_t ch
         k.scale(weights_.gate_scale.data()[work.id.index], width, gate_row);
       if (weights_.up_scale.present())
         k.scale(weights_.up_scale.data()[work.id.index], width, up_row);
+      if (weights_.gate_bias.present())
+        k.add(weights_.gate_bias.row(work.id.index) + range.begin, width, gate_row);
+      if (weights_.up_bias.present())
+        k.add(weights_.up_bias.row(work.id.index) + range.begin, width, up_row);
       const std::uint32_t row = begin + i;
       float* const values = hidden.values(row) + range.begin;
-      k.silu_multiply(gate_row, up_row, width, values);
+      activate(gate_row, up_row, width, values);
       k.quantize(values, width, hidden.codes(row) + range.begin,
                  hidden.scales(row) + range.begin / 32, hidden.sums(row) + range.begin / 16);
     }
@@ -228,23 +282,39 @@ void MoeBlock::down_chunk(Step& step, const ExpertWork& work, std::uint32_t chun
   multiply(step, down, range,
            kernels::slice_rows(step.scratch.expert_hidden.view(), work.begin, count), out,
            embedding_);
-  if (!weights_.down_scale.present()) return;
-  for (std::uint32_t i = 0; i < count; ++i)
-    step.kernels.scale(weights_.down_scale.data()[work.id.index], range.end - range.begin,
-                       out + std::size_t{i} * embedding_);
+  const std::uint32_t width = range.end - range.begin;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    float* const row = out + std::size_t{i} * embedding_;
+    if (weights_.down_scale.present())
+      step.kernels.scale(weights_.down_scale.data()[work.id.index], width, row);
+    if (weights_.down_bias.present())
+      step.kernels.add(weights_.down_bias.row(work.id.index) + range.begin, width, row);
+  }
 }
 
-// Sums in router order, rank 0 to k-1, so that the order of arrival never changes a rounding.
+// Sums in router order, rank 0 to k-1, so that the order of arrival never changes a rounding, where
+// rank 0 lies. What the shared expert gave is in block_out already.
 void MoeBlock::combine(Step& step, const profiler::Routing& routing) const {
+  const kernels::CpuKernels& k = step.kernels;
   for_rows(step, step.rows(), [&](std::uint32_t row, std::uint32_t) {
-    float* const sum = step.block_out(row);
-    std::fill_n(sum, embedding_, 0.0f);
-    for (std::uint32_t rank = 0; rank < experts_used_; ++rank) {
-      const std::size_t pair = std::size_t{row} * experts_used_ + rank;
-      const float* const out =
-          step.scratch.expert_out.data() + std::size_t{step.scratch.pair_place[pair]} * embedding_;
-      step.kernels.add_scaled(out, routing.weights[pair], embedding_, sum);
-    }
+    const std::size_t first = std::size_t{row} * experts_used_;
+    const auto result = [&](std::uint32_t rank) {
+      return step.scratch.expert_out.data() +
+             std::size_t{step.scratch.pair_place[first + rank]} * embedding_;
+    };
+    const auto weight = [&](std::uint32_t rank) {
+      return options_.weighs_inputs ? 1.0f : routing.weights[first + rank];
+    };
+    float* const sum = result(0);
+    k.scale(weight(0), embedding_, sum);
+    for (std::uint32_t rank = 1; rank < experts_used_; ++rank)
+      k.add_scaled(result(rank), weight(rank), embedding_, sum);
+    if (weights_.expert_output_norm.present())
+      k.rms_norm(sum, weights_.expert_output_norm.data(), embedding_, epsilon_, sum);
+    if (weights_.shared.present())
+      k.add(sum, embedding_, step.block_out(row));
+    else
+      std::copy_n(sum, embedding_, step.block_out(row));
   });
 }
 

@@ -13,9 +13,7 @@ namespace {
 ExpertSlab slab_of(const io::GgufFile& file, const std::string& name, std::uint32_t experts,
                    std::uint32_t rows, std::uint32_t columns) {
   const io::GgufTensor* tensor = file.find(name);
-  if (tensor == nullptr)
-    throw_error(ErrorCode::kBadFile,
-                "{}: tensor {} is missing; convert or download the model again", file.name(), name);
+  if (tensor == nullptr) throw_missing_tensor(file, name);
   if (tensor->dimensions == 3 && tensor->shape[2] != experts)
     throw_error(
         ErrorCode::kBadFile,

@@ -20,6 +20,11 @@ std::string shape_text(const io::GgufTensor& tensor) {
 
 }  // namespace
 
+void throw_missing_tensor(const io::GgufFile& file, const std::string& name) {
+  throw_error(ErrorCode::kBadFile, "{}: tensor {} is missing; convert or download the model again",
+              file.name(), name);
+}
+
 kernels::WeightFormat checked_format(const io::GgufFile& file, const io::GgufTensor& tensor) {
   const auto format = kernels::format_of_gguf_type(tensor.type_id);
   if (!format)
@@ -49,26 +54,30 @@ const kernels::WeightMatrix* WeightTable::declare(const io::GgufTensor& tensor, 
 const kernels::WeightMatrix* WeightTable::matrix(const std::string& name, std::uint32_t rows,
                                                  std::uint32_t columns) {
   const io::GgufTensor* tensor = file_.find(name);
-  if (tensor == nullptr)
-    throw_error(ErrorCode::kBadFile,
-                "{}: tensor {} is missing; convert or download the model again", file_.name(),
-                name);
+  if (tensor == nullptr) throw_missing_tensor(file_, name);
   return declare(*tensor, rows, columns, 2);
 }
 
 WeightVector WeightTable::vector(const std::string& name, std::uint32_t size) {
   const WeightVector found = optional_vector(name, size);
-  if (!found.present())
-    throw_error(ErrorCode::kBadFile,
-                "{}: tensor {} is missing; convert or download the model again", file_.name(),
-                name);
+  if (!found.present()) throw_missing_tensor(file_, name);
   return found;
 }
 
 WeightVector WeightTable::optional_vector(const std::string& name, std::uint32_t size) {
+  return optional_floats(name, 1, size, 1);
+}
+
+WeightVector WeightTable::optional_vectors(const std::string& name, std::uint32_t rows,
+                                           std::uint32_t size) {
+  return optional_floats(name, rows, size, 2);
+}
+
+WeightVector WeightTable::optional_floats(const std::string& name, std::uint32_t rows,
+                                          std::uint32_t size, std::uint32_t dimensions) {
   const io::GgufTensor* tensor = file_.find(name);
   if (tensor == nullptr) return {};
-  const kernels::WeightMatrix* matrix = declare(*tensor, 1, size, 1);
+  const kernels::WeightMatrix* matrix = declare(*tensor, rows, size, dimensions);
   if (matrix->format != kernels::WeightFormat::kF32)
     throw_error(ErrorCode::kUnsupported,
                 "{}: tensor {} is {} where F32 is expected; convert the model again", file_.name(),

@@ -21,10 +21,16 @@ namespace hearth::runtime {
 // Shape and format of a tensor in the file as a matrix, or an Error naming what is wrong with it.
 kernels::WeightFormat checked_format(const io::GgufFile& file, const io::GgufTensor& tensor);
 
+[[noreturn]] void throw_missing_tensor(const io::GgufFile& file, const std::string& name);
+
 // A vector of f32 (norm, bias, scale); null data before load().
 struct WeightVector {
   const kernels::WeightMatrix* matrix = nullptr;
   bool present() const { return matrix != nullptr; }
+  // Row `index` of several vectors in one tensor.
+  const float* row(std::uint32_t index) const {
+    return data() + std::size_t{index} * matrix->columns;
+  }
   const float* data() const { return reinterpret_cast<const float*>(matrix->data); }
 };
 
@@ -41,6 +47,8 @@ class WeightTable {
   WeightVector vector(const std::string& name, std::uint32_t size);
   WeightVector optional_vector(const std::string& name,
                                std::uint32_t size);  // absent: not present()
+  // [rows][size], one vector for each expert.
+  WeightVector optional_vectors(const std::string& name, std::uint32_t rows, std::uint32_t size);
   bool has(const std::string& name) const { return file_.find(name) != nullptr; }
 
   // Bytes of the arena load() needs when reads are aligned to `alignment`.
@@ -58,6 +66,8 @@ class WeightTable {
   };
   const kernels::WeightMatrix* declare(const io::GgufTensor& tensor, std::uint32_t rows,
                                        std::uint32_t columns, std::uint32_t dimensions);
+  WeightVector optional_floats(const std::string& name, std::uint32_t rows, std::uint32_t size,
+                               std::uint32_t dimensions);
 
   const io::GgufFile& file_;
   std::deque<Entry> entries_;  // stable addresses

@@ -74,9 +74,11 @@ TEST(CpuKernels, EverySupportedTableIsFull) {
       EXPECT_NE(table.dequantize[i], nullptr) << table.name << ' ' << format.name;
       EXPECT_TRUE(parse_instruction_set(table.matmul_origin[i])) << table.matmul_origin[i];
     }
-    EXPECT_TRUE(table.quantize && table.rms_norm && table.rope_halves && table.silu_multiply &&
-                table.softmax && table.add && table.scale && table.add_scaled && table.attend &&
-                table.merge_attention && table.finish_attention && table.rotate && table.all_finite)
+    EXPECT_TRUE(table.quantize && table.rms_norm && table.rope_halves && table.rope_pairs &&
+                table.silu_multiply && table.gelu_multiply && table.clamped_multiply &&
+                table.sigmoid && table.softcap && table.softmax && table.add && table.scale &&
+                table.add_scaled && table.attend && table.merge_attention &&
+                table.finish_attention && table.rotate && table.all_finite)
         << table.name;
   }
 }

@@ -126,6 +126,116 @@ TEST(SiluMultiply, IsTheSameOnEverySet) {
   });
 }
 
+TEST(RmsNorm, WithoutAWeightItIsOne) {
+  expect_same_on_every_set([](const CpuKernels& table, std::uint32_t n) {
+    Random random(n);
+    const std::vector<float> x = normal_floats(random, n), ones(n, 1.0f);
+    std::vector<float> y(n), expected(n);
+    table.rms_norm(x.data(), nullptr, n, 1e-6f, y.data());
+    table.rms_norm(x.data(), ones.data(), n, 1e-6f, expected.data());
+    EXPECT_EQ(bits_of(y), bits_of(expected));
+    return y;
+  });
+}
+
+// Pairs put apart are halves.
+TEST(RopePairs, HasTheBitsOfRopeHalvesOnEverySet) {
+  expect_same_on_every_set([](const CpuKernels& table, std::uint32_t n) {
+    Random random(n);
+    std::vector<float> x = normal_floats(random, 2 * n + 2), halves = x;
+    const std::vector<float> cosine = normal_floats(random, n), sine = normal_floats(random, n);
+    for (std::uint32_t i = 0; i < n; ++i) {
+      halves[i] = x[2 * i];
+      halves[n + i] = x[2 * i + 1];
+    }
+    table.rope_pairs(x.data(), cosine.data(), sine.data(), n);
+    table.rope_halves(halves.data(), cosine.data(), sine.data(), n);
+    for (std::uint32_t i = 0; i < n; ++i) {
+      EXPECT_EQ(x[2 * i], halves[i]);
+      EXPECT_EQ(x[2 * i + 1], halves[n + i]);
+    }
+    EXPECT_EQ(x[2 * n], halves[2 * n]);
+    EXPECT_EQ(x[2 * n + 1], halves[2 * n + 1]);
+    return x;
+  });
+}
+
+TEST(GeluMultiply, MatchesItsFormula) {
+  Random random(6);
+  const std::vector<float> gate = normal_floats(random, 4099, 4), up = normal_floats(random, 4099);
+  std::vector<float> out(gate.size());
+  scalar_table().gelu_multiply(gate.data(), up.data(), 4099, out.data());
+  for (std::size_t i = 0; i < gate.size(); ++i) {
+    const double x = gate[i], u = std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x);
+    const double exact = 0.5 * x * (1 + std::tanh(u)) * up[i];
+    // Five roundings in 2u (two of them of constants) become, through exp, a relative error of 2u
+    // times as much; then exp's own, sum, division, product. tanh by doubles loses the far left.
+    const double bound = (5 * std::abs(2 * u) + 7) * kHalfUlp * 1.01;
+    EXPECT_NEAR(out[i], exact, bound * std::abs(exact) + 1e-14) << "gate " << x;
+  }
+}
+
+TEST(ClampedMultiply, MatchesItsFormula) {
+  Random random(7);
+  std::vector<float> gate = normal_floats(random, 4099, 6), up = normal_floats(random, 4099, 6);
+  gate[0] = up[1] = up[2] = 1e6f;
+  gate[3] = up[3] = -1e6f;
+  std::vector<float> out(gate.size());
+  scalar_table().clamped_multiply(gate.data(), up.data(), 4099, out.data());
+  for (std::size_t i = 0; i < gate.size(); ++i) {
+    const double g = std::min<double>(gate[i], 7), u = std::clamp<double>(up[i], -7, 7);
+    const double exact = g / (1 + std::exp(-1.702 * g)) * (u + 1);
+    // The exponent is rounded twice (the constant, the product), the sum u + 1 once.
+    const double bound = (2 * std::abs(1.702 * g) + 8) * kHalfUlp * 1.01;
+    EXPECT_NEAR(out[i], exact, bound * std::abs(exact)) << gate[i] << ", " << up[i];
+  }
+}
+
+TEST(Sigmoid, MatchesItsFormula) {
+  Random random(8);
+  const std::vector<float> before = normal_floats(random, 4099, 9);
+  std::vector<float> x = before;
+  scalar_table().sigmoid(x.data(), 4099);
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double exact = 1 / (1 + std::exp(-static_cast<double>(before[i])));
+    EXPECT_NEAR(x[i], exact, 6.01 * kHalfUlp * exact) << before[i];
+  }
+}
+
+TEST(Softcap, MatchesItsFormula) {
+  Random random(9);
+  std::vector<float> before = normal_floats(random, 4099, 40);
+  before[0] = 1e9f, before[1] = -1e9f;
+  std::vector<float> x = before;
+  scalar_table().softcap(x.data(), 4099, 30.0f);
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double y = before[i] / 30.0, exact = 30 * std::tanh(y);
+    // The quotient of 2 falls off as exp(-2y) for large y and is at most 2 at the other end, so its
+    // error, 2y roundings through exp and five more, is absolute.
+    const double quotient = 2 / (1 + std::exp(2 * y));
+    const double bound = 30 * ((std::abs(2 * y) + 6) * quotient + 2) * kHalfUlp;
+    EXPECT_NEAR(x[i], exact, bound) << before[i];
+  }
+  EXPECT_EQ(x[0], 30.0f);
+  EXPECT_EQ(x[1], -30.0f);
+}
+
+TEST(Activations, AreTheSameOnEverySet) {
+  expect_same_on_every_set([](const CpuKernels& table, std::uint32_t n) {
+    Random random(n);
+    std::vector<float> gate = normal_floats(random, n, 20), up = normal_floats(random, n, 9);
+    if (n > 20) gate[3] = kInfinity, gate[5] = -kInfinity, up[7] = kNan, gate[8] = -0.0f;
+    std::vector<float> out(4 * (n + 1), 7.0f);
+    table.gelu_multiply(gate.data(), up.data(), n, out.data());
+    table.clamped_multiply(gate.data(), up.data(), n, out.data() + n + 1);
+    std::copy(gate.begin(), gate.end(), out.begin() + 2 * (n + 1));
+    table.sigmoid(out.data() + 2 * (n + 1), n);
+    std::copy(up.begin(), up.end(), out.begin() + 3 * (n + 1));
+    table.softcap(out.data() + 3 * (n + 1), n, 3.0f);
+    return out;
+  });
+}
+
 TEST(Softmax, MatchesItsFormula) {
   const CpuKernels& scalar = scalar_table();
   Random random(4);

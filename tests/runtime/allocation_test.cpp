@@ -88,6 +88,26 @@ TEST_P(SteadyState, ATokenAllocatesNothing) {
   EXPECT_EQ(recorded.step(1).position, prompt.size());
 }
 
+// Windows, sinks, dense layers, shared experts, weighed inputs, norms everywhere.
+TEST(SteadyStateOfOtherModels, ATokenAllocatesNothing) {
+  for (const char* name : {"gpt-oss", "glm4moe", "llama4", "gemma4"}) {
+    SCOPED_TRACE(name);
+    Engine engine({.model_path = fmt::format(HEARTH_SOURCE_DIR "/tests/golden/{}.gguf", name),
+                   .budget = {.expert_share = 0.6},
+                   .context = 128,
+                   .threads = 2});
+    Session session(engine);
+    TokenId token = 7;
+    const auto decode = [&](int steps) {
+      for (int i = 0; i < steps; ++i) token = runtime::argmax(session.evaluate({&token, 1}));
+    };
+    decode(32);
+    const std::uint64_t calls = heap_calls();
+    decode(32);
+    EXPECT_EQ(heap_calls() - calls, 0u);
+  }
+}
+
 using kernels::KvFormat;
 INSTANTIATE_TEST_SUITE_P(
     Settings, SteadyState,

@@ -128,5 +128,43 @@ TEST(CachedAttention, RowsOnBothSidesOfALongerChunk) {
   expect_one_answer(context, 8);
 }
 
+TEST(CachedAttention, WindowsThatBeginInAnyChunk) {
+  for (const KvFormats& formats :
+       {KvFormats{}, KvFormats{.keys = KvFormat::kQ8_0, .values = KvFormat::kQ4_0, .tail = 20}}) {
+    for (const AttentionWindow window :
+         {AttentionWindow{100}, AttentionWindow{4200}, AttentionWindow{8192, true}}) {
+      LongContext context(
+          {.heads = 8, .kv_heads = 2, .key_dim = kDim, .value_dim = kDim, .window = window},
+          formats, 8230, 4);
+      expect_one_answer(context, 4);
+    }
+  }
+}
+
+TEST(CachedAttention, AWindowLongerThanTheContextIsNone) {
+  const AttentionShape whole{8, 2, kDim, kDim};
+  AttentionShape windowed = whole;
+  windowed.window.positions = 200;
+  Engine engine = engine_with(1);
+  LongContext expected(whole, {}, 200, 4), wide(windowed, {}, 200, 4);
+  EXPECT_EQ(wide.attended(engine, 4), expected.attended(engine, 4));
+  windowed.window.positions = 196;
+  LongContext narrow(windowed, {}, 200, 4);
+  EXPECT_NE(narrow.attended(engine, 4), expected.attended(engine, 4));
+}
+
+TEST(AttentionWindow, BeginsWhereItSays) {
+  const AttentionWindow none, sliding{8}, chunked{8, true};
+  for (const std::uint32_t position : {0u, 7u, 8u, 100u}) EXPECT_EQ(none.first(position), 0u);
+  EXPECT_EQ(sliding.first(0), 0u);
+  EXPECT_EQ(sliding.first(7), 0u);
+  EXPECT_EQ(sliding.first(8), 1u);
+  EXPECT_EQ(sliding.first(100), 93u);
+  EXPECT_EQ(chunked.first(7), 0u);
+  EXPECT_EQ(chunked.first(8), 8u);
+  EXPECT_EQ(chunked.first(15), 8u);
+  EXPECT_EQ(chunked.first(100), 96u);
+}
+
 }  // namespace
 }  // namespace hearth::runtime

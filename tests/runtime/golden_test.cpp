@@ -91,6 +91,26 @@ TEST_P(GoldenModel, GivesTheSameBitsHoweverItIsFed) {
   }
 }
 
+// The smallest budget holds the experts of one token of a layer: every layer evicts what the others
+// read.
+TEST_P(GoldenModel, GivesTheSameBitsWithTheSmallestBudget) {
+  const Golden golden = read_golden(GetParam());
+  Engine roomy = open(golden);
+  Bytes smallest;
+  for (const profiler::ExpertClass& one : roomy.needs().classes)
+    smallest += one.slot * roomy.config().experts_used;
+  Engine tight({.model_path = golden.model_path, .budget = {.expert_ram = smallest}, .threads = 1});
+  const auto ways = ways_to_feed(golden.tokens.size());
+  const RecordedRun expected = record_run(roomy, golden.tokens, ways[0]);
+  for (const auto& pieces : {ways[0], ways[2]}) {
+    SCOPED_TRACE(fmt::format("fed in {} pieces", pieces.size()));
+    const RecordedRun run = record_run(tight, golden.tokens, pieces);
+    EXPECT_TRUE(run.logits == expected.logits);
+    EXPECT_EQ(different_choices(run.experts, expected.experts), 0u);
+  }
+  EXPECT_GT(tight.experts().residency().counters().evictions, 0u);
+}
+
 TEST(GoldenVocabulary, RefusesTextThatItCannotSpell) {
   Engine engine = open(read_golden("qwen3moe"));
   EXPECT_EQ(engine.tokenizer().decode(engine.tokenizer().encode("plain", {})), "plain");
@@ -102,13 +122,18 @@ TEST(GoldenVocabulary, RefusesTextThatItCannotSpell) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Qwen3Moe, GoldenModel,
-                         ::testing::Values("qwen3moe", "qwen3moe-f16", "qwen3moe-kquants",
-                                           "qwen3moe-iquants", "qwen3moe-types32", "qwen3moe-opt"),
+constexpr const char* kModels[] = {
+    "qwen3moe",     "qwen3moe-f16", "qwen3moe-kquants", "qwen3moe-iquants", "qwen3moe-types32",
+    "qwen3moe-opt", "llama",        "llama-opt",  // Mixtral
+    "olmoe",        "qwen2moe",     "gpt-oss",          "gpt-oss-f16",      "ernie4_5-moe",
+    "glm4moe",      "minimax-m2",   "llama4",           "gemma4",           "gemma4-f16",
+};
+
+INSTANTIATE_TEST_SUITE_P(Models, GoldenModel, ::testing::ValuesIn(kModels),
                          [](const auto& parameter) {
                            std::string name = parameter.param;
                            for (char& c : name)
-                             if (c == '-') c = '_';
+                             if (c == '-' || c == '.') c = '_';
                            return name;
                          });
 

@@ -17,17 +17,21 @@ namespace hearth::testing {
 namespace {
 
 const std::string kModel = HEARTH_SOURCE_DIR "/tests/golden/qwen3moe.gguf";
+// With keys and tensors that the others have not.
+const std::string kOtherModels[] = {
+    HEARTH_SOURCE_DIR "/tests/golden/gpt-oss.gguf", HEARTH_SOURCE_DIR "/tests/golden/glm4moe.gguf",
+    HEARTH_SOURCE_DIR "/tests/golden/llama4.gguf", HEARTH_SOURCE_DIR "/tests/golden/gemma4.gguf"};
 
-std::vector<std::byte> model_bytes() {
-  const std::string text = read_text(kModel);
+std::vector<std::byte> model_bytes(const std::string& path = kModel) {
+  const std::string text = read_text(path);
   std::vector<std::byte> bytes(text.size());
   std::memcpy(bytes.data(), text.data(), text.size());
   return bytes;
 }
 
 // Bytes in front of the data of the first tensor.
-std::size_t header_bytes() {
-  const io::GgufFile file = io::GgufFile::open(kModel, runtime::block_shape_of);
+std::size_t header_bytes(const std::string& path = kModel) {
+  const io::GgufFile file = io::GgufFile::open(path, runtime::block_shape_of);
   std::uint64_t first = file.file_bytes().count;
   for (const io::GgufTensor& tensor : file.tensors()) first = std::min(first, tensor.offset);
   return first;
@@ -103,9 +107,11 @@ TEST(ModelDamage, RandomBitFlips) {
 }
 
 // The numbers of a model that decide how much is allocated, at values between plausible and absurd.
-TEST(ModelDamage, AbsurdNumbersAreRefusedOrPlanned) {
-  const io::GgufFile file = io::GgufFile::open(kModel, runtime::block_shape_of);
-  const std::vector<std::byte> original = model_bytes();
+void expect_absurd_numbers_in_order(const std::string& path) {
+  SCOPED_TRACE(path);
+  const io::GgufFile file = io::GgufFile::open(path, runtime::block_shape_of);
+  const std::vector<std::byte> original = model_bytes(path);
+  ASSERT_TRUE(accepted(original));
   for (const auto& entry : file.metadata().entries()) {
     if (!std::holds_alternative<std::uint64_t>(entry.value)) continue;
     // key, type, then the value: found by the key, which occurs once.
@@ -121,6 +127,26 @@ TEST(ModelDamage, AbsurdNumbersAreRefusedOrPlanned) {
         std::memcpy(bytes.data() + value, &number, sizeof(number));
         accepted(bytes);
       }
+    }
+  }
+}
+
+TEST(ModelDamage, AbsurdNumbersAreRefusedOrPlanned) {
+  expect_absurd_numbers_in_order(kModel);
+  for (const std::string& path : kOtherModels) expect_absurd_numbers_in_order(path);
+}
+
+TEST(ModelDamage, RandomBitFlipsInOtherModels) {
+  Random random(20261121);
+  for (const std::string& path : kOtherModels) {
+    SCOPED_TRACE(path);
+    std::vector<std::byte> bytes = model_bytes(path);
+    const std::size_t header = header_bytes(path);
+    for (int i = 0; i < 500; ++i) {
+      const std::uint64_t bit = random.below(8 * header);
+      bytes[bit / 8] ^= std::byte{1} << (bit % 8);
+      accepted(bytes);
+      bytes[bit / 8] ^= std::byte{1} << (bit % 8);
     }
   }
 }

@@ -22,6 +22,10 @@ const char* const kModels[] = {
     HEARTH_SOURCE_DIR "/tests/golden/qwen3moe-kquants.gguf",
     HEARTH_SOURCE_DIR "/tests/golden/qwen3moe-opt.gguf",
     HEARTH_SOURCE_DIR "/tests/golden/qwen3moe-types32.gguf",
+    HEARTH_SOURCE_DIR "/tests/golden/gpt-oss.gguf",
+    HEARTH_SOURCE_DIR "/tests/golden/glm4moe.gguf",
+    HEARTH_SOURCE_DIR "/tests/golden/llama4.gguf",
+    HEARTH_SOURCE_DIR "/tests/golden/gemma4.gguf",
 };
 
 constexpr std::uint64_t kPage = 4096;  // arenas are whole pages

@@ -271,6 +271,113 @@ TEST_P(BadModelFile, EndsInOneLine) {
 INSTANTIATE_TEST_SUITE_P(Changes, BadModelFile, ::testing::ValuesIn(kChanges),
                          [](const auto& parameter) { return parameter.param.name; });
 
+// ---- What other architectures ask for
+
+struct OtherChange {
+  const char* name;
+  const char* model;
+  void (*make)(ModelCopy& model);
+  std::vector<std::string_view> parts;  // of the error
+};
+void PrintTo(const OtherChange& change, std::ostream* out) { *out << change.name; }
+
+const OtherChange kOtherChanges[] = {
+    {"NoExpertsAtAll",
+     "llama",
+     [](ModelCopy& m) { m.remove_key("llama.expert_count"); },
+     {"no experts", "llama.expert_count"}},
+    {"ExpertsWithoutAWidth",
+     "llama",
+     [](ModelCopy& m) { m.remove_key("llama.feed_forward_length"); },
+     {"llama.feed_forward_length is missing"}},
+    {"NormOfHeadsForWholeProjections",
+     "olmoe",
+     [](ModelCopy& m) { shorten(m, "blk.0.attn_k_norm.weight"); },
+     {"blk.0.attn_k_norm.weight", "shape 63", "64 is expected"}},
+    {"NoBias",
+     "qwen2moe",
+     [](ModelCopy& m) { m.remove_tensor("blk.1.attn_v.bias"); },
+     {"blk.1.attn_v.bias is missing"}},
+    {"NoSharedExpert",
+     "qwen2moe",
+     [](ModelCopy& m) { m.remove_tensor("blk.1.ffn_up_shexp.weight"); },
+     {"blk.1.ffn_up_shexp.weight is missing"}},
+    {"NoSinks",
+     "gpt-oss",
+     [](ModelCopy& m) { m.remove_tensor("blk.3.attn_sinks.weight"); },
+     {"blk.3.attn_sinks.weight is missing"}},
+    {"BiasesOfFewerExperts",
+     "gpt-oss",
+     [](ModelCopy& m) { shorten(m, "blk.0.ffn_up_exps.bias"); },
+     {"blk.0.ffn_up_exps.bias", "32 × 7", "32 × 8"}},
+    {"UnknownRopeScaling",
+     "gpt-oss",
+     [](ModelCopy& m) { m.set("gpt-oss.rope.scaling.type", std::string("twisted")); },
+     {"rope.scaling.type is twisted", "linear and yarn"}},
+    {"NoWindow",
+     "gpt-oss",
+     [](ModelCopy& m) { m.remove_key("gpt-oss.attention.sliding_window"); },
+     {"attention.sliding_window is missing"}},
+    {"UnknownGating",
+     "glm4moe",
+     [](ModelCopy& m) { m.set("glm4moe.expert_gating_func", std::uint64_t{4}); },
+     {"expert_gating_func is 4"}},
+    {"GroupsThatDoNotFit",
+     "glm4moe",
+     [](ModelCopy& m) {
+       m.set("glm4moe.expert_group_count", std::uint64_t{3});
+       m.set("glm4moe.expert_group_used_count", std::uint64_t{1});
+     },
+     {"groups of experts"}},
+    {"NothingButPrediction",
+     "glm4moe",
+     [](ModelCopy& m) { m.set("glm4moe.nextn_predict_layers", std::uint64_t{5}); },
+     {"multi-token prediction"}},
+    {"NoBiasOfTheChoice",
+     "minimax-m2",
+     [](ModelCopy& m) { m.remove_tensor("blk.2.exp_probs_b.bias"); },
+     {"blk.2.exp_probs_b.bias is missing"}},
+    {"NoStepOfLayers",
+     "llama4",
+     [](ModelCopy& m) { m.remove_key("llama4.interleave_moe_layer_step"); },
+     {"interleave_moe_layer_step is missing"}},
+    {"EmbeddingsOfLayers",
+     "gemma4",
+     [](ModelCopy& m) { m.set("gemma4.embedding_length_per_layer_input", std::uint64_t{64}); },
+     {"not supported", "embedding_length_per_layer_input"}},
+    {"OneSizeOfHeads",
+     "gemma4",
+     [](ModelCopy& m) { m.remove_key("gemma4.attention.key_length_swa"); },
+     {"attention.key_length_swa is missing"}},
+    {"AllCachesShared",
+     "gemma4",
+     [](ModelCopy& m) { m.set("gemma4.attention.shared_kv_layers", std::uint64_t{4}); },
+     {"no layer has keys"}},
+};
+
+class OtherBadModel : public ::testing::TestWithParam<OtherChange> {};
+
+TEST_P(OtherBadModel, EndsInOneLine) {
+  ModelCopy model(fmt::format(HEARTH_SOURCE_DIR "/tests/golden/{}.gguf", GetParam().model));
+  GetParam().make(model);
+  const std::string path = temporary_path("changed.gguf");
+  model.write(path);
+  expect_error(run_model(path), kFailed, GetParam().parts);
+}
+
+INSTANTIATE_TEST_SUITE_P(Changes, OtherBadModel, ::testing::ValuesIn(kOtherChanges),
+                         [](const auto& parameter) { return parameter.param.name; });
+
+TEST(OtherModel, BlocksThatAreNotUsedAreNoted) {
+  const CommandResult result =
+      run_hearth({"run", "-m", HEARTH_SOURCE_DIR "/tests/golden/glm4moe.gguf", "-p", "a", "-n", "1",
+                  "--temp", "0"});
+  EXPECT_EQ(result.exit_code, 0) << result.errors;
+  EXPECT_NE(result.errors.find("1 of 5 blocks, for multi-token prediction, is not used"),
+            std::string::npos)
+      << result.errors;
+}
+
 TEST(BadModel, WeightsThatAreNotFinite) {
   for (const char* name : {"output_norm.weight", "blk.1.ffn_gate_inp.weight", "token_embd.weight",
                            "blk.0.ffn_up_exps.weight"}) {

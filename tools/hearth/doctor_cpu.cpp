@@ -177,9 +177,7 @@ class LayerWork {
 
   void route() {
     std::array<float, kExperts> scores = scores_;
-    k_.softmax(scores.data(), kExperts);
-    runtime::top_k(scores, chosen_);
-    runtime::normalized_weights(scores, chosen_, weights_);
+    router_.choose(k_, scores, {}, chosen_, weights_);
   }
 
   void activate(std::uint32_t begin) {
@@ -203,6 +201,7 @@ class LayerWork {
   std::vector<float> scales_ = std::vector<float>(kWidest / 32);
   std::vector<std::int16_t> sums_ = std::vector<std::int16_t>(kWidest / 16);
   std::array<float, kExperts> scores_{};
+  const runtime::Router router_{{.experts = kExperts, .used = kUsed}, {}};
   std::array<std::uint16_t, kUsed> chosen_{};
   std::array<float, kUsed> weights_{};
 };

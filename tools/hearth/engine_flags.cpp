@@ -206,6 +206,7 @@ void print_engine(const runtime::Engine& engine) {
   fmt::print(stderr, "model     {} {}, {}, {} layers, {} experts of which {} are used\n",
              config.architecture, printable(config.name), format_size(engine.file().file_bytes()),
              config.layers, config.experts, config.experts_used);
+  for (const std::string& note : engine.model().notes) fmt::print(stderr, "note      {}\n", note);
   fmt::print(
       stderr,
       "memory    {}: dense {}, KV {} for {} tokens, {}, scratch {}, experts {}, process {}\n",
