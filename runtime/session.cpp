@@ -100,9 +100,15 @@ void Session::resume(std::uint32_t position) {
 }
 
 void Session::rewind(std::uint32_t position) {
-  CHECK_LE(position, position_);
-  CHECK_LE(position_ - position, most_rewind());
+  CHECK(can_rewind(position));
+  if (position == 0) return reset();
   position_ = position;
+}
+
+bool Session::can_rewind(std::uint32_t position) const {
+  CHECK_LE(position, position_);
+  if (position == 0 || position_ - position <= most_rewind()) return true;
+  return recurrent_.empty() && !kv_.formats().quantized();
 }
 
 void Session::fill_at_random(std::uint32_t positions, std::uint64_t seed) {

@@ -28,9 +28,10 @@ class Session {
   // Back to an empty timeline, with the logits of a new session (runtime/kv_cache.h); experts stay
   // where they are.
   void reset();
-  // Back to a position at most most_rewind() before this one, with the logits it
-  // would have had without what came after it (runtime/kv_cache.h).
+  // Back to a position that can_rewind(), with the logits it would have had without what came after
+  // it (runtime/kv_cache.h). One at most most_rewind() before this one always can.
   void rewind(std::uint32_t position);
+  bool can_rewind(std::uint32_t position) const;
   // None where layers are recurrent: these remember the newest state alone.
   std::uint32_t most_rewind() const { return recurrent_.empty() ? engine_.plan().batch : 0; }
   // An empty timeline followed by that many positions of random keys and values, which nothing

@@ -94,8 +94,7 @@ struct KvFormatTraits {
   // Channels that share scales, in heads of `dim` channels.
   HEARTH_KV_INLINE std::uint32_t slice(std::uint32_t dim) const {
     if (family != KvFamily::kTurbo && family != KvFamily::kKvarn) return kKvBlock;
-    const std::uint32_t largest = dim & (~dim + 1);
-    return largest < kKvSlice ? largest : kKvSlice;
+    return dim % kKvSlice == 0 ? kKvSlice : dim & (~dim + 1);
   }
 };
 

@@ -1,7 +1,6 @@
 #include "runtime/tokenizer/sentencepiece.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <functional>
 
@@ -9,50 +8,11 @@
 #include "base/utf8.h"
 
 namespace hearth::runtime {
-namespace {
-
-constexpr std::string_view kWrittenSpace = "\u2581";
-
-std::string with_spaces(std::string_view written) {
-  std::string text;
-  while (!written.empty()) {
-    const bool space = written.starts_with(kWrittenSpace);
-    text += space ? ' ' : written[0];
-    written.remove_prefix(space ? kWrittenSpace.size() : 1);
-  }
-  return text;
-}
-
-// The byte of a token written "<0x0A>".
-std::string byte_of(std::string_view written) {
-  unsigned byte = 0;
-  const char* digits = written.data() + 3;
-  if (written.size() != 6 || !written.starts_with("<0x") || written[5] != '>' ||
-      std::from_chars(digits, digits + 2, byte, 16).ptr != digits + 2)
-    throw_error(ErrorCode::kBadFile, "the byte token \"{}\" is not written like <0x0A>",
-                printable(written));
-  return std::string(1, static_cast<char>(byte));
-}
-
-std::string spell(std::string_view written, TokenType type) {
-  switch (type) {
-    case TokenType::kByte:
-      return byte_of(written);
-    case TokenType::kNormal:
-    case TokenType::kUndefined:
-      return with_spaces(written);
-    default:
-      return std::string(written);
-  }
-}
-
-}  // namespace
-
 SentencePiece::SentencePiece(const io::GgufMetadata& metadata)
-    : VocabularyTokenizer(metadata, spell, "SentencePiece", true),
-      adds_space_prefix_(metadata.boolean("tokenizer.ggml.add_space_prefix").value_or(true)) {
+    : VocabularyTokenizer(metadata, spell_piece, "SentencePiece", true),
+      adds_space_prefix_(metadata.boolean("tokenizer.ggml.add_space_prefix").value_or(true)),
+      byte_tokens_(vocabulary()) {
   read_scores(metadata);
-  read_byte_tokens();
 }
 
 void SentencePiece::read_scores(const io::GgufMetadata& metadata) {
@@ -70,19 +30,6 @@ void SentencePiece::read_scores(const io::GgufMetadata& metadata) {
   for (double score : *scores)
     ranks_.push_back(static_cast<std::uint32_t>(
         std::lower_bound(order.begin(), order.end(), score, std::greater<>()) - order.begin()));
-}
-
-void SentencePiece::read_byte_tokens() {
-  byte_tokens_.fill(kNoToken);
-  for (TokenId id = 0; static_cast<std::size_t>(id) < size(); ++id)
-    if (vocabulary().type(id) == TokenType::kByte)
-      byte_tokens_[static_cast<unsigned char>(vocabulary().bytes(id)[0])] = id;
-  const auto missing = std::count(byte_tokens_.begin(), byte_tokens_.end(), kNoToken);
-  if (missing == 0 || (missing == 256 && vocabulary().unknown())) return;
-  throw_error(ErrorCode::kBadFile,
-              "the vocabulary has {} of the 256 byte tokens and {} unknown token; convert the "
-              "model again",
-              256 - missing, vocabulary().unknown() ? "an" : "no");
 }
 
 void SentencePiece::encode_text(std::string_view text, PairMerging& merging,
@@ -108,13 +55,8 @@ void SentencePiece::encode_text(std::string_view text, PairMerging& merging,
       },
       [&](TokenId token, std::uint32_t begin, std::uint32_t end) {
         if (token != kNoToken) return tokens.push_back(token);
-        spell_out(text.substr(begin, end - begin), tokens);
+        byte_tokens_.spell_out(text.substr(begin, end - begin), tokens);
       });
-}
-
-void SentencePiece::spell_out(std::string_view text, std::vector<TokenId>& tokens) const {
-  if (byte_tokens_[0] == kNoToken) return tokens.push_back(*vocabulary().unknown());
-  for (char byte : text) tokens.push_back(byte_tokens_[static_cast<unsigned char>(byte)]);
 }
 
 std::string SentencePiece::decode(const std::vector<TokenId>& tokens, bool special) const {

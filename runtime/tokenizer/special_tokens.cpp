@@ -29,8 +29,9 @@ SpecialTokens::SpecialTokens(const Vocabulary& vocabulary) : vocabulary_(&vocabu
   for (std::size_t b = 0; b < 256; ++b) first_byte_[b + 1] += first_byte_[b];
 }
 
-// The longest admitted token that starts `text`.
-std::optional<TokenId> SpecialTokens::longest_at(std::string_view text, bool parse_control) const {
+// The longest admitted token that starts `text`: of control tokens those of at most so many bytes.
+std::optional<TokenId> SpecialTokens::longest_at(std::string_view text,
+                                                 std::size_t most_control) const {
   const auto bytes = [&](TokenId id) { return vocabulary_->bytes(id); };
   std::optional<TokenId> longest;
   auto low = sorted_.begin() + first_byte_[byte_at(text, 0)];
@@ -39,7 +40,8 @@ std::optional<TokenId> SpecialTokens::longest_at(std::string_view text, bool par
   for (std::size_t depth = 1; low != high; ++depth) {
     bool found = false;
     for (; low != high && bytes(*low).size() == depth; ++low) {
-      const bool admitted = parse_control || vocabulary_->type(*low) == TokenType::kUserDefined;
+      const bool admitted =
+          depth <= most_control || vocabulary_->type(*low) == TokenType::kUserDefined;
       if (admitted && !std::exchange(found, true)) longest = *low;
     }
     if (depth == text.size()) break;
@@ -52,13 +54,17 @@ std::optional<TokenId> SpecialTokens::longest_at(std::string_view text, bool par
   return longest;
 }
 
-void SpecialTokens::partition(std::string_view text, bool parse_control,
+void SpecialTokens::partition(std::string_view text, bool parse_control, std::string_view plain,
                               FunctionRef<void(std::string_view)> on_text,
                               FunctionRef<void(TokenId)> on_token) const {
   std::size_t start = 0;  // of the stretch that has not been reported
   std::size_t position = 0;
+  std::size_t next_plain = parse_control && !plain.empty() ? 0 : text.size();
   while (position < text.size()) {
-    const auto token = longest_at(text.substr(position), parse_control);
+    while (next_plain < position || (next_plain < text.size() && plain[next_plain] == 0))
+      ++next_plain;
+    const std::size_t most_control = parse_control ? next_plain - position : 0;
+    const auto token = longest_at(text.substr(position), most_control);
     if (!token) {
       ++position;
       continue;

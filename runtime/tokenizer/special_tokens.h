@@ -21,13 +21,13 @@ class SpecialTokens {
   explicit SpecialTokens(const Vocabulary& vocabulary);  // borrowed
 
   // Calls `on_text` with each non-empty stretch between special tokens and `on_token` with each of
-  // those, in order.
-  void partition(std::string_view text, bool parse_control,
+  // those, in order. Control tokens hold no byte for which `plain` is not 0; it may be empty.
+  void partition(std::string_view text, bool parse_control, std::string_view plain,
                  FunctionRef<void(std::string_view)> on_text,
                  FunctionRef<void(TokenId)> on_token) const;
 
  private:
-  std::optional<TokenId> longest_at(std::string_view text, bool parse_control) const;
+  std::optional<TokenId> longest_at(std::string_view text, std::size_t most_control) const;
 
   const Vocabulary* vocabulary_;
   std::vector<TokenId> sorted_;                  // by bytes, then id

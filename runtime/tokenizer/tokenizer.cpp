@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "runtime/tokenizer/byte_level_bpe.h"
+#include "runtime/tokenizer/character_bpe.h"
 #include "runtime/tokenizer/sentencepiece.h"
 
 namespace hearth::runtime {
@@ -15,9 +16,10 @@ std::unique_ptr<Tokenizer> construct(const io::GgufMetadata& metadata) {
                 "tokenizer.ggml.model is missing; the file holds no tokenizer");
   if (*model == "gpt2") return std::make_unique<ByteLevelBpe>(metadata);
   if (*model == "llama") return std::make_unique<SentencePiece>(metadata);
+  if (*model == "gemma4") return std::make_unique<CharacterBpe>(metadata);
   throw_error(ErrorCode::kUnsupported,
-              "tokenizer.ggml.model is \"{}\"; supported are gpt2 (byte-level BPE) and llama "
-              "(SentencePiece)",
+              "tokenizer.ggml.model is \"{}\"; supported are gpt2 (byte-level BPE), llama "
+              "(SentencePiece) and gemma4 (character BPE)",
               printable(*model));
 }
 

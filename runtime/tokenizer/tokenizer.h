@@ -20,6 +20,8 @@ namespace hearth::runtime {
 struct EncodeOptions {
   bool add_special = true;    // BOS (and EOS) where the model asks for it
   bool parse_special = true;  // control tokens written out in the text become those tokens
+  // One for each byte of the text, or empty: where it is not 0, no control token is looked for.
+  std::string_view plain = {};
 };
 
 class Tokenizer {

@@ -34,11 +34,12 @@ std::vector<TokenId> VocabularyTokenizer::encode(std::string_view text,
   if (Bytes(text.size()) > kMaxText)
     throw_error(ErrorCode::kBadInput, "the text has {} bytes; at most {} can be encoded at once",
                 text.size(), kMaxText.count);
+  CHECK(options.plain.empty() || options.plain.size() == text.size());
   std::vector<TokenId> tokens;
   PairMerging merging;
   if (options.add_special && adds_bos_) tokens.push_back(*bos());
   special_tokens_.partition(
-      text, options.parse_special,
+      text, options.parse_special, options.plain,
       [&](std::string_view stretch) { encode_text(stretch, merging, tokens); },
       [&](TokenId id) { tokens.push_back(id); });
   if (options.add_special && adds_eos_) tokens.push_back(*eos());

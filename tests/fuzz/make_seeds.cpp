@@ -99,6 +99,23 @@ void write_plan_seeds(const std::filesystem::path& directory) {
   write(directory / "complete", to_toml(plan));
 }
 
+// Blocks and expressions of all kinds, for the fuzzer to take apart.
+void write_jinja_seeds(const std::filesystem::path& directory) {
+  write(directory / "turns",
+        "{{ bos_token }}{% for m in messages if m.role != 'system' %}{{- '<' ~ m['role'] + '>' -}}"
+        "{{ m.content | trim }}{% else %}none{% endfor %}{% if add_generation_prompt %}<a>{% endif "
+        "%}");
+  write(directory / "macros",
+        "{%- macro f(a, b=[1, 2.5]) %}{{ caller(a) }}{{ b | join(', ') }}{% endmacro %}"
+        "{% call(x) f(messages[1:]) %}{{ x | tojson(indent=2) }}{% endcall %}");
+  write(directory / "state",
+        "{% set ns = namespace(n=0) %}{% for i in range(9)[::-2] %}{% set ns.n = ns.n + i ** 2 %}"
+        "{% if i is odd %}{% continue %}{% endif %}{% endfor %}{{ ns.n // 3 % 5 }}");
+  write(directory / "text",
+        "{# c #}{% raw %}{{ }}{% endraw %}{% set t %}{{ 'a\\n' * 3 }}{% endset %}"
+        "{{ t.split('\\n') | map('upper') | select | list | unique | sort | first | indent(2) }}");
+}
+
 }  // namespace
 
 int main(int argument_count, char** arguments) {
@@ -107,6 +124,7 @@ int main(int argument_count, char** arguments) {
   write_trace_seeds(std::filesystem::path(arguments[1]) / "trace");
   write_profile_seeds(std::filesystem::path(arguments[1]) / "profile");
   write_machine_seeds(std::filesystem::path(arguments[1]) / "machine");
+  write_jinja_seeds(std::filesystem::path(arguments[1]) / "jinja");
   write_plan_seeds(std::filesystem::path(arguments[1]) / "plan");
   return 0;
 }

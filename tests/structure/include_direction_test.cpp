@@ -53,6 +53,7 @@ const std::vector<Vendor> kVendors = {
     {"CLI/", {"tools/"}},
     {"nlohmann/", {"tools/", "tests/"}},
     {"pcre2", {"runtime/tokenizer/"}},
+    {"editline/", {"tools/"}},
     {"toml++", {"profiler/"}},  // in *_toml files
     {"gtest/", {"tests/"}},
     {"gmock/", {"tests/"}},

@@ -39,6 +39,8 @@ bool InterruptGuard::interrupted() const { return marked; }
 
 void InterruptGuard::clear() { marked = false; }
 
+void InterruptGuard::leave_at_the_next() { marked = true; }
+
 void InterruptGuard::throw_if_interrupted() const {
   if (marked) throw Interrupted();
 }

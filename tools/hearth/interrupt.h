@@ -23,7 +23,8 @@ class InterruptGuard {
   InterruptGuard& operator=(const InterruptGuard&) = delete;
 
   bool interrupted() const;
-  void clear();  // the next Ctrl-C is a first one again
+  void clear();              // the next Ctrl-C is a first one again
+  void leave_at_the_next();  // the next Ctrl-C is a second one
   void throw_if_interrupted() const;
 };
 

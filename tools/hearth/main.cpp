@@ -19,6 +19,7 @@ constexpr std::size_t kMaxMessageBytes = 2000;  // one line, whatever a path or 
 
 constexpr Subcommand kSubcommands[] = {
     {"run", "Generate text from a prompt", tools::run},
+    {"chat", "Talk with a model, turn by turn", chat},
     {"bench", "Measure prefill and decode, with what each link did", bench},
     {"profile", "Learn where a model's experts are hot: record, show, compare, check", profile},
     {"perplexity", "Measure how well a model predicts a text", perplexity},

@@ -5,7 +5,6 @@
 #include <optional>
 
 #include "base/error.h"
-#include "base/utf8.h"
 #include "profiler/profile_toml.h"
 #include "runtime/logits_hash.h"
 #include "runtime/sampler/sampler.h"
@@ -19,7 +18,9 @@
 #include "tools/hearth/prompt_text.h"
 #include "tools/hearth/routing_flags.h"
 #include "tools/hearth/run_report.h"
+#include "tools/hearth/sampling_flags.h"
 #include "tools/hearth/subcommands.h"
+#include "tools/hearth/text_stream.h"
 
 namespace hearth::tools {
 namespace {
@@ -33,48 +34,8 @@ struct RunOptions {
   bool ignore_eos = false;
   bool special = false;
   bool no_report = false;
-  runtime::SamplerOptions sampler;
-  std::int64_t seed = -1;
+  SamplingFlags sampling;
 };
-
-void add_sampling_flags(CommandLine& line, RunOptions& o) {
-  line.group("Sampling");
-  line.add({.names = "-s,--seed", .value = "N", .help = "of the random draws (-1: a random one)"},
-           o.seed);
-  line.add({.names = "--temp", .value = "T", .help = "temperature; 0 is greedy"},
-           o.sampler.temperature);
-  line.add({.names = "--top-k", .value = "K", .help = "keep the K most likely (0: off)"},
-           o.sampler.top_k);
-  line.add(
-      {.names = "--top-p", .value = "P", .help = "keep the most likely up to this sum (1: off)"},
-      o.sampler.top_p);
-  line.add({.names = "--min-p",
-            .value = "P",
-            .help = "drop those below this share of the best (0: off)"},
-           o.sampler.min_p);
-  line.add({.names = "--repeat-penalty", .value = "X", .help = "of tokens seen lately (1: off)"},
-           o.sampler.repeat_penalty);
-  line.add({.names = "--repeat-last-n",
-            .value = "N",
-            .help = "how far back that looks (0: off, -1: the context)"},
-           o.sampler.repeat_last_n);
-  line.add({.names = "--presence-penalty", .value = "X", .help = "of tokens seen lately (0: off)"},
-           o.sampler.presence_penalty);
-  line.add(
-      {.names = "--frequency-penalty", .value = "X", .help = "per time they were seen (0: off)"},
-      o.sampler.frequency_penalty);
-}
-
-void check_sampling(const runtime::SamplerOptions& o) {
-  for (const float share : {o.top_p, o.min_p})
-    if (!(share >= 0 && share <= 1))
-      throw_error(ErrorCode::kUsage, "--top-p or --min-p is {}; give 0 to 1", share);
-  if (!(o.repeat_penalty > 0))
-    throw_error(ErrorCode::kUsage, "--repeat-penalty is {}; give a number above 0",
-                o.repeat_penalty);
-  if (o.repeat_last_n < -1)
-    throw_error(ErrorCode::kUsage, "--repeat-last-n is {}; give -1 or more", o.repeat_last_n);
-}
 
 bool parse(const Arguments& arguments, RunOptions& o) {
   CommandLine line("run", "Generate text from a prompt");
@@ -92,34 +53,16 @@ bool parse(const Arguments& arguments, RunOptions& o) {
   line.add({.names = "--ignore-eos", .help = "go on after an end-of-text token"}, o.ignore_eos);
   line.add({.names = "--special", .help = "print control tokens, too"}, o.special);
   line.add({.names = "--no-report", .help = "no report at the end"}, o.no_report);
-  add_sampling_flags(line, o);
+  o.sampling.add_to(line);
   o.routing.add_to(line);
   o.routing.add_learning_to(line);
   if (!line.parse(arguments)) return false;
   if (o.predict < -1)
     throw_error(ErrorCode::kUsage, "--n-predict is {}; give -1 or more", o.predict);
-  check_sampling(o.sampler);
+  o.sampling.check();
   o.routing.check();
-  o.sampler.seed = o.seed < 0 ? 0xffffffffu : static_cast<std::uint64_t>(o.seed);
   return true;
 }
-
-// Text as it is generated; half a character waits for its other half.
-class TextStream {
- public:
-  explicit TextStream(LiveStatus& terminal) : terminal_(terminal) {}
-  void add(std::string_view piece) {
-    pending_ += piece;
-    const std::size_t whole = complete_utf8_prefix(pending_);
-    terminal_.write_text(std::string_view(pending_).substr(0, whole));
-    pending_.erase(0, whole);
-  }
-  void finish() { terminal_.write_text(pending_ + "\n"); }
-
- private:
-  LiveStatus& terminal_;
-  std::string pending_;
-};
 
 std::string status_text(const RunReport& report, const Moment& now) {
   const double elapsed = seconds(now.now - report.prefilled.now);
@@ -179,7 +122,7 @@ RunReport generate(runtime::Engine& engine, runtime::Session& session,
                    RoutingRecording& recording, const InterruptGuard& interrupt,
                    runtime::Timeline& timeline) {
   RunReport report;
-  runtime::Sampler sampler(o.sampler, engine.config().vocabulary, session.context());
+  runtime::Sampler sampler(o.sampling.options(), engine.config().vocabulary, session.context());
   runtime::LogitsHash hash;
   LiveStatus terminal;
   TextStream text(terminal);

@@ -10,6 +10,7 @@ namespace hearth::tools {
 using Arguments = std::vector<std::string>;
 
 int bench(const Arguments& arguments);
+int chat(const Arguments& arguments);
 int doctor(const Arguments& arguments);
 int inspect(const Arguments& arguments);
 int kld(const Arguments& arguments);
