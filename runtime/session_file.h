@@ -7,8 +7,8 @@
 //   tokens   of the timeline                                                       4 bytes each
 //   logits   after the last of them                                                f32
 //   experts  that were in memory: layer, index                                     2 × 2 bytes each
-//   state    keys, values and what the recurrent layers remember Session::visit_state check    XXH3
-//   of all bytes before                                              8 bytes
+//   state    keys, values, and what recurrent layers keep (Session::visit_state)
+//   check    XXH3 of all bytes before                                              8 bytes
 //
 // All numbers are little-endian. The file is replaced atomically. Whoever reads it trusts nothing:
 // sizes are compared with the model's before anything is taken, and a session is only resumed once

@@ -233,6 +233,29 @@ TEST(KvCache, BytesOfEachFormat) {
   EXPECT_EQ(Followed::needs({}).keys.recent_per_tile, Bytes(0));
 }
 
+TEST(KvCache, LayersWithoutKeysHoldNothing) {
+  for (const kernels::KvFormatTraits& format : kernels::kKvFormats) {
+    const KvFormats formats{.keys = format.format, .values = format.format};
+    const profiler::KvNeeds needs = KvCache::needs({KvLayer{}}, formats, "m.gguf");
+    EXPECT_EQ(needs.bytes(kContext, 64), needs.alignment) << format.name;
+    io::Arena arena(needs.bytes(kContext, 64));
+    const KvCache kv({KvLayer{}}, formats, kContext, 64, arena);
+    kv.visit(kContext, [&](std::span<std::byte>) { ADD_FAILURE() << format.name; });
+  }
+}
+
+// Latents are kept once, as keys.
+TEST(KvCache, ValuesInKeysTakeNothing) {
+  KvLayer layer{.heads = 1, .key_dim = 96, .value_dim = 64, .values_in_keys = true};
+  const KvFormats formats{.keys = KvFormat::kQ8_0, .values = KvFormat::kQ8_0};
+  const profiler::KvNeeds latents = KvCache::needs({layer}, formats, "m.gguf");
+  layer.values_in_keys = false;
+  const profiler::KvNeeds apart = KvCache::needs({layer}, formats, "m.gguf");
+  EXPECT_EQ(latents.keys.per_tile, apart.keys.per_tile);
+  EXPECT_EQ(latents.values.per_tile + latents.values.recent_per_tile, Bytes(0));
+  EXPECT_EQ(latents.alignment * 2, apart.alignment);
+}
+
 TEST(KvCache, HeadsThatAFormatCannotHoldAreRefused) {
   const std::vector<KvLayer> layers{{.heads = 2, .key_dim = 64, .value_dim = 48}};
   EXPECT_NO_THROW(KvCache::needs(layers, {.keys = KvFormat::kQ8_0}, "m.gguf"));
