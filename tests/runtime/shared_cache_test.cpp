@@ -34,7 +34,8 @@ std::string without_keys_in_the_last_layers(const io::TemporaryDirectory& direct
 TEST(SharedCache, TakesHalfTheMemoryAndGivesTheSameBitsHoweverFed) {
   const io::TemporaryDirectory directory;
   Engine own = open(kModel), shared = open(without_keys_in_the_last_layers(directory));
-  EXPECT_EQ(shared.needs().kv.per_tile * 2, own.needs().kv.per_tile);
+  EXPECT_EQ(shared.needs().kv.keys.per_tile * 2, own.needs().kv.keys.per_tile);
+  EXPECT_EQ(shared.needs().kv.values.per_tile * 2, own.needs().kv.values.per_tile);
   const std::size_t at_once[] = {std::size(kTokens)};
   const std::vector<std::size_t> singly(std::size(kTokens), 1);
   const RecordedRun expected = record_run(shared, kTokens, at_once);

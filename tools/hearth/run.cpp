@@ -111,7 +111,7 @@ std::span<const float> prefill(runtime::Session& session, runtime::Sampler& samp
                                const RunOptions& o) {
   for (const TokenId token : before.tokens) sampler.accept(token);
   for (const TokenId token : prompt) sampler.accept(token);
-  if (!before.tokens.empty() && o.seed < 0) sampler.resume(before.random);
+  if (!before.tokens.empty() && !o.sampling.seed_given()) sampler.resume(before.random);
   return prompt.empty() ? std::span<const float>(before.logits) : session.evaluate(prompt);
 }
 

@@ -13,6 +13,7 @@ class SamplingFlags {
   void add_to(CommandLine& line);
   void check() const;  // throws Error(kUsage)
   runtime::SamplerOptions options() const;
+  bool seed_given() const { return seed_ >= 0; }
 
  private:
   runtime::SamplerOptions options_;
