@@ -187,7 +187,8 @@ TEST_F(LatentFormats, ASessionGoesOnFromAFile) {
       {
         Engine engine(options);
         Session session(engine);
-        Timeline timeline{.tokens = {tokens_.begin(), next.begin()}};
+        const auto before = std::span(tokens_).first(length);
+        Timeline timeline{.tokens = {before.begin(), before.end()}};
         const std::span<const float> logits = session.evaluate(timeline.tokens);
         timeline.logits.assign(logits.begin(), logits.end());
         save_session(file, engine, session, timeline);
