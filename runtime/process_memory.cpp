@@ -10,10 +10,10 @@ namespace hearth::runtime {
 namespace {
 
 // Bounds of what was measured with glibc and mimalloc: a model of 500 tokens, 16 experts and 40
-// tensors holds 6.2 MiB before its own memory is taken, 102,400 tokens with as many merges 12.1 MiB
-// more. At their peaks, after a prompt and some tokens, these stay 5 and 10 MiB below the bound,
-// and a model of 24,576 experts 6 MiB, with 1 as with 16 threads.
-constexpr Bytes kCode = Bytes(8 << 20);  // pages of program and libraries, allocator, main stack
+// tensors holds 8.6 MiB before its own memory is taken, 102,400 tokens with as many merges 14.9 MiB
+// more. At their peaks, after a prompt and some tokens, these stay 5 and 8 MiB below the bound, and
+// a model of 24,576 experts 5 MiB, with 1 as with 16 threads.
+constexpr Bytes kCode = Bytes(11 << 20);  // pages of program and libraries, allocator, main stack
 constexpr Bytes kPerThread = Bytes(64 << 10);
 constexpr Bytes kPerExpert = Bytes(128);  // residency, policy, fills, queues
 constexpr Bytes kPerTensor = Bytes(512);  // directory, its index, the weight table
