@@ -69,6 +69,7 @@ class LongContext {
     const ScratchShape shape = scratch_shape(1, engine.threads());
     io::Arena memory(Scratch::bytes_needed(shape));
     Scratch scratch(shape, memory);
+    RecurrentState recurrent({}, memory);  // none
     StepTimes times;
     const std::vector<TokenId> tokens(1, 0);
     const auto ignore = [](const profiler::Routing&) {};
@@ -79,6 +80,7 @@ class LongContext {
                     .experts = engine.experts(),
                     .prefetcher = engine.prefetcher(),
                     .kv = kv_,
+                    .recurrent = recurrent,
                     .scratch = scratch,
                     .clock = engine.clock(),
                     .times = times,
