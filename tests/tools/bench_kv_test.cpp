@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "tests/sanitized.h"
 #include "tests/tools/support/expect_error.h"
 
 namespace hearth::tools::testing {
@@ -97,6 +98,7 @@ TEST(BenchKv, ComparesPredictionsOnAText) {
 }
 
 TEST(BenchKv, SmallerFormatsLeaveRoomForExperts) {
+  if (::hearth::testing::kSanitized) GTEST_SKIP() << "sanitizers hold shadow memory";
   const Json rows = records(
       bench_kv_of(kTiny, {"f16,q4_0,f32", "-n", "1", "-r", "1", "-d", "20000", "--ram", "80MiB"}));
   EXPECT_EQ(rows[0]["expert_slots_above_f16"], 0);
@@ -106,6 +108,7 @@ TEST(BenchKv, SmallerFormatsLeaveRoomForExperts) {
 }
 
 TEST(BenchKv, SaysWhichPairsDoNotFit) {
+  if (::hearth::testing::kSanitized) GTEST_SKIP() << "sanitizers hold shadow memory";
   const CommandResult result = run_hearth(bench_kv_of(
       kTiny, {"q4_0,f32", "-n", "1", "-r", "1", "-d", "60000", "--ram", "56MiB", "-o", "jsonl"}));
   EXPECT_EQ(result.exit_code, 0) << result.errors;
