@@ -31,9 +31,9 @@ constexpr std::uint32_t kFewestIssuedToJudge = 64;
 
 // How much of a token's need of one layer is guessed, in eighths: the likeliest quarter at most.
 // The disk is busy with that while a layer computes, and more of it only evicts earlier. (16 layers
-// of a 30B-A3B shape, memory for 25 % of the file: the whole need guessed reads 251 MB a token, a
-// quarter 213, nothing 208, at 7.0, 8.7 and 7.2 tok/s; from 60 % on all the same.) Many wrong
-// guesses halve it.
+// of a 30B-A3B shape, memory for 25 % of the file: with the whole need guessed 251 MB a token at
+// 88 % of the disk's rate, with a quarter 213 at 90 %, with nothing 208 at 81 %; from 60 % on there
+// is no difference.) Many wrong guesses halve it.
 constexpr std::uint32_t kWholeShare = 8;
 constexpr std::uint32_t kMostShare = 2;
 
