@@ -9,6 +9,8 @@
 #include "profiler/planner.h"
 #include "profiler/profile_toml.h"
 #include "profiler/trace_file.h"
+#include "runtime/session_file.h"
+#include "tests/fuzz/session_models.h"
 #include "tests/io/support/gguf_image.h"
 #include "tests/profiler/support/machines.h"
 #include "tests/profiler/support/needs.h"
@@ -116,6 +118,25 @@ void write_jinja_seeds(const std::filesystem::path& directory) {
         "{{ t.split('\\n') | map('upper') | select | list | unique | sort | first | indent(2) }}");
 }
 
+// Of every engine that is fuzzed, with a tile that is whole and one that is not.
+void write_session_seeds(const std::filesystem::path& directory) {
+  using namespace hearth;
+  std::filesystem::create_directories(directory);
+  for (const testing::SessionModel& model : testing::kSessionModels) {
+    runtime::Engine engine(testing::options_of(model));
+    runtime::Session session(engine);
+    for (const std::uint32_t count : {1u, testing::kSessionTokens}) {
+      session.reset();
+      runtime::Timeline timeline{.tokens = std::vector<TokenId>(count, 3)};
+      const std::span<const float> logits = session.evaluate(timeline.tokens);
+      timeline.logits.assign(logits.begin(), logits.end());
+      engine.experts().settle();
+      const std::string name = model.name + std::to_string(count);
+      runtime::save_session((directory / name).string(), engine, session, timeline);
+    }
+  }
+}
+
 }  // namespace
 
 int main(int argument_count, char** arguments) {
@@ -126,5 +147,6 @@ int main(int argument_count, char** arguments) {
   write_machine_seeds(std::filesystem::path(arguments[1]) / "machine");
   write_jinja_seeds(std::filesystem::path(arguments[1]) / "jinja");
   write_plan_seeds(std::filesystem::path(arguments[1]) / "plan");
+  write_session_seeds(std::filesystem::path(arguments[1]) / "session");
   return 0;
 }
