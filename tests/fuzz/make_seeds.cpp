@@ -113,6 +113,11 @@ void write_jinja_seeds(const std::filesystem::path& directory) {
   write(directory / "state",
         "{% set ns = namespace(n=0) %}{% for i in range(9)[::-2] %}{% set ns.n = ns.n + i ** 2 %}"
         "{% if i is odd %}{% continue %}{% endif %}{% endfor %}{{ ns.n // 3 % 5 }}");
+  write(directory / "formats",
+        "{% for m in messages recursive %}{{ '{0.role:>6}|{0.role!r:^{w}}|{1:+,.2f}'.format(m, 7, "
+        "w=9) }}"
+        "{{ '%-5s|%05.1f' % (m.role, 2.5) }}{{ loop([m]) if loop.depth < 3 }}{% endfor %}"
+        "{{ messages | groupby('role') | map(attribute='grouper') | batch(2, 0) | list }}");
   write(directory / "text",
         "{# c #}{% raw %}{{ }}{% endraw %}{% set t %}{{ 'a\\n' * 3 }}{% endset %}"
         "{{ t.split('\\n') | map('upper') | select | list | unique | sort | first | indent(2) }}");
