@@ -168,7 +168,8 @@ TEST_P(SynthShapesRun, GiveTheSameLogitsWithEveryBudget) {
 INSTANTIATE_TEST_SUITE_P(
     All, SynthShapesRun,
     ::testing::Values(
-        Small{"gpt-oss-20b", {"--layers", "2", "--experts", "8", "--heads", "16"}},
+        Small{"gpt-oss-20b",
+              {"--layers", "2", "--experts", "8", "--heads", "16", "--embedding", "288"}},
         Small{"qwen1.5-moe-a2.7b",
               {"--layers", "1", "--experts", "8", "--embedding", "256", "--heads", "4",
                "--kv-heads", "4"}},
@@ -191,8 +192,8 @@ INSTANTIATE_TEST_SUITE_P(
                "--kv-heads", "1"}},
         Small{"ernie-4.5-21b-a3b",
               {"--layers", "2", "--experts", "16", "--embedding", "256", "--expert-ff", "256"}}),
-    [](const auto& info) {
-      std::string name = info.param.shape;
+    [](const auto& small) {
+      std::string name = small.param.shape;
       for (char& c : name)
         if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
       return name;

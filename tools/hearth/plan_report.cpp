@@ -132,10 +132,15 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 Json tier_json(const TierPlan& tier) {
-  return {{"process", tier.process.count}, {"dense", tier.dense.count},
-          {"kv", tier.kv.count},           {"state", tier.state.count},
-          {"scratch", tier.scratch.count}, {"experts", tier.experts.count},
-          {"total", tier.total().count},   {"slots_of_class", tier.slots_of_class}};
+  return {{"process", tier.process.count},
+          {"dense", tier.dense.count},
+          {"kv", tier.kv.count},
+          {"state", tier.state.count},
+          {"scratch", tier.scratch.count},
+          {"experts", tier.experts.count},
+          {"total", tier.total().count},
+          {"slots", tier.slots()},
+          {"slots_of_class", tier.slots_of_class}};
 }
 
 Json prediction_json(const profiler::DecodePrediction& prediction) {
