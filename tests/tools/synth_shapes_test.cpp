@@ -116,6 +116,27 @@ TEST(SynthShapes, AsManyLayersAsFit) {
   EXPECT_EQ(fewest.metadata.unsigned_integer("gpt-oss.block_count"), 2);
 }
 
+// Two ways to count, from tensors' rows and from blocks.
+TEST(SynthShapes, InspectAndPlanAgreeOnHeaders) {
+  for (const char* name : {"gemma4-26b-a4b", "deepseek-v3", "qwen3.5-122b-a10b", "gpt-oss-120b"}) {
+    SCOPED_TRACE(name);
+    const std::string path = temporary_path("header.gguf");
+    ASSERT_EQ(run_hearth({"synth", "-o", path, "--shape", name, "--header-only"}).exit_code, 0);
+    const auto json = [&](const CommandResult& result) {
+      EXPECT_EQ(result.exit_code, 0) << result.errors;
+      return nlohmann::json::parse(result.output);
+    };
+    const auto inspected = json(run_hearth({"inspect", "--json", path}));
+    const auto planned = json(
+        run_hearth({"plan", "-m", path, "--json", "--ram", "25GB", "--machine", "ddr5-5600-dual"}));
+    EXPECT_EQ(inspected["has_weights"], false);
+    EXPECT_EQ(inspected["kv_bytes_per_token"], planned["kv_bytes_per_token"]);
+    EXPECT_EQ(inspected["file_bytes"], planned["file_bytes"]);
+    EXPECT_EQ(inspected["moe_layers"].get<int>() * inspected["experts_per_layer"].get<int>(),
+              planned["experts_total"].get<int>());
+  }
+}
+
 TEST(SynthShapes, AreListed) {
   const CommandResult list = run_hearth({"synth", "--list"});
   ASSERT_EQ(list.exit_code, 0) << list.errors;
