@@ -99,7 +99,8 @@ HEARTH_API hearth_status hearth_engine_facts_of(const hearth_engine* engine,
 // hearth_telemetry.expert_ram then says how much it is. Takes a turn, so that it begins after the
 // token, or chunk, that is being computed, and it is done when the call returns. Less than
 // least_expert_ram is HEARTH_ERROR_BUDGET, and so is memory that the system does not give any more;
-// then nothing has changed. Logits do not change.
+// then nothing has changed. Logits do not change. An engine that had room for all experts does not
+// prefetch, also when it has less.
 HEARTH_API hearth_status hearth_engine_set_expert_ram(hearth_engine* engine, uint64_t bytes);
 
 // ---- Text and tokens (by any thread, at any time) -----------------------------------------------
