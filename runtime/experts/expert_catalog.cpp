@@ -74,6 +74,12 @@ std::uint32_t ExpertCatalog::total() const {
   return total;
 }
 
+std::vector<std::uint32_t> ExpertCatalog::counts() const {
+  std::vector<std::uint32_t> counts;
+  for (const LayerExperts& layer : layers_) counts.push_back(layer.count);
+  return counts;
+}
+
 Bytes ExpertCatalog::bytes() const {
   Bytes total;
   for (const LayerExperts& layer : layers_) total += Bytes(layer.bytes()) * layer.count;
