@@ -94,7 +94,7 @@ void Engine::load(const EngineOptions& options) {
   dense_ = io::Arena(plan_.ram.dense);
   model_->weights.load(*reader_, dense_, progress);
   experts_ =
-      std::make_unique<ExpertStore>(file_, model_->experts, *reader_,
+      std::make_unique<ExpertStore>(file_.paths(), model_->experts, *reader_,
                                     ExpertStore::Options{.policy = plan_.policy,
                                                          .slots_of_class = plan_.ram.slots_of_class,
                                                          .popularity = popularity(),
