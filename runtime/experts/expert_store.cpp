@@ -76,33 +76,30 @@ SizeClasses size_classes(const ExpertCatalog& catalog, std::uint64_t alignment) 
   return classes;
 }
 
-namespace {
-
-std::unique_ptr<Residency> make_residency(const ExpertCatalog& catalog, const SizeClasses& classes,
-                                          const ExpertStore::Options& options) {
-  Residency::Config config{catalog.space(), {}, options.slots_of_class};
-  config.size_class_of.assign(config.space.size(), Residency::kNoClass);
-  for (std::uint32_t flat = 0; flat < config.space.size(); ++flat) {
-    const ExpertId id = config.space.id(flat);
-    if (catalog.has(id)) config.size_class_of[flat] = classes.class_of_layer[id.layer];
-  }
-  auto policy = profiler::make_policy(options.policy, {.space = config.space,
-                                                       .size_class_of = config.size_class_of,
-                                                       .slots_of_class = config.slots_of_class,
-                                                       .popularity = options.popularity});
-  CHECK(policy != nullptr);  // names are validated where options are read
-  return std::make_unique<Residency>(std::move(config), std::move(policy));
-}
-
-}  // namespace
-
-Bytes ExpertStore::arena_bytes(const SizeClasses& classes,
-                               std::span<const std::uint32_t> slots_of_class) {
+Bytes slot_memory_of(const SizeClasses& classes, std::span<const std::uint32_t> slots_of_class) {
   CHECK_EQ(slots_of_class.size(), classes.slot_bytes.size());
   Bytes total;
   for (std::size_t c = 0; c < classes.slot_bytes.size(); ++c)
     total += Bytes(classes.slot_bytes[c]) * slots_of_class[c];
   return total;
+}
+
+std::unique_ptr<Residency> make_residency(const ExpertCatalog& catalog, const SizeClasses& classes,
+                                          std::string_view policy,
+                                          std::span<const std::uint32_t> slots_of_class,
+                                          std::span<const float> popularity) {
+  Residency::Config config{catalog.space(), {}, {slots_of_class.begin(), slots_of_class.end()}};
+  config.size_class_of.assign(config.space.size(), Residency::kNoClass);
+  for (std::uint32_t flat = 0; flat < config.space.size(); ++flat) {
+    const ExpertId id = config.space.id(flat);
+    if (catalog.has(id)) config.size_class_of[flat] = classes.class_of_layer[id.layer];
+  }
+  auto chooser = profiler::make_policy(policy, {.space = config.space,
+                                                .size_class_of = config.size_class_of,
+                                                .slots_of_class = config.slots_of_class,
+                                                .popularity = popularity});
+  CHECK(chooser != nullptr);  // names are validated where options are read
+  return std::make_unique<Residency>(std::move(config), std::move(chooser));
 }
 
 ExpertStore::ExpertStore(const std::vector<std::string>& paths, const ExpertCatalog& catalog,
@@ -115,7 +112,7 @@ ExpertStore::ExpertStore(const std::vector<std::string>& paths, const ExpertCata
       alignment_(reader.alignment()),
       max_reads_(options.max_reads),
       classes_(size_classes(catalog, alignment_)) {
-  const Bytes total = arena_bytes(classes_, options.slots_of_class);
+  const Bytes total = slot_memory_of(classes_, options.slots_of_class);
   if (options.memory.empty()) arena_ = io::Arena(total);
   memory_ = options.memory.empty() ? arena_.bytes() : options.memory;
   CHECK_LE(total.count, memory_.size());
@@ -125,7 +122,8 @@ ExpertStore::ExpertStore(const std::vector<std::string>& paths, const ExpertCata
     next += classes_.slot_bytes[c] * options.slots_of_class[c];
   }
   reader_.register_memory(memory_);
-  residency_ = make_residency(catalog, classes_, options);
+  residency_ =
+      make_residency(catalog, classes_, options.policy, options.slots_of_class, options.popularity);
   filling_.resize(space_.size());
 }
 

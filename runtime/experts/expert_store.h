@@ -67,6 +67,14 @@ struct SizeClasses {
 };
 // Throws Error(kUnsupported) when there are more than profiler::Residency can number.
 SizeClasses size_classes(const ExpertCatalog& catalog, std::uint64_t alignment);
+Bytes slot_memory_of(const SizeClasses& classes, std::span<const std::uint32_t> slots_of_class);
+
+// `policy` is a known name; `popularity` as profiler::PolicyInput.
+std::unique_ptr<profiler::Residency> make_residency(const ExpertCatalog& catalog,
+                                                    const SizeClasses& classes,
+                                                    std::string_view policy,
+                                                    std::span<const std::uint32_t> slots_of_class,
+                                                    std::span<const float> popularity);
 
 class ExpertStore {
  public:
@@ -75,12 +83,10 @@ class ExpertStore {
     std::vector<std::uint32_t> slots_of_class;
     std::span<const float> popularity = {};  // of a profile, for the policy; may be empty
     std::uint32_t max_reads = io::ReaderOptions{}.max_queued;  // outstanding at once
-    // Memory for all slots, arena_bytes() of it, aligned for the reader, that outlives the store.
+    // Memory for all slots, slot_memory_of() them, aligned for the reader, that outlives the store.
     // Empty: the store takes its own.
     std::span<std::byte> memory = {};
   };
-  static Bytes arena_bytes(const SizeClasses& classes,
-                           std::span<const std::uint32_t> slots_of_class);
 
   // `paths` are those the reader was opened with. All four outlive the store, whose memory is taken
   // here.
@@ -104,6 +110,7 @@ class ExpertStore {
   void collect(io::AsyncReader::Wait wait);
   // The same for a caller that asks for failures expert by expert.
   void take_note(io::AsyncReader::Wait wait);
+  bool failed(ExpertId id) const { return filling_[space_.flat(id)].failed; }
   void throw_if_failed(ExpertId id) const;
   bool reading() const { return reader_.outstanding() > 0; }
   std::size_t experts_on_their_way() const { return on_their_way_; }

@@ -40,6 +40,7 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"runtime", {"base", "io", "kernels", "profiler", "runtime"}},
     {"include", {}},  // what programs see; its own headers are <hearth/...>
     {"api", {"base", "io", "kernels", "profiler", "runtime", "api"}},
+    {"examples", {"kernels"}},  // the specification alone
     {"tools", {"base", "io", "kernels", "profiler", "runtime", "api", "tools"}},
     {"tests", {"base", "io", "kernels", "profiler", "runtime", "api", "tools", "tests"}},
     {"benchmarks", {"base", "io", "kernels", "profiler", "runtime", "tools", "benchmarks"}},
@@ -51,7 +52,7 @@ struct Vendor {
   std::vector<std::string_view> places;
 };
 const std::vector<Vendor> kVendors = {
-    {"hearth/", {"include/", "api/", "tools/", "tests/"}},
+    {"hearth/", {"include/", "api/", "examples/", "tools/", "tests/"}},
     {"liburing", {"io/"}},
     {"CLI/", {"tools/"}},
     {"nlohmann/", {"tools/", "tests/"}},
