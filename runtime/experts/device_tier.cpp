@@ -244,7 +244,8 @@ DeviceEvents::Ref DeviceTier::event_of(std::span<const ExpertId> experts) const 
 void DeviceTier::set_slots(std::span<const std::uint32_t> slots_of_class) {
   CHECK(!filling());
   residency_->evict_all();  // what would have to move is read again: there is no such copy
-  CHECK(!slots_of_class.empty());  // SETSLOTS
+  for (std::uint8_t c = 0; c < slots_of_class.size(); ++c)
+    residency_->set_slots(c, slots_of_class[c], [](profiler::SlotId, profiler::SlotId) {});
 }
 
 }  // namespace hearth::runtime

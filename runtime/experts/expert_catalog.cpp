@@ -119,6 +119,12 @@ std::uint32_t ExpertCatalog::total() const {
   return total;
 }
 
+std::vector<std::uint32_t> ExpertCatalog::counts() const {
+  std::vector<std::uint32_t> counts;
+  for (const LayerExperts& layer : layers_) counts.push_back(layer.count);
+  return counts;
+}
+
 Bytes ExpertCatalog::bytes() const {
   Bytes total;
   for (const LayerExperts& layer : layers_)

@@ -69,7 +69,8 @@ class ExpertCatalog {
 
   std::uint32_t layers() const { return static_cast<std::uint32_t>(layers_.size()); }
   const LayerExperts& layer(LayerIndex index) const { return layers_[index]; }
-  std::uint32_t total() const;  // experts in all layers
+  std::uint32_t total() const;                // experts in all layers
+  std::vector<std::uint32_t> counts() const;  // of each layer
   bool has(ExpertId id) const;
   Bytes bytes() const;
   ExpertSpace space() const;

@@ -3,6 +3,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
 #include <ranges>
 #include <span>
@@ -121,9 +122,9 @@ ExpertStore::ExpertStore(const std::vector<std::string>& paths, const ExpertCata
     class_memory_.push_back(next);
     next += classes_.slot_bytes[c] * options.slots_of_class[c];
   }
-  reader_.register_memory(memory_);
   residency_ =
       make_residency(catalog, classes_, options.policy, options.slots_of_class, options.popularity);
+  register_slots();
   filling_.resize(space_.size());
 }
 
@@ -131,6 +132,53 @@ ExpertStore::~ExpertStore() { drain(reader_); }
 
 std::byte* ExpertStore::slot_memory(profiler::SlotId slot) const {
   return class_memory_[slot.size_class] + slot.index * classes_.slot_bytes[slot.size_class];
+}
+
+std::span<std::byte> ExpertStore::slots_memory(std::size_t size_class, std::uint32_t begin,
+                                               std::uint32_t end) const {
+  const std::uint64_t bytes = classes_.slot_bytes[size_class];
+  return {class_memory_[size_class] + begin * bytes, (end - begin) * bytes};
+}
+
+// What is registered cannot be given back: the kernel keeps its pages, and would read into them.
+void ExpertStore::register_slots() {
+  std::vector<std::span<std::byte>> regions;
+  for (std::uint8_t c = 0; c < classes_.slot_bytes.size(); ++c)
+    regions.push_back(slots_memory(c, 0, residency_->slots(c)));
+  reader_.register_memory(regions);
+}
+
+void ExpertStore::take_memory_again(std::span<const std::uint32_t> slots_of_class) {
+  const auto added = [&](std::uint8_t c) {
+    const std::uint32_t now = residency_->slots(c);
+    return slots_memory(c, now, std::max(now, slots_of_class[c]));
+  };
+  std::uint8_t c = 0;
+  try {
+    for (; c < slots_of_class.size(); ++c) arena_.take_again(added(c));
+  } catch (...) {
+    while (c > 0) arena_.give_back(added(--c));
+    throw;
+  }
+}
+
+void ExpertStore::set_slots(std::span<const std::uint32_t> slots_of_class) {
+  CHECK_EQ(slots_of_class.size(), classes_.slot_bytes.size());
+  settle();
+  const bool own = !arena_.empty();            // else whoever gave the memory keeps it
+  if (own) take_memory_again(slots_of_class);  // before anything changes: it may fail
+  const auto move = [this](profiler::SlotId from, profiler::SlotId to) {
+    std::memcpy(slot_memory(to), slot_memory(from), classes_.slot_bytes[to.size_class]);
+  };
+  std::vector<std::uint32_t> before;
+  for (std::uint8_t c = 0; c < slots_of_class.size(); ++c) {
+    before.push_back(residency_->slots(c));
+    residency_->set_slots(c, slots_of_class[c], move);
+  }
+  register_slots();
+  for (std::uint8_t c = 0; c < slots_of_class.size(); ++c)
+    if (own && slots_of_class[c] < before[c])
+      arena_.give_back(slots_memory(c, slots_of_class[c], before[c]));
 }
 
 // Asks the queue first: a decision on slots that could not be carried out would have to be undone.

@@ -117,6 +117,12 @@ class ExpertStore {
   void settle();                                // waits until nothing is being read
   void drop_all() { residency_->evict_all(); }  // as if memory had just been taken
 
+  // Gives the memory of slots back to the system, or takes it again: so many of each class, at most
+  // as many as at the start. Waits for reads under way; nothing may be leased. Experts stay in
+  // memory as far as there are slots, by choice of the policy. Throws Error(kBudget) when the
+  // system refuses memory, and then nothing has changed.
+  void set_slots(std::span<const std::uint32_t> slots_of_class);
+
   // Reads absent experts into free slots, of which there must be enough; the most wanted becomes
   // the most recent. `progress` is told of the bytes read so far. Throws Error(kIo).
   void seed(std::span<const ExpertId> most_wanted_first, FunctionRef<void(Bytes)> progress);
@@ -141,6 +147,10 @@ class ExpertStore {
   static constexpr int kWrongHash = io::ReadCompletion::kUnexpectedEnd - 1;
 
   std::byte* slot_memory(profiler::SlotId slot) const;
+  std::span<std::byte> slots_memory(std::size_t size_class, std::uint32_t begin,
+                                    std::uint32_t end) const;
+  void register_slots();
+  void take_memory_again(std::span<const std::uint32_t> slots_of_class);
   bool reader_has_room(ExpertId id) const;
   void read_into(profiler::SlotId slot, ExpertId id, profiler::FillReason reason);
   ExpertWeights weights(ExpertId id) const;

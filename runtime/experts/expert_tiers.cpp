@@ -363,7 +363,7 @@ void ExpertTiers::set_budget(Tier tier, Bytes budget) {
   if (tier == Tier::kDevice)
     device_->set_slots(slots);
   else
-    (void)0;  // SETSLOTS ram_->set_slots(slots);
+    ram_->set_slots(slots);
 }
 
 Residence ExpertTiers::residence() const {
