@@ -8,6 +8,7 @@
 
 #include "runtime/process_memory.h"
 #include "tests/api/support/expert_calls.h"
+#include "tests/runtime/support/heap_calls.h"
 #include "tests/sanitized.h"
 
 namespace hearth::testing {
@@ -276,6 +277,29 @@ TEST(Experts, ATableMayHaveHoles) {
   const std::int32_t hole = 3, other = 0;
   EXPECT_EQ(hearth_experts_acquire(store.get(), 2, &hole, 1, &lease), HEARTH_ERROR_USAGE);
   EXPECT_EQ(hearth_experts_acquire(store.get(), 1, &other, 1, &lease), HEARTH_ERROR_USAGE);
+}
+
+TEST(Experts, NothingIsAllocatedInTheLongRun) {
+  const ExpertFile file;
+  const Store store = open_table(file, options_with(ram_for(file, 3), 3));
+  const Ids ids[] = {{0, 1, 2}, {5, 5, 0}, {7, 3, 1}, {6, 2, 4}};
+  const auto use = [&] {
+    for (std::uint32_t i = 0; i < 12; ++i) {
+      const Ids& own = ids[i % 4];
+      hearth_expert_lease* lease = nullptr;
+      auto memory = sized<hearth_expert_memory>();
+      hearth_experts_observe(store.get(), i % 3, own.data(), nullptr, 1, own.size());
+      hearth_experts_hint(store.get(), (i + 1) % 3, own.data(), own.size(), 0);
+      hearth_experts_acquire(store.get(), i % 3, own.data(), own.size(), &lease);
+      hearth_lease_wait(lease);
+      hearth_lease_memory(lease, 0, &memory);
+      hearth_lease_release(lease, nullptr);
+    }
+  };
+  for (int i = 0; i < 20; ++i) use();
+  const std::uint64_t before = heap_calls();
+  for (int i = 0; i < 20; ++i) use();
+  EXPECT_EQ(heap_calls(), before);
 }
 
 TEST(Experts, AThousandStoresLeaveNothingBehind) {
