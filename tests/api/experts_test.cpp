@@ -316,14 +316,14 @@ TEST(Experts, AThousandStoresLeaveNothingBehind) {
   EXPECT_LE(runtime::resident_memory(), before + Bytes(1000 * 1024));
 }
 
-TEST(Experts, StoresInDifferentThreadsKnowNothingOfEachOther) {
+TEST(Threads, StoresInDifferentThreadsKnowNothingOfEachOther) {
   const ExpertFile file;
   const std::uint64_t ram = ram_for(file, 3);
   std::vector<std::thread> threads;
   for (int t = 0; t < 2; ++t)
     threads.emplace_back([&, t] {
       auto options = options_with(ram, 3);
-      options.io = "pread";  // see threads_test.cpp
+      options.io = "pread";  // as in threads_test.cpp
       const Store store = open_table(file, options);
       for (std::int32_t i = 0; i < 40; ++i)
         expect_right(store, file, static_cast<std::uint32_t>(i % 3), {i % 8, (i + t + 1) % 8});
