@@ -59,13 +59,6 @@ void EngineOptions::follow(profiler::PlacementPlan taken, const std::string& pat
   plan_path = path;
 }
 
-std::optional<io::BlockShape> block_shape_of(std::uint32_t gguf_type) {
-  const auto format = kernels::format_of_gguf_type(gguf_type);
-  if (!format) return std::nullopt;
-  const kernels::WeightFormatTraits& traits = kernels::traits(*format);
-  return io::BlockShape{traits.values_per_block, traits.bytes_per_block};
-}
-
 Engine::Engine(const EngineOptions& options)
     : ram_is_bounded_(options.budget.ram.has_value()),
       kv_formats_(kv_formats_of(options)),
@@ -94,7 +87,7 @@ void Engine::load(const EngineOptions& options) {
   dense_ = io::Arena(plan_.ram.dense);
   model_->weights.load(*reader_, dense_, progress);
   experts_ =
-      std::make_unique<ExpertStore>(file_, model_->experts, *reader_,
+      std::make_unique<ExpertStore>(file_.paths(), model_->experts, *reader_,
                                     ExpertStore::Options{.policy = plan_.policy,
                                                          .slots_of_class = plan_.ram.slots_of_class,
                                                          .popularity = popularity(),

@@ -29,6 +29,13 @@ void throw_missing_tensor(const io::GgufFile& file, const std::string& name) {
               file.name(), name);
 }
 
+std::optional<io::BlockShape> block_shape_of(std::uint32_t gguf_type) {
+  const auto format = kernels::format_of_gguf_type(gguf_type);
+  if (!format) return std::nullopt;
+  const kernels::WeightFormatTraits& traits = kernels::traits(*format);
+  return io::BlockShape{traits.values_per_block, traits.bytes_per_block};
+}
+
 kernels::WeightFormat checked_format(const io::GgufFile& file, const io::GgufTensor& tensor) {
   const auto format = kernels::format_of_gguf_type(tensor.type_id);
   if (!format)

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <deque>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -18,6 +19,9 @@
 #include "runtime/weights/tensor_source.h"
 
 namespace hearth::runtime {
+
+// Shape of a block of each weight format, as the GGUF reader wants it.
+std::optional<io::BlockShape> block_shape_of(std::uint32_t gguf_type);
 
 // Shape and format of a tensor in the file as a matrix, or an Error naming what is wrong with it.
 kernels::WeightFormat checked_format(const io::GgufFile& file, const io::GgufTensor& tensor);

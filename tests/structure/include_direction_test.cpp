@@ -40,7 +40,7 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"runtime", {"base", "io", "kernels", "profiler", "runtime"}},
     {"include", {}},  // what programs see; its own headers are <hearth/...>
     {"api", {"base", "io", "kernels", "profiler", "runtime", "api"}},
-    {"examples", {}},
+    {"examples", {"kernels"}},  // the specification alone
     {"tools", {"base", "io", "kernels", "profiler", "runtime", "api", "tools"}},
     {"tests", {"base", "io", "kernels", "profiler", "runtime", "api", "tools", "tests"}},
     {"benchmarks", {"base", "io", "kernels", "profiler", "runtime", "tools", "benchmarks"}},
