@@ -28,7 +28,7 @@ struct Source {
   std::vector<Include> includes;
 
   std::string folder() const { return path.substr(0, path.find('/')); }
-  bool is_header() const { return path.ends_with(".h"); }
+  bool is_header() const { return path.ends_with(".h") || path.ends_with(".cuh"); }
 };
 
 // Which folders of the project a folder may include. tests, benchmarks and tools may include all.
@@ -59,6 +59,9 @@ const std::vector<Vendor> kVendors = {
     {"gmock/", {"tests/"}},
     {"rapidcheck", {"tests/"}},
     {"benchmark/", {"benchmarks/"}},
+    {"cuda", {"kernels/gpu/"}},
+    {"hip/", {"kernels/gpu/"}},
+    {"boost/", {"kernels/gpu/emulation/"}},
 };
 
 constexpr std::size_t kMostLines = 600;
@@ -106,7 +109,8 @@ const std::vector<Source>& sources() {
       if (!fs::exists(root / folder)) continue;
       for (const auto& entry : fs::recursive_directory_iterator(root / folder)) {
         const std::string extension = entry.path().extension().string();
-        if (extension == ".h" || extension == ".cpp" || extension == ".def" || extension == ".inc")
+        const std::set<std::string> kinds = {".h", ".cpp", ".cu", ".cuh", ".def", ".inc"};
+        if (kinds.count(extension) != 0)
           found.push_back(read_source(root, entry.path()));
       }
     }
