@@ -1,7 +1,8 @@
 // The products of every format on the GPU: the bits of the scalar kernels.
 #include <fmt/format.h>
 
-#include "tests/gpu/support/device_rows.h"
+#include "tests/gpu/support/test_device.h"
+#include "tests/kernels/support/matrices.h"
 
 namespace hearth::kernels {
 namespace {
@@ -39,21 +40,20 @@ TEST_P(GpuProduct, GivesTheBitsOfScalar) {
         const GuardedMatrix matrix(GetParam(), rows, columns, blocks, random);
         const TestActivations activations(tokens, columns, random);
         const auto expected = scalar_product(matrix.view(), activations.view());
-        const auto weights = on_device(matrix.view());
-        const DeviceActivations x(activations.view());
-        for (const unsigned lanes : kWarpWidths) {
-          const DeviceArray<float> y(std::size_t{tokens} * rows);
-          emulated::Queue queue(lanes, columns);
-          emulated_kernels().product({.format = GetParam(),
-                                      .rows = rows,
-                                      .columns = columns,
-                                      .x = x.view,
-                                      .dense = {weights.data()},
-                                      .y = y.data(),
-                                      .y_stride = rows},
-                                     &queue);
+        for (const TestDevice& on : test_devices()) {
+          const auto weights = on_device(on, matrix.view());
+          const DeviceActivations x(on, activations.view());
+          const DeviceArray<float> y(on, std::size_t{tokens} * rows);
+          on.kernels->product({.format = GetParam(),
+                               .rows = rows,
+                               .columns = columns,
+                               .x = x.view(),
+                               .dense = {weights.data()},
+                               .y = y.data(),
+                               .y_stride = rows},
+                              on.stream->native());
           expect_same_bits(expected, y.values(),
-                           fmt::format("{} lanes: {} columns, {} tokens, blocks {}", lanes, columns,
+                           fmt::format("{}: {} columns, {} tokens, blocks {}", on.name, columns,
                                        tokens, static_cast<int>(blocks)));
         }
       }

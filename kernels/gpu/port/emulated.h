@@ -17,8 +17,8 @@
 #define HEARTH_GPU_TARGET emulated
 #define HEARTH_KERNEL(threads) inline void
 #define HEARTH_DEVICE inline
-#define HEARTH_SHARED(Type, name)                                         \
-  static ::hearth::kernels::emulated::SharedMemory<Type> name##_storage_; \
+#define HEARTH_SHARED(Type, name)                                                      \
+  static thread_local ::hearth::kernels::emulated::SharedMemory<Type> name##_storage_; \
   Type& name = name##_storage_.of_this_block()
 #define HEARTH_DYNAMIC_SHARED(Type, name) \
   Type* name = reinterpret_cast<Type*>(::hearth::kernels::emulated::dynamic_shared_memory())

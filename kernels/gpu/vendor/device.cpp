@@ -185,11 +185,7 @@ class VendorStream final : public Stream {
   void write_value(SharedFlag flag, std::uint32_t value) override;
   void wait_value(SharedFlag flag, std::uint32_t value) override;
   void call_host(void (*function)(void*), void* context) override {
-#ifdef HEARTH_HIP_SOURCE
-    require(hipLaunchHostFunc(stream_, function, context), "calling the host");
-#else
-    require(cudaLaunchHostFunc(stream_, function, context), "calling the host");
-#endif
+    require(GPU(LaunchHostFunc)(stream_, function, context), "calling the host");
   }
   void synchronize() override { require(GPU(StreamSynchronize)(stream_), "work on the device"); }
 

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <hip/hip_runtime_api.h>
-#include <hip/hip_version.h>
 
 #include <cstdint>
 #include <string>
@@ -26,24 +25,6 @@ inline std::string architecture_of(const hipDeviceProp_t& device) {
   const std::string name = device.gcnArchName;
   return name.substr(0, name.find(':'));
 }
-
-#if HIP_VERSION < 50300000
-// As a callback of the stream, which cannot be captured.
-inline hipError_t hipLaunchHostFunc(hipStream_t stream, void (*function)(void*), void* context) {
-  struct Call {
-    void (*function)(void*);
-    void* context;
-  };
-  return hipStreamAddCallback(
-      stream,
-      [](hipStream_t, hipError_t, void* data) {
-        Call* call = static_cast<Call*>(data);
-        call->function(call->context);
-        delete call;
-      },
-      new Call{function, context}, 0);
-}
-#endif
 
 struct StreamMemoryOperations {
   bool present(int ordinal) const {
