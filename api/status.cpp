@@ -40,6 +40,8 @@ hearth_status status_of(ErrorCode code) noexcept {
       return HEARTH_ERROR_BAD_INPUT;
     case ErrorCode::kNumerics:
       return HEARTH_ERROR_NUMERICS;
+    case ErrorCode::kDevice:
+      return HEARTH_ERROR_DEVICE;
   }
   return HEARTH_ERROR_INTERNAL;
 }
@@ -99,9 +101,10 @@ const char* hearth_status_name(hearth_status status) {
                                            "HEARTH_ERROR_BAD_INPUT",
                                            "HEARTH_ERROR_NUMERICS",
                                            "HEARTH_ERROR_MEMORY",
-                                           "HEARTH_ERROR_INTERNAL"};
-  static_assert(std::size(kNames) == HEARTH_ERROR_INTERNAL + 1);
-  if (status < 0 || status > HEARTH_ERROR_INTERNAL) return "unknown status";
+                                           "HEARTH_ERROR_INTERNAL",
+                                           "HEARTH_ERROR_DEVICE"};
+  static_assert(std::size(kNames) == HEARTH_ERROR_DEVICE + 1);
+  if (status < 0 || status > HEARTH_ERROR_DEVICE) return "unknown status";
   return kNames[status];
 }
 }

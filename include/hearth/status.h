@@ -57,7 +57,8 @@ enum {
   HEARTH_ERROR_BAD_INPUT = 9,    // a text, tokens or a file that does not fit the model
   HEARTH_ERROR_NUMERICS = 10,    // logits that are not finite
   HEARTH_ERROR_MEMORY = 11,      // the system refused memory
-  HEARTH_ERROR_INTERNAL = 12     // anything else; the message says what
+  HEARTH_ERROR_INTERNAL = 12,    // anything else; the message says what
+  HEARTH_ERROR_DEVICE = 13       // a GPU failed, or there is none that can be used
 };
 
 // "HEARTH_ERROR_BUDGET"; of a number that is no status, "unknown status".

@@ -48,8 +48,8 @@ TEST(Status, AMessageOfAnyLengthFits) {
 TEST(Status, EveryCodeHasItsName) {
   EXPECT_STREQ(hearth_status_name(HEARTH_OK), "HEARTH_OK");
   EXPECT_STREQ(hearth_status_name(HEARTH_ERROR_BUDGET), "HEARTH_ERROR_BUDGET");
-  EXPECT_STREQ(hearth_status_name(HEARTH_ERROR_INTERNAL), "HEARTH_ERROR_INTERNAL");
-  EXPECT_STREQ(hearth_status_name(HEARTH_ERROR_INTERNAL + 1), "unknown status");
+  EXPECT_STREQ(hearth_status_name(HEARTH_ERROR_DEVICE), "HEARTH_ERROR_DEVICE");
+  EXPECT_STREQ(hearth_status_name(HEARTH_ERROR_DEVICE + 1), "unknown status");
   EXPECT_STREQ(hearth_status_name(-1), "unknown status");
 }
 

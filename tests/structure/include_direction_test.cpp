@@ -28,7 +28,9 @@ struct Source {
   std::vector<Include> includes;
 
   std::string folder() const { return path.substr(0, path.find('/')); }
-  bool is_header() const { return path.ends_with(".h") || path.ends_with(".hpp"); }
+  bool is_header() const {
+    return path.ends_with(".h") || path.ends_with(".hpp") || path.ends_with(".cuh");
+  }
 };
 
 // Which folders of the project a folder may include. tests, benchmarks and tools may include all.
@@ -63,10 +65,14 @@ const std::vector<Vendor> kVendors = {
     {"gmock/", {"tests/"}},
     {"rapidcheck", {"tests/"}},
     {"benchmark/", {"benchmarks/"}},
+    {"cuda", {"kernels/gpu/"}},
+    {"hip/", {"kernels/gpu/"}},
+    {"boost/", {"kernels/gpu/emulation/"}},
 };
 
 constexpr std::size_t kMostLines = 600;
-const std::set<std::string> kExtensions = {".h", ".hpp", ".c", ".cpp", ".def", ".inc"};
+const std::set<std::string> kExtensions = {".h",  ".hpp", ".c",   ".cpp",
+                                           ".cu", ".cuh", ".def", ".inc"};
 
 std::vector<std::string> read_lines(const fs::path& path) {
   std::ifstream in(path);

@@ -1,0 +1,169 @@
+// kernels/gpu/port.h for the host: every thread of a block is a fiber, and collectives are where
+// fibers take turns (kernels/gpu/emulation/block_runner.h). For tests; no product links it.
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+#include "kernels/gpu/emulation/block_runner.h"
+#include "kernels/gpu/emulation/queue.h"
+#include "kernels/gpu/emulation/shared_memory.h"
+#include "kernels/gpu/launch_shape.h"
+#include "kernels/quant/half.h"
+
+#define HEARTH_GPU_TARGET emulated
+#define HEARTH_KERNEL(threads) inline void
+#define HEARTH_DEVICE inline
+#define HEARTH_SHARED(Type, name)                                                      \
+  static thread_local ::hearth::kernels::emulated::SharedMemory<Type> name##_storage_; \
+  Type& name = name##_storage_.of_this_block()
+#define HEARTH_DYNAMIC_SHARED(Type, name) \
+  Type* name = reinterpret_cast<Type*>(::hearth::kernels::emulated::dynamic_shared_memory())
+#define HEARTH_NOT_UNROLLED
+#define HEARTH_TABLE inline const
+#define HEARTH_ASSERT(condition)                                                                   \
+  do {                                                                                             \
+    if (!(condition))                                                                              \
+      ::hearth::kernels::emulated::fail(__FILE__, __LINE__, "the assertion " #condition " fails"); \
+  } while (false)
+
+namespace hearth::kernels::emulated {
+
+inline unsigned lanes() { return this_thread().lanes; }
+inline unsigned thread_index() { return this_thread().index; }
+inline unsigned block_threads() { return this_thread().shape.threads; }
+inline unsigned block_x() { return this_thread().block_x; }
+inline unsigned block_y() { return this_thread().block_y; }
+inline unsigned block_z() { return this_thread().block_z; }
+inline unsigned grid_x() { return this_thread().shape.blocks_x; }
+
+inline void sync_threads() { wait_for_block(); }
+inline void sync_lanes() { exchange({Collective::kSync, 0}, 0); }
+
+// A value of 4 or 8 bytes as a word of 8, and back.
+template <typename T>
+std::uint64_t widened(T x) {
+  static_assert(sizeof(T) == 4 || sizeof(T) == 8);
+  std::uint64_t word = 0;
+  std::memcpy(&word, &x, sizeof(T));
+  return word;
+}
+template <typename T>
+T narrowed(std::uint64_t word) {
+  T x;
+  std::memcpy(&x, &word, sizeof(T));
+  return x;
+}
+
+template <typename T>
+T shuffle(T x, unsigned lane, unsigned width) {
+  if (width == 0 || width > lanes() || (width & (width - 1)) != 0)
+    fail(__FILE__, __LINE__, "the width of a shuffle is no power of two of the lanes");
+  const unsigned self = thread_index() % lanes();
+  const std::uint64_t* all = exchange({Collective::kShuffle, width}, widened(x));
+  return narrowed<T>(all[self / width * width + lane % width]);
+}
+template <typename T>
+T shuffle_xor(T x, unsigned mask) {
+  const unsigned source = (thread_index() % lanes()) ^ mask;
+  if (source >= lanes()) fail(__FILE__, __LINE__, "a shuffle reaches past the lanes of its warp");
+  return narrowed<T>(exchange({Collective::kShuffleXor, mask}, widened(x))[source]);
+}
+inline std::uint64_t ballot(bool p) {
+  const std::uint64_t* all = exchange({Collective::kBallot, 0}, p);
+  std::uint64_t set = 0;
+  for (unsigned lane = 0; lane < lanes(); ++lane) set |= all[lane] << lane;
+  return set;
+}
+inline bool any_lane(bool p) { return ballot(p) != 0; }
+inline bool all_lanes(bool p) { return ballot(!p) == 0; }
+
+inline void require_aligned(const void* at, std::uintptr_t alignment) {
+  if (reinterpret_cast<std::uintptr_t>(at) % alignment != 0)
+    fail(__FILE__, __LINE__, "a load is not aligned");
+}
+inline std::uint8_t load_byte(const void* at) { return *static_cast<const std::uint8_t*>(at); }
+inline std::uint16_t load_half(const void* at) {
+  require_aligned(at, 2);
+  return *static_cast<const std::uint16_t*>(at);
+}
+inline std::uint32_t load_word(const void* at) {
+  require_aligned(at, 4);
+  return *static_cast<const std::uint32_t*>(at);
+}
+template <typename T>
+T load_16(const void* at) {
+  static_assert(sizeof(T) == 16);
+  require_aligned(at, 16);
+  T x;
+  std::memcpy(&x, at, sizeof(T));
+  return x;
+}
+
+// Only one fiber runs at a time.
+template <typename T>
+T atomic_add(T* at, T x) {
+  return std::exchange(*at, static_cast<T>(*at + x));
+}
+template <typename T>
+T atomic_max(T* at, T x) {
+  return std::exchange(*at, *at > x ? *at : x);
+}
+template <typename T>
+T atomic_exchange(T* at, T x) {
+  return std::exchange(*at, x);
+}
+template <typename T>
+T atomic_compare(T* at, T expected, T desired) {
+  return std::exchange(*at, *at == expected ? desired : *at);
+}
+
+inline void fence_block() {}
+inline void fence_device() {}
+inline void fence_system() {}
+inline std::uint32_t load_acquire_system(const std::uint32_t* at) {
+  return __atomic_load_n(at, __ATOMIC_ACQUIRE);
+}
+inline void store_release_system(std::uint32_t* at, std::uint32_t x) {
+  __atomic_store_n(at, x, __ATOMIC_RELEASE);
+}
+
+inline float fma(float a, float b, float c) { return std::fma(a, b, c); }
+inline float divide(float a, float b) { return a / b; }
+inline float square_root(float x) { return std::sqrt(x); }
+inline int nearest_even(float x) { return static_cast<int>(std::nearbyint(x)); }
+inline std::uint32_t bits_of(float x) { return std::bit_cast<std::uint32_t>(x); }
+inline float float_of(std::uint32_t bits) { return std::bit_cast<float>(bits); }
+inline int count_ones(std::uint32_t x) { return std::popcount(x); }
+inline int dot4(std::uint32_t a, std::uint32_t b, int sum) {
+  for (unsigned i = 0; i < 32; i += 8)
+    sum += static_cast<std::int8_t>(a >> i) * static_cast<std::int8_t>(b >> i);
+  return sum;
+}
+inline std::uint32_t byte_permute(std::uint32_t a, std::uint32_t b, std::uint32_t selector) {
+  const std::uint64_t both = std::uint64_t{b} << 32 | a;
+  std::uint32_t result = 0;
+  for (unsigned i = 0; i < 4; ++i)
+    result |= static_cast<std::uint32_t>(both >> (selector >> (4 * i) & 7) * 8 & 0xff) << (8 * i);
+  return result;
+}
+// The word that starts `bits` bits (below 32) into high:low.
+inline std::uint32_t shift_right(std::uint32_t low, std::uint32_t high, unsigned bits) {
+  return static_cast<std::uint32_t>((std::uint64_t{high} << 32 | low) >> bits);
+}
+
+// Arguments are copied, as a launch copies them, and the queue runs the blocks now or later.
+template <typename... Parameters, typename... Args>
+void launch(void (*kernel)(Parameters...), const LaunchShape& shape, NativeStream stream,
+            const Args&... args) {
+  auto& queue = *static_cast<Queue*>(stream);
+  queue.enqueue([=, lanes = queue.lanes(), seed = queue.next_seed()] {
+    const auto body = [&] { kernel(args...); };
+    run_blocks({shape, lanes, seed}, body);
+  });
+}
+
+}  // namespace hearth::kernels::emulated

@@ -1,0 +1,152 @@
+// The emulation itself: what it computes, and that it reports what would hang a GPU.
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "kernels/gpu/port.h"
+
+namespace hearth::kernels::emulated {
+namespace {
+
+struct Reversed {
+  int values[256];
+};
+
+HEARTH_KERNEL(256) reverse_in_shared(const int* in, int* out) {
+  HEARTH_SHARED(Reversed, shared);
+  const unsigned first = block_x() * block_threads();
+  shared.values[thread_index()] = in[first + thread_index()];
+  sync_threads();
+  out[first + thread_index()] = shared.values[block_threads() - 1 - thread_index()];
+}
+
+HEARTH_KERNEL(256) sums_of_groups(const int* in, int* out, unsigned* warps) {
+  const int sum = group_sum<8>(in[thread_index()]);
+  if (lane_index() % 8 == 0) out[thread_index() / 8] = sum;
+  const auto odd = ballot(thread_index() % 2 != 0);
+  if (lane_index() == 0 && odd == 0xaaaaaaaaaaaaaaaaull >> (64 - lanes())) atomic_add(warps, 1u);
+}
+
+HEARTH_KERNEL(64) half_comes_to_the_barrier() {
+  if (thread_index() < 32) sync_threads();
+}
+HEARTH_KERNEL(64) one_lane_returns() {
+  if (thread_index() != 5) any_lane(true);
+}
+HEARTH_KERNEL(64) lanes_meet_in_different_collectives() {
+  if (thread_index() % 2 == 0)
+    shuffle_xor(1, 1);
+  else
+    shuffle_xor(1, 2);
+}
+HEARTH_KERNEL(64) asserts() { HEARTH_ASSERT(block_x() < 2); }
+
+struct Few {
+  int values[4];
+};
+HEARTH_KERNEL(64) writes_beside_shared(int past) {
+  HEARTH_SHARED(Few, shared);
+  int* values = shared.values;
+  if (thread_index() == 0) values[past] = 7;
+}
+HEARTH_KERNEL(64) writes_beside_dynamic(int past) {
+  HEARTH_DYNAMIC_SHARED(int, values);
+  if (thread_index() == 0) values[past] = 7;
+}
+
+// Reads what its neighbour may or may not have written: a race.
+HEARTH_KERNEL(64) races(int* out) {
+  HEARTH_SHARED(Reversed, shared);
+  shared.values[thread_index()] = static_cast<int>(thread_index());
+  out[thread_index()] = shared.values[thread_index() ^ 1];
+}
+HEARTH_KERNEL(64) reads_what_nobody_wrote(float* out) {
+  HEARTH_DYNAMIC_SHARED(float, values);
+  out[thread_index()] = values[thread_index()];
+}
+
+template <typename... Parameters>
+std::string failure_of(void (*kernel)(Parameters...), LaunchShape shape,
+                       std::type_identity_t<Parameters>... args) {
+  Queue queue;
+  try {
+    launch(kernel, shape, &queue, args...);
+  } catch (const EmulationError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+class Emulation : public testing::TestWithParam<unsigned> {};
+
+TEST_P(Emulation, ThreadsMeetAtBarriers) {
+  Queue queue(GetParam(), 3);
+  std::vector<int> in(64 * 256), out(in.size());
+  std::iota(in.begin(), in.end(), 0);
+  launch(reverse_in_shared, {.blocks_x = 64, .threads = 256}, &queue, in.data(), out.data());
+  for (std::size_t i = 0; i < in.size(); ++i)
+    ASSERT_EQ(out[i], static_cast<int>(i / 256 * 256 + 255 - i % 256));
+}
+
+TEST_P(Emulation, LanesExchangeValues) {
+  Queue queue(GetParam(), 4);
+  std::vector<int> in(256), out(32);
+  std::iota(in.begin(), in.end(), 0);
+  unsigned warps = 0;
+  launch(sums_of_groups, {.threads = 256}, &queue, in.data(), out.data(), &warps);
+  for (int group = 0; group < 32; ++group)
+    EXPECT_EQ(out[static_cast<std::size_t>(group)], 64 * group + 28);
+  EXPECT_EQ(warps, 256 / GetParam());
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Emulation, testing::Values(32u, 64u));
+
+TEST(Divergence, IsAnErrorThatNamesTheThreads) {
+  const std::string barrier = failure_of(half_comes_to_the_barrier, {.threads = 64});
+  EXPECT_NE(barrier.find("thread 0 waits in sync_threads, thread 32 has returned"), barrier.npos)
+      << barrier;
+  const std::string lane = failure_of(one_lane_returns, {.threads = 64});
+  EXPECT_NE(lane.find("thread 5 has returned"), lane.npos) << lane;
+  const std::string mixed = failure_of(lanes_meet_in_different_collectives, {.threads = 64});
+  EXPECT_NE(mixed.find("shuffle_xor(1), thread 1 waits in shuffle_xor(2)"), mixed.npos) << mixed;
+}
+
+TEST(Divergence, AnAssertionNamesBlockAndThread) {
+  const std::string line = failure_of(asserts, {.blocks_x = 3, .threads = 64});
+  EXPECT_NE(line.find("block (2, 0, 0), thread"), line.npos) << line;
+}
+
+TEST(SharedMemoryGuards, SeeAWriteBesideIt) {
+  for (const int past : {-1, 4})
+    EXPECT_NE(failure_of(writes_beside_shared, {.threads = 64}, past), "") << past;
+  const LaunchShape shape{.threads = 64, .dynamic_shared = 16};
+  for (const int past : {-1, 4})
+    EXPECT_NE(failure_of(writes_beside_dynamic, shape, past), "") << past;
+  EXPECT_EQ(failure_of(writes_beside_dynamic, shape, 3), "");
+}
+
+TEST(SharedMemoryGuards, WhatNobodyWroteIsNotANumber) {
+  Queue queue;
+  std::vector<float> out(64);
+  launch(reads_what_nobody_wrote, {.threads = 64, .dynamic_shared = 256}, &queue, out.data());
+  for (const float x : out) EXPECT_NE(x, x);
+}
+
+TEST(Order, ARaceGivesOtherResultsForOtherSeeds) {
+  std::vector<std::vector<int>> results;
+  for (std::uint64_t seed = 0; seed < 4; ++seed) {
+    Queue queue(32, seed);
+    std::vector<int>& out = results.emplace_back(64);
+    launch(races, {.threads = 64}, &queue, out.data());
+  }
+  EXPECT_NE(results[0], results[1]);
+  Queue again(32, 0);
+  std::vector<int> out(64);
+  launch(races, {.threads = 64}, &again, out.data());
+  EXPECT_EQ(out, results[0]);
+}
+
+}  // namespace
+}  // namespace hearth::kernels::emulated
