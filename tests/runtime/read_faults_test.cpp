@@ -84,7 +84,7 @@ TEST(ReadFault, OfAPrefetchDoesNotSurface) {
     weather->reads = 0;
     weather->fault = [&](std::uint64_t, const io::ReadRequest& request) {
       // Tags number the reads of experts, layer by layer: a read for a layer that does not run yet.
-      const bool prefetch = request.tag / (kExperts * runtime::kExpertMatrices) != current;
+      const bool prefetch = request.tag / (kExperts * runtime::kMaxExpertParts) != current;
       if (!prefetch || weather->random.below(2) == 0) return 0;
       failed += 1;
       return EIO;
