@@ -38,8 +38,10 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"kernels", {"base", "kernels"}},
     {"profiler", {"base", "profiler"}},
     {"runtime", {"base", "io", "kernels", "profiler", "runtime"}},
-    {"tools", {"base", "io", "kernels", "profiler", "runtime", "tools"}},
-    {"tests", {"base", "io", "kernels", "profiler", "runtime", "tools", "tests"}},
+    {"include", {}},  // what programs see; its own headers are <hearth/...>
+    {"api", {"base", "io", "kernels", "profiler", "runtime", "api"}},
+    {"tools", {"base", "io", "kernels", "profiler", "runtime", "api", "tools"}},
+    {"tests", {"base", "io", "kernels", "profiler", "runtime", "api", "tools", "tests"}},
     {"benchmarks", {"base", "io", "kernels", "profiler", "runtime", "tools", "benchmarks"}},
 };
 
@@ -49,6 +51,7 @@ struct Vendor {
   std::vector<std::string_view> places;
 };
 const std::vector<Vendor> kVendors = {
+    {"hearth/", {"include/", "api/", "tools/", "tests/"}},
     {"liburing", {"io/"}},
     {"CLI/", {"tools/"}},
     {"nlohmann/", {"tools/", "tests/"}},
