@@ -5,9 +5,8 @@
 #include "profiler/profile_counts.h"
 #include "profiler/profile_toml.h"
 #include "profiler/whole_layers.h"
-#include "runtime/model.h"
+#include "runtime/block_experts.h"
 #include "runtime/model_identity.h"
-#include "runtime/trace_header.h"
 #include "tools/hearth/command_line.h"
 #include "tools/hearth/model_summary.h"
 #include "tools/hearth/profile_files.h"
@@ -58,19 +57,26 @@ bool parse(const Arguments& arguments, ExportOptions& o) {
   return true;
 }
 
-std::string llama_text(const profiler::NamedProfile& named, const ExportOptions& o) {
-  const io::GgufFile file = open_model_file(o.model);
-  const auto model = runtime::build_model(file);
-  const profiler::TraceHeader header =
-      runtime::trace_header_of(*model, runtime::identity_of(file), "");
-  profiler::check_profile_of(named.profile, header.model, experts_of_layers(header), named.name);
-  std::vector<Bytes> layer_bytes;
+// Of the experts of each layer of the profile, also where Hearth does not run the model.
+std::vector<Bytes> bytes_of_layers(const profiler::NamedProfile& named, const std::string& path) {
+  const io::GgufFile file = open_model_file(path);
+  const std::vector<runtime::BlockExperts> blocks = runtime::experts_of_blocks(file);
+  profiler::check_profile_of(named.profile, runtime::identity_of(file),
+                             runtime::expert_counts(blocks), named.name);
+  std::vector<Bytes> bytes;
   for (const profiler::LayerProfile& layer : named.profile.layers) {
-    const runtime::LayerExperts& experts = model->experts.layer(layer.layer);
-    layer_bytes.push_back(Bytes(experts.bytes()) * experts.count);
+    if (!blocks[layer.layer].bytes)
+      throw_error(ErrorCode::kUnsupported,
+                  "{}: the experts of layer {} have a format whose size is not known here",
+                  printable(path), layer.layer);
+    bytes.push_back(*blocks[layer.layer].bytes);
   }
-  return profiler::llama_arguments(
-      profiler::place_whole_layers(named.profile, layer_bytes, *o.vram));
+  return bytes;
+}
+
+std::string llama_text(const profiler::NamedProfile& named, const ExportOptions& o) {
+  const std::vector<Bytes> bytes = bytes_of_layers(named, o.model);
+  return profiler::llama_arguments(profiler::place_whole_layers(named.profile, bytes, *o.vram));
 }
 
 std::string text_of(const profiler::NamedProfile& named, const ExportOptions& o) {
