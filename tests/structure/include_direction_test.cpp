@@ -40,6 +40,7 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"runtime", {"base", "io", "kernels", "profiler", "runtime"}},
     {"include", {}},  // what programs see; its own headers are <hearth/...>
     {"api", {"base", "io", "kernels", "profiler", "runtime", "api"}},
+    {"adapters", {"adapters"}},  // programs like others: <hearth/...> and their host
     {"tools", {"base", "io", "kernels", "profiler", "runtime", "api", "tools"}},
     {"tests", {"base", "io", "kernels", "profiler", "runtime", "api", "tools", "tests"}},
     {"benchmarks", {"base", "io", "kernels", "profiler", "runtime", "tools", "benchmarks"}},
@@ -51,7 +52,9 @@ struct Vendor {
   std::vector<std::string_view> places;
 };
 const std::vector<Vendor> kVendors = {
-    {"hearth/", {"include/", "api/", "tools/", "tests/"}},
+    {"hearth/", {"include/", "api/", "tools/", "tests/", "adapters/"}},
+    {"llama.h", {"adapters/llama.cpp/"}},
+    {"ggml", {"adapters/llama.cpp/"}},
     {"liburing", {"io/"}},
     {"CLI/", {"tools/"}},
     {"nlohmann/", {"tools/", "tests/"}},
