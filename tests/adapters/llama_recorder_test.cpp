@@ -1,9 +1,11 @@
 // What llama.cpp's routers choose, as hearth-llama-record counts it, is what Hearth's routers
 // choose for the same tokens. Where no llama.cpp was named, there is no recorder to be tested.
+#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>

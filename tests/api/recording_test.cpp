@@ -1,5 +1,6 @@
 // What another program routes becomes the profile that Hearth records itself, and nothing that it
 // says wrongly is counted.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <hearth/recording.h>
 #include <unistd.h>
@@ -96,8 +97,8 @@ TEST(Recording, WhatIsOutOfRangeIsNotCounted) {
     change(choice);
     return hearth_recording_observe(recording.handle, &choice);
   };
-  constexpr std::int32_t kTooLarge[] = {1, 2, 3, 16};
-  constexpr std::int32_t kNegative[] = {1, 2, -1, 3};
+  static constexpr std::int32_t kTooLarge[] = {1, 2, 3, 16};
+  static constexpr std::int32_t kNegative[] = {1, 2, -1, 3};
   EXPECT_EQ(refused([](hearth_choice& c) { c.experts = kTooLarge; }), HEARTH_ERROR_USAGE);
   EXPECT_EQ(refused([](hearth_choice& c) { c.experts = kNegative; }), HEARTH_ERROR_USAGE);
   EXPECT_EQ(refused([](hearth_choice& c) { c.experts = nullptr; }), HEARTH_ERROR_USAGE);

@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "base/error.h"
+#include "profiler/plan_toml.h"
 #include "profiler/profile_counts.h"
 #include "profiler/profile_toml.h"
 #include "profiler/whole_layers.h"
@@ -22,6 +23,7 @@ struct ExportOptions {
   std::string output = "-";
   std::string model;
   std::optional<Bytes> vram;
+  std::string plan;
 };
 
 bool parse(const Arguments& arguments, ExportOptions& o) {
@@ -46,15 +48,33 @@ bool parse(const Arguments& arguments, ExportOptions& o) {
       {.names = "-m,--model", .value = "FILE", .help = "the model, for the bytes of its layers"},
       o.model);
   line.add({.names = "--vram", .value = "SIZE", .help = "GPU memory for experts"}, o.vram);
+  line.add({.names = "--plan",
+            .value = "FILE",
+            .help = "or as much of it as this plan has (hearth plan --vram)"},
+           o.plan);
   if (!line.parse(arguments)) return false;
   const bool for_llama = o.format == "llama.cpp";
-  if (for_llama && (o.model.empty() || !o.vram))
+  if (for_llama && (o.model.empty() || o.vram.has_value() == !o.plan.empty()))
+    throw_error(
+        ErrorCode::kUsage,
+        "--format llama.cpp needs --model and either --vram or --plan, to know which layers "
+        "fit");
+  if (!for_llama && (!o.model.empty() || o.vram || !o.plan.empty()))
     throw_error(ErrorCode::kUsage,
-                "--format llama.cpp needs --model and --vram, to know which layers fit");
-  if (!for_llama && (!o.model.empty() || o.vram))
-    throw_error(ErrorCode::kUsage,
-                "--model and --vram have no effect with --format {}; leave them out", o.format);
+                "--model, --vram and --plan have no effect with --format {}; leave them out",
+                o.format);
   return true;
+}
+
+Bytes expert_memory_of_plan(const std::string& path, const profiler::ModelIdentity& model) {
+  const profiler::PlacementPlan plan = profiler::load_plan(path);
+  if (const auto different = profiler::difference(plan.model, model))
+    throw_error(ErrorCode::kBadInput, "{}: the plan {}", printable(path), *different);
+  if (!plan.vram)
+    throw_error(ErrorCode::kBadInput,
+                "{}: the plan has no memory of a GPU; make one with hearth plan --vram",
+                printable(path));
+  return plan.vram->experts;
 }
 
 // Of the experts of each layer of the profile, also where Hearth does not run the model.
@@ -76,7 +96,8 @@ std::vector<Bytes> bytes_of_layers(const profiler::NamedProfile& named, const st
 
 std::string llama_text(const profiler::NamedProfile& named, const ExportOptions& o) {
   const std::vector<Bytes> bytes = bytes_of_layers(named, o.model);
-  return profiler::llama_arguments(profiler::place_whole_layers(named.profile, bytes, *o.vram));
+  const Bytes budget = o.vram ? *o.vram : expert_memory_of_plan(o.plan, named.profile.model);
+  return profiler::llama_arguments(profiler::place_whole_layers(named.profile, bytes, budget));
 }
 
 std::string text_of(const profiler::NamedProfile& named, const ExportOptions& o) {
