@@ -154,7 +154,7 @@ _hearth() {
   fi
   _hearth_words
   for word in ${words[2,CURRENT-1]}; do
-    (( ${${subcommands%%:*}[(Ie)$word]} )) || break
+    [[ -n ${(M)subcommands:#$word:*} ]] || break
     command+=" $word"
     _hearth_words
   done
