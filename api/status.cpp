@@ -7,7 +7,7 @@ namespace hearth::border {
 namespace {
 
 // A fixed array: also the lack of memory has a message.
-thread_local std::array<char, 4096> message_of_thread{};
+thread_local std::array<char, kLongestMessage + 1> message_of_thread{};
 
 hearth_status fail(hearth_status status, std::string_view line) noexcept {
   set_message(line);
@@ -17,7 +17,7 @@ hearth_status fail(hearth_status status, std::string_view line) noexcept {
 }  // namespace
 
 void set_message(std::string_view message) noexcept {
-  const std::size_t length = std::min(message.size(), message_of_thread.size() - 1);
+  const std::size_t length = std::min(message.size(), kLongestMessage);
   std::copy_n(message.data(), length, message_of_thread.data());
   message_of_thread[length] = '\0';
 }

@@ -20,7 +20,8 @@ struct Stopped {
   const char* why;
 };
 
-// Remembers the message of this thread; takes no memory, cuts at some kilobytes.
+// Remembers the message of this thread; takes no memory, and cuts what is longer.
+inline constexpr std::size_t kLongestMessage = 4095;
 void set_message(std::string_view message) noexcept;
 hearth_status status_of(ErrorCode code) noexcept;
 // The status of what is being thrown, whose message becomes that of this thread.

@@ -42,10 +42,39 @@ ExpertSlab half_of(const ExpertSlab& fused, bool second) {
 
 }  // namespace
 
-std::uint64_t LayerExperts::slot_bytes(std::uint64_t alignment) const {
+std::uint32_t LayerExperts::parts(std::uint16_t expert) const {
+  if (listed.empty()) return kExpertMatrices;
+  return static_cast<std::uint32_t>(listed[expert].size());
+}
+
+ExpertPart LayerExperts::part(std::uint16_t expert, std::uint32_t index) const {
+  if (!listed.empty()) return listed[expert][index];
+  const ExpertSlab& slab = slabs[index];
+  return {slab.file, slab.offset + expert * slab.stride, slab.bytes};
+}
+
+std::uint64_t LayerExperts::bytes(std::uint16_t expert) const {
   std::uint64_t total = 0;
-  for (const ExpertSlab& slab : slabs) total += io::window_capacity(slab.bytes, alignment);
+  for (std::uint32_t i = 0; i < parts(expert); ++i) total += part(expert, i).bytes;
   return total;
+}
+
+std::uint64_t LayerExperts::bytes() const {
+  if (listed.empty()) return bytes(0);
+  std::uint64_t largest = 0;
+  for (std::uint16_t e = 0; e < count; ++e) largest = std::max(largest, bytes(e));
+  return largest;
+}
+
+std::uint64_t LayerExperts::slot_bytes(std::uint64_t alignment) const {
+  std::uint64_t largest = 0;
+  for (std::uint16_t e = 0; e < (listed.empty() ? 1 : count); ++e) {
+    std::uint64_t total = 0;
+    for (std::uint32_t i = 0; i < parts(e); ++i)
+      total += io::window_capacity(part(e, i).bytes, alignment);
+    largest = std::max(largest, total);
+  }
+  return largest;
 }
 
 void ExpertCatalog::add_layer(const io::GgufFile& file, LayerIndex layer, std::uint32_t experts,
@@ -67,15 +96,39 @@ void ExpertCatalog::add_layer(const io::GgufFile& file, LayerIndex layer, std::u
   entry.count = experts;
 }
 
+void ExpertCatalog::add_expert(ExpertId id, std::span<const ExpertPart> parts) {
+  CHECK_LT(id.layer, layers_.size());
+  CHECK(!parts.empty() && parts.size() <= kMaxExpertParts);
+  LayerExperts& layer = layers_[id.layer];
+  CHECK_EQ(layer.listed.size(), layer.count);
+  layer.count = std::max(layer.count, id.index + 1u);
+  layer.listed.resize(layer.count);
+  CHECK(layer.listed[id.index].empty());
+  layer.listed[id.index].assign(parts.begin(), parts.end());
+}
+
+bool ExpertCatalog::has(ExpertId id) const {
+  return id.layer < layers() && id.index < layers_[id.layer].count &&
+         layers_[id.layer].parts(id.index) > 0;
+}
+
 std::uint32_t ExpertCatalog::total() const {
   std::uint32_t total = 0;
-  for (const LayerExperts& layer : layers_) total += layer.count;
+  for (const LayerExperts& layer : layers_)
+    for (std::uint16_t e = 0; e < layer.count; ++e) total += layer.parts(e) > 0;
   return total;
+}
+
+std::vector<std::uint32_t> ExpertCatalog::counts() const {
+  std::vector<std::uint32_t> counts;
+  for (const LayerExperts& layer : layers_) counts.push_back(layer.count);
+  return counts;
 }
 
 Bytes ExpertCatalog::bytes() const {
   Bytes total;
-  for (const LayerExperts& layer : layers_) total += Bytes(layer.bytes()) * layer.count;
+  for (const LayerExperts& layer : layers_)
+    for (std::uint16_t e = 0; e < layer.count; ++e) total += Bytes(layer.bytes(e));
   return total;
 }
 

@@ -66,6 +66,7 @@ struct Options {
 struct LaterOptions {
   Options known;
   int third;
+  int fourth;  // no padding: what nobody sets is not zero
 };
 
 TEST(Structs, AreReadAsFarAsBothSidesKnowThem) {
@@ -74,7 +75,8 @@ TEST(Structs, AreReadAsFarAsBothSidesKnowThem) {
   EXPECT_EQ(read.first, 1);
   EXPECT_EQ(read.second, 0);
 
-  LaterOptions later{.known = {.size = sizeof(LaterOptions), .first = 1, .second = 2}, .third = 0};
+  LaterOptions later{
+      .known = {.size = sizeof(LaterOptions), .first = 1, .second = 2}, .third = 0, .fourth = 0};
   EXPECT_EQ(taken(&later.known, sizeof(Options), "options").second, 2);
   later.third = 3;
   EXPECT_EQ(guarded([&] { taken(&later.known, sizeof(Options), "options"); }),

@@ -52,7 +52,7 @@ struct Vendor {
   std::vector<std::string_view> places;
 };
 const std::vector<Vendor> kVendors = {
-    {"hearth/", {"include/", "api/", "tools/", "tests/", "adapters/"}},
+    {"hearth/", {"include/", "api/", "examples/", "adapters/", "tools/", "tests/"}},
     {"llama.h", {"adapters/llama.cpp/"}},
     {"ggml", {"adapters/llama.cpp/"}},
     {"liburing", {"io/"}},
