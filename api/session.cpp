@@ -13,10 +13,7 @@ hearth_session::hearth_session(hearth_engine& engine) : owner(engine), session(e
   owner.sessions.fetch_add(1);
 }
 
-hearth_session::~hearth_session() {
-  stop_counting();
-  owner.sessions.fetch_sub(1);
-}
+hearth_session::~hearth_session() { owner.sessions.fetch_sub(1); }
 
 // A chunk of a prompt takes long and may be given up between two layers: the next one overwrites
 // what it left, but for what recurrent layers remember.
@@ -147,6 +144,7 @@ hearth_status hearth_session_close(hearth_session* session) {
   return guarded([&] {
     if (session->in_call.load(std::memory_order_acquire))
       throw Misuse(HEARTH_ERROR_STATE, "a call of this session is under way; let it end first");
+    session->stop_counting();  // may fail, where a destructor must not
     delete session;
   });
 }

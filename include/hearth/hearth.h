@@ -12,8 +12,9 @@
 // how many threads compute and who else uses the engine changes how long it takes, and no logit:
 // the same tokens give the same bits.
 //
-// Conventions (structs with a size, status codes, messages): hearth/status.h. In whole programs:
-// examples/. In C++ with destructors and exceptions: hearth/hearth.hpp.
+// Conventions (structs with a size, status codes, messages): hearth/status.h; the codes are named
+// without their HEARTH_ERROR_ below. In whole programs: examples/. In C++ with destructors and
+// exceptions: hearth/hearth.hpp. Where a message advises a flag, it means the option of that name.
 //
 // Threads. An engine may be used by any number of threads at a time, its sessions by one each. A
 // session belongs to no thread: it may wander. hearth_session_cancel() alone may be called while
@@ -48,7 +49,7 @@ typedef struct hearth_engine_options {
   const char* policy;   // which expert makes room; NULL: chosen by the plan. "lru", ...
   const char* key_format;    // of the cache of keys, "f16" if NULL; "q8_0", ...
   const char* value_format;  // likewise of values
-  const char* io;            // how files are read: "uring", "pread"; NULL: what works best here
+  const char* io;  // how files are read: "uring", "pread"; NULL: $HEARTH_IO, or what works best
   // Is read, not kept. Its experts are in memory before the first token.
   const hearth_profile* profile;
   // Is read, not kept. Takes the place of all options above but io, which must be zero then.
@@ -86,7 +87,7 @@ typedef struct hearth_engine_facts {
   const char* architecture;
   const char* policy;
   const char* io;
-  const char* instructions;  // "avx512", ...
+  const char* instructions;  // "avx512", ...: the most that runs here, or $HEARTH_CPU
 } hearth_engine_facts;
 
 // What was decided; does not change. The texts belong to the engine.
@@ -98,7 +99,8 @@ HEARTH_API hearth_status hearth_engine_facts_of(const hearth_engine* engine,
 // hearth_telemetry.expert_ram then says how much it is. Takes a turn, so that it begins after the
 // token, or chunk, that is being computed, and it is done when the call returns. Less than
 // least_expert_ram is HEARTH_ERROR_BUDGET, and so is memory that the system does not give any more;
-// then nothing has changed. Logits do not change.
+// then nothing has changed. Logits do not change. An engine that had room for all experts does not
+// prefetch, also when it has less.
 HEARTH_API hearth_status hearth_engine_set_expert_ram(hearth_engine* engine, uint64_t bytes);
 
 // ---- Text and tokens (by any thread, at any time) -----------------------------------------------
@@ -167,7 +169,7 @@ HEARTH_API hearth_status hearth_session_evaluate(hearth_session* session, const 
                                                  size_t count, const float** logits);
 
 // Other than 0 stops: the call returns HEARTH_STOPPED after the chunk. `logits` are those after
-// tokens[index], vocabulary of them, and valid in the callback alone.
+// tokens[index], vocabulary of them, and valid in the callback alone, which is called in a turn.
 typedef int32_t (*hearth_on_logits)(void* user, size_t index, const float* logits);
 // Likewise, with the logits after each token.
 HEARTH_API hearth_status hearth_session_evaluate_each(hearth_session* session,
@@ -209,13 +211,14 @@ typedef struct hearth_generated {
 } hearth_generated;
 
 // A token and the `bytes` of text it stands for: maybe none, maybe a part of a character; no zero
-// byte follows. Other than 0 stops.
+// byte follows. Other than 0 stops. Not in a turn: it may use other sessions, and the engine.
 typedef int32_t (*hearth_on_token)(void* user, int32_t token, const char* text, size_t bytes);
 
 // Goes on from the logits of the last call: samples a token, gives it to on_token, appends it,
 // until something ends it. The token at which on_token stops, and one that ends the text, are not
 // appended. Takes a turn for each token. `generation` may be null, and `result`, which is filled
-// whatever is returned. HEARTH_ERROR_STATE before anything was evaluated, and after a rewind.
+// whatever is returned. HEARTH_ERROR_STATE where there are no logits: before anything was
+// evaluated, after a rewind, and after an evaluation that was stopped or failed on its way.
 HEARTH_API hearth_status hearth_session_generate(hearth_session* session,
                                                  const hearth_generation* generation,
                                                  hearth_on_token on_token, void* user,

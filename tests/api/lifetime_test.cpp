@@ -18,16 +18,17 @@ hearth_engine_options smallest_options() {
   return options;
 }
 
-void open_use_close() {
+void open_and_close(bool use) {
   const auto engine = open_engine(kModel, smallest_options());
   const auto session = open_session(engine);
-  ASSERT_EQ(evaluate(session, numbers(1)), HEARTH_OK);
+  if (use) ASSERT_EQ(evaluate(session, numbers(1)), HEARTH_OK);
 }
 
 TEST(Lifetime, AThousandEnginesLeaveNothingBehind) {
-  for (int i = 0; i < 20; ++i) open_use_close();
+  for (int i = 0; i < 20; ++i) open_and_close(true);
   const Bytes before = runtime::resident_memory();
-  for (int i = 0; i < 1000; ++i) open_use_close();
+  // A token reads some megabytes from the disk: only now and then.
+  for (int i = 0; i < 1000; ++i) open_and_close(i % 20 == 0);
   // A sanitizer keeps what was freed in quarantine; it finds leaks itself.
   if (kSanitized) return;
   // Less than a kilobyte each.

@@ -28,7 +28,7 @@ struct Source {
   std::vector<Include> includes;
 
   std::string folder() const { return path.substr(0, path.find('/')); }
-  bool is_header() const { return path.ends_with(".h"); }
+  bool is_header() const { return path.ends_with(".h") || path.ends_with(".hpp"); }
 };
 
 // Which folders of the project a folder may include. tests, benchmarks and tools may include all.
@@ -40,6 +40,7 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"runtime", {"base", "io", "kernels", "profiler", "runtime"}},
     {"include", {}},  // what programs see; its own headers are <hearth/...>
     {"api", {"base", "io", "kernels", "profiler", "runtime", "api"}},
+    {"examples", {"kernels"}},   // the specification alone
     {"adapters", {"adapters"}},  // programs like others: <hearth/...> and their host
     {"tools", {"base", "io", "kernels", "profiler", "runtime", "api", "tools"}},
     {"tests", {"base", "io", "kernels", "profiler", "runtime", "api", "tools", "tests"}},
@@ -68,6 +69,7 @@ const std::vector<Vendor> kVendors = {
 };
 
 constexpr std::size_t kMostLines = 600;
+const std::set<std::string> kExtensions = {".h", ".hpp", ".c", ".cpp", ".def", ".inc"};
 
 std::vector<std::string> read_lines(const fs::path& path) {
   std::ifstream in(path);
@@ -112,8 +114,7 @@ const std::vector<Source>& sources() {
       if (!fs::exists(root / folder)) continue;
       for (const auto& entry : fs::recursive_directory_iterator(root / folder)) {
         const std::string extension = entry.path().extension().string();
-        if (extension == ".h" || extension == ".cpp" || extension == ".def" || extension == ".inc")
-          found.push_back(read_source(root, entry.path()));
+        if (kExtensions.count(extension) != 0) found.push_back(read_source(root, entry.path()));
       }
     }
     return found;
