@@ -3,7 +3,7 @@
 # packaging/libhearth.abi, and fails where a program that was built against that would break,
 # unless the major version is another one. --store writes the file anew.
 #
-# The library's API must be built with -g (the preset `abi`).
+# The library's API must be built with -g, as the target hearth_abi is.
 set -euo pipefail
 folder=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 library=$1
@@ -19,7 +19,7 @@ abidw --headers-dir "$headers" --drop-private-types --exported-interfaces-only -
   --no-corpus-path --no-comp-dir-path --no-show-locs --type-id-style hash --out-file "$found" "$library"
 grep -q "elf-symbol name='hearth_version'" "$found" || { echo "check-abi: $library is not libhearth" >&2; exit 1; }
 grep -q "<function-decl name='hearth_version'" "$found" ||
-  { echo "check-abi: $library has no debug information; build it with the preset abi" >&2; exit 1; }
+  { echo "check-abi: $library has no debug information; build the target hearth_abi" >&2; exit 1; }
 
 if [[ ${2:-} == --store ]]; then
   cp "$found" "$stored"

@@ -60,10 +60,10 @@ printf '%s\n' "$said"
 inside man -w hearth hearth-run hearth-profile-record >/dev/null || fail "manual pages are not found"
 
 say "a program against the library"
-cp "$project/tests/consumers/hello.c" "$root/tmp/"
-inside sh -c 'cc /tmp/hello.c -o /tmp/hello $(pkg-config --cflags --libs hearth) && /tmp/hello' ||
+cp "$project/tests/consumers/hello.c" "$project/tests/golden/qwen3moe.gguf" "$root/tmp/"
+inside sh -c 'cc /tmp/hello.c -o /tmp/hello $(pkg-config --cflags --libs hearth) && /tmp/hello /tmp/qwen3moe.gguf' ||
   fail "a program against the shared library does not work"
-inside sh -c 'cc /tmp/hello.c -o /tmp/hello $(pkg-config --static --cflags --libs hearth | sed s/-lhearth/-l:libhearth.a/) && /tmp/hello' ||
+inside sh -c 'cc /tmp/hello.c -o /tmp/hello $(pkg-config --static --cflags --libs hearth | sed s/-lhearth/-l:libhearth.a/) && /tmp/hello /tmp/qwen3moe.gguf' ||
   fail "a program against the static library does not work"
 
 say "completions"

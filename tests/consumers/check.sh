@@ -19,12 +19,15 @@ clean_up() {
 }
 trap clean_up EXIT
 
+said=
 fail() { printf 'check.sh: %s\n' "$*" >&2; exit 1; }
 
-# runs PROGRAM wanted|unwanted: it says hello, and needs libhearth.so or not.
+# runs PROGRAM needed|absent: it says what the others say, and needs libhearth.so or not.
 runs() {
-  local library=absent
-  [[ $(LD_LIBRARY_PATH=$libraries "$1") == hello* ]] || fail "$1 does not say hello"
+  local library=absent hello
+  hello=$(LD_LIBRARY_PATH=$libraries "$1" "$source/tests/golden/qwen3moe.gguf")
+  [[ $hello == "${said:=$hello}" && $hello == "hello from $version, token "* ]] ||
+    fail "$1 says '$hello', others '$said'"
   if readelf -d "$1" | grep -q 'NEEDED.*libhearth\.so\.[0-9]*\]'; then library=needed; fi
   [[ $library == "$2" ]] || fail "$1: libhearth.so is $library"
 }
