@@ -14,15 +14,18 @@ readonly header='
 #include <stddef.h>
 typedef struct hearth_thing hearth_thing;
 typedef struct hearth_options { size_t size; int first; short second; } hearth_options;
+typedef struct hearth_row { int layer; int expert; } hearth_row;
 typedef enum hearth_kind { HEARTH_ONE, HEARTH_TWO } hearth_kind;
 const char *hearth_version(void);
 int hearth_open(const hearth_options *options, hearth_kind kind, hearth_thing **thing);
+int hearth_add(const hearth_row *rows, size_t count);
 int hearth_close(hearth_thing *thing);'
 readonly source='
 #include <hearth/hearth.h>
 struct hearth_thing { int secret; };
 const char *hearth_version(void) { return "0.1.0"; }
 int hearth_open(const hearth_options *o, hearth_kind k, hearth_thing **t) { return !t + !o + k; }
+int hearth_add(const hearth_row *rows, size_t count) { return rows->layer + (int)count; }
 int hearth_close(hearth_thing *t) { return t ? t->secret : 0; }'
 
 # build HEADER SOURCE [MAJOR]
@@ -50,6 +53,7 @@ int hearth_more(void);" "$source
 int hearth_more(void) { return 1; }"
 expect passes "a member at the end" "${header/short second;/short second; double third;}" "$source"
 expect passes "an enumerator at the end" "${header/HEARTH_TWO/HEARTH_TWO, HEARTH_THREE}" "$source"
+expect fails "a struct that grows and has no size" "${header/int expert;/int expert; int more;}" "$source"
 expect fails "a member in between" "${header/int first;/int first; int between;}" "$source"
 expect fails "a member in padding" "${header/short second;/short second; short third;}" "$source"
 expect fails "another type of a member" "${header/int first;/long first;}" "$source"
