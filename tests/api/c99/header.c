@@ -1,4 +1,5 @@
 /* The header in the C of 1999, all of its warnings being errors. */
+#include <hearth/experts.h>
 #include <hearth/hearth.h>
 
 typedef void (*function)(void);
@@ -43,5 +44,23 @@ const function hearth_c99_functions[] = {
     (function)hearth_plan_facts_of,
     (function)hearth_engine_telemetry,
     (function)hearth_engine_layer_telemetry,
+    (function)hearth_experts_open,
+    (function)hearth_experts_open_table,
+    (function)hearth_experts_close,
+    (function)hearth_experts_facts_of,
+    (function)hearth_experts_layer,
+    (function)hearth_experts_observe,
+    (function)hearth_experts_hint,
+    (function)hearth_experts_acquire,
+    (function)hearth_experts_poll,
+    (function)hearth_experts_set_budget,
+    (function)hearth_experts_export,
+    (function)hearth_experts_import,
+    (function)hearth_experts_count,
+    (function)hearth_lease_wait,
+    (function)hearth_lease_ready,
+    (function)hearth_lease_event,
+    (function)hearth_lease_memory,
+    (function)hearth_lease_release,
 };
 const unsigned hearth_c99_function_count = sizeof hearth_c99_functions / sizeof(function);

@@ -6,10 +6,12 @@
 
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "tests/api/support/expert_file.h"
+#include "tests/api/support/handles.h"
 
 namespace hearth::testing {
 
@@ -17,70 +19,66 @@ namespace hearth::testing {
 #define ASSERT_OK(call) ASSERT_EQ(call, HEARTH_OK) << hearth_message()
 
 inline hearth_experts_options options_with(std::uint64_t ram, std::uint32_t at_once = 1) {
-  hearth_experts_options options{};
-  options.size = sizeof options;
+  auto options = sized<hearth_experts_options>();
   options.ram = ram;
   options.at_once = at_once;
   return options;
 }
 
+using Ids = std::vector<std::int32_t>;
 inline constexpr std::uint64_t kAllBytes = std::numeric_limits<std::uint64_t>::max();
 
-inline hearth_experts* open_table(const ExpertFile& file, const hearth_experts_options& options) {
+struct CloseStore {
+  void operator()(hearth_experts* experts) const { EXPECT_OK(hearth_experts_close(experts)); }
+};
+using Store = std::unique_ptr<hearth_experts, CloseStore>;
+
+inline Store open_table(const ExpertFile& file, const hearth_experts_options& options) {
   hearth_experts* experts = nullptr;
   const hearth_expert_table table = file.table();
   EXPECT_OK(hearth_experts_open_table(&table, &options, &experts));
-  return experts;
+  return Store(experts);
 }
 
-inline hearth_experts_facts facts_of(const hearth_experts* experts) {
-  hearth_experts_facts facts{};
-  facts.size = sizeof facts;
-  EXPECT_OK(hearth_experts_facts_of(experts, &facts));
+inline hearth_experts_facts facts_of(const Store& experts) {
+  auto facts = sized<hearth_experts_facts>();
+  EXPECT_OK(hearth_experts_facts_of(experts.get(), &facts));
   return facts;
 }
 
 // With room for so many experts of the largest layers, and as many of the others.
 inline std::uint64_t ram_for(const ExpertFile& file, std::uint32_t experts) {
-  hearth_experts* const probe = open_table(file, options_with(kAllBytes, experts));
-  const std::uint64_t least = facts_of(probe).least_ram;
-  EXPECT_OK(hearth_experts_close(probe));
-  return least;
+  return facts_of(open_table(file, options_with(kAllBytes, experts))).least_ram;
 }
 
-inline hearth_expert_lease* acquire(hearth_experts* experts, std::uint32_t layer,
-                                    const std::vector<std::int32_t>& ids) {
+inline hearth_expert_lease* acquire(const Store& experts, std::uint32_t layer, const Ids& ids) {
   hearth_expert_lease* lease = nullptr;
-  EXPECT_OK(hearth_experts_acquire(experts, layer, ids.data(), ids.size(), &lease));
+  EXPECT_OK(hearth_experts_acquire(experts.get(), layer, ids.data(), ids.size(), &lease));
   return lease;
 }
 
-inline void observe(hearth_experts* experts, std::uint32_t layer,
-                    const std::vector<std::int32_t>& ids) {
-  EXPECT_OK(hearth_experts_observe(experts, layer, ids.data(), nullptr, 1, ids.size()));
+inline void observe(const Store& experts, std::uint32_t layer, const Ids& ids) {
+  EXPECT_OK(hearth_experts_observe(experts.get(), layer, ids.data(), nullptr, 1, ids.size()));
 }
 
 inline hearth_expert_memory memory_of(hearth_expert_lease* lease, std::size_t index) {
-  hearth_expert_memory memory{};
-  memory.size = sizeof memory;
+  auto memory = sized<hearth_expert_memory>();
   EXPECT_OK(hearth_lease_memory(lease, index, &memory));
   return memory;
 }
 
-inline hearth_experts_counters count(const hearth_experts* experts,
-                                     hearth_tier tier = HEARTH_TIER_RAM,
+inline hearth_experts_counters count(const Store& experts, hearth_tier tier = HEARTH_TIER_RAM,
                                      std::uint32_t layer = HEARTH_ALL_LAYERS) {
-  hearth_experts_counters counters{};
-  counters.size = sizeof counters;
-  EXPECT_OK(hearth_experts_count(experts, tier, layer, &counters));
+  auto counters = sized<hearth_experts_counters>();
+  EXPECT_OK(hearth_experts_count(experts.get(), tier, layer, &counters));
   return counters;
 }
 
-inline std::string export_of(const hearth_experts* experts) {
+inline std::string export_of(const Store& experts) {
   std::size_t bytes = 0;
-  EXPECT_OK(hearth_experts_export(experts, nullptr, 0, &bytes));
+  EXPECT_OK(hearth_experts_export(experts.get(), nullptr, 0, &bytes));
   std::string text(bytes, '\0');
-  EXPECT_OK(hearth_experts_export(experts, text.data(), text.size(), &bytes));
+  EXPECT_OK(hearth_experts_export(experts.get(), text.data(), text.size(), &bytes));
   return text;
 }
 

@@ -6,14 +6,15 @@
 
 #include <cstdint>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <map>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/random.h"
+#include "tests/io/support/temporary_directory.h"
 
 namespace hearth::testing {
 
@@ -28,19 +29,13 @@ struct ExpertFileShape {
 class ExpertFile {
  public:
   explicit ExpertFile(const ExpertFileShape& shape = {}) : shape_(shape) {
-    static int made = 0;
-    path_ = std::filesystem::temp_directory_path() /
-            ("hearth-experts-" + std::to_string(getpid()) + "-" + std::to_string(made++));
     Random random(shape.layers * 31 + shape.experts);
     for (std::uint32_t l = 0; l < shape.layers; ++l)
       for (std::uint32_t e = 0; e < shape.experts; ++e)
         for (std::uint32_t p = 0; p < shape.parts; ++p) add_part(l, e, p, random);
-    std::ofstream(path_, std::ios::binary)
-        .write(bytes_.data(), static_cast<std::streamsize>(bytes_.size()));
-    file_name_ = path_.string();
+    file_name_ = directory_.write("experts", std::as_bytes(std::span(bytes_)));
     files_ = file_name_.c_str();
   }
-  ~ExpertFile() { std::filesystem::remove(path_); }
   ExpertFile(const ExpertFile&) = delete;
   ExpertFile& operator=(const ExpertFile&) = delete;
 
@@ -62,13 +57,13 @@ class ExpertFile {
   }
   // In the file, not in what is expected.
   void damage(std::uint32_t layer, std::uint32_t expert, std::uint32_t part) const {
-    std::fstream file(path_, std::ios::binary | std::ios::in | std::ios::out);
+    std::fstream file(file_name_, std::ios::binary | std::ios::in | std::ios::out);
     const std::size_t at = places_.at({layer, expert, part}).first;
     file.seekp(static_cast<std::streamoff>(at));
     file.put(static_cast<char>(bytes_[at] ^ 1));
   }
   void repair() const {
-    std::fstream file(path_, std::ios::binary | std::ios::in | std::ios::out);
+    std::fstream file(file_name_, std::ios::binary | std::ios::in | std::ios::out);
     file.write(bytes_.data(), static_cast<std::streamsize>(bytes_.size()));
   }
 
@@ -92,7 +87,7 @@ class ExpertFile {
   }
 
   ExpertFileShape shape_;
-  std::filesystem::path path_;
+  const io::TemporaryDirectory directory_;
   std::string file_name_;
   const char* files_ = nullptr;
   std::string bytes_;
