@@ -8,6 +8,7 @@
 
 #include "tests/api/support/handles.h"
 #include "tests/io/support/temporary_directory.h"
+#include "tests/runtime/support/heap_calls.h"
 
 namespace hearth::testing {
 namespace {
@@ -254,6 +255,24 @@ TEST_F(Sessions, ACallbackCannotUseItsSession) {
   };
   ASSERT_EQ(hearth_session_on_routing(s, ask, engine.get()), HEARTH_OK);
   EXPECT_EQ(evaluate(session, numbers(1)), HEARTH_OK);
+}
+
+TEST_F(Sessions, ATokenAllocatesNothing) {
+  ASSERT_EQ(evaluate(session, numbers(5)), HEARTH_OK);
+  struct Count {
+    std::uint64_t tokens = 0, calls = 0;
+  } count;
+  const auto look = [](void* user, std::int32_t, const char*, std::size_t) -> std::int32_t {
+    auto& to = *static_cast<Count*>(user);
+    to.tokens += 1;
+    if (to.tokens == 10) to.calls = heap_calls();
+    if (to.tokens == 40) to.calls = heap_calls() - to.calls;
+    return to.tokens == 40 ? 1 : 0;
+  };
+  auto generation = sized<hearth_generation>();
+  generation.ignore_end = 1;
+  EXPECT_EQ(hearth_session_generate(s, &generation, look, &count, nullptr), HEARTH_STOPPED);
+  EXPECT_EQ(count.calls, 0u);
 }
 
 TEST_F(Sessions, GoOnFromAFile) {
