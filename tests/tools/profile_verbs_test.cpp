@@ -183,8 +183,8 @@ TEST(ProfileExport, ForLlamaCppNeedsABudget) {
                kMisused, {"no effect"});
 }
 
-// Whole layers that fit what the plan has for the slots of experts, each of which is a little larger
-// than its expert.
+// Whole layers that fit what the plan has for the slots of experts, each of which is a little
+// larger than its expert.
 TEST(ProfileExport, ForLlamaCppTakesTheMemoryOfAPlan) {
   const std::string& prose = recorded_profile("prose");
   const std::string plan = temporary_path("plan.toml");
