@@ -173,7 +173,7 @@ TEST(ProfileExport, CountsComeBack) {
 TEST(ProfileExport, ForLlamaCppNeedsABudget) {
   const std::string& prose = recorded_profile("prose");
   const Strings arguments = {"profile", "export", prose, "--format", "llama.cpp"};
-  expect_error(run_hearth(arguments), kMisused, {"--model and --vram"});
+  expect_error(run_hearth(arguments), kMisused, {"--model and either --vram or --plan"});
   Strings whole = arguments;
   whole.insert(whole.end(), {"-m", kDemoModel, "--vram", "12MiB"});
   EXPECT_THAT(run_ok(whole).output, HasSubstr("--n-cpu-moe "));

@@ -113,7 +113,7 @@ _hearth() {
   fi
   mapfile -t COMPREPLY < <(compgen -W "$values" -- "$current")
   if [[ -n $files ]]; then
-    compopt -o filenames 2>/dev/null
+    compopt -o filenames 2>/dev/null || :
     mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -f -- "$current")
   fi
 }
