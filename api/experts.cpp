@@ -3,12 +3,11 @@
 #include <hearth/experts.h>
 
 #include <algorithm>
-#include <cstring>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "api/lent_device.h"
@@ -16,6 +15,7 @@
 #include "kernels/weight_format.h"
 #include "runtime/experts/expert_listing.h"
 #include "runtime/experts/expert_tiers.h"
+#include "runtime/weights/weight_table.h"
 
 using hearth::Bytes;
 using hearth::ExpertId;
@@ -112,20 +112,13 @@ hearth_status open_store(const hearth_experts_options* options, hearth_experts**
   });
 }
 
-std::optional<io::BlockShape> block_shape(std::uint32_t type) {
-  const auto format = kernels::format_of_gguf_type(type);
-  if (!format) return std::nullopt;
-  const kernels::WeightFormatTraits& traits = kernels::traits(*format);
-  return io::BlockShape{traits.values_per_block, traits.bytes_per_block};
-}
-
 struct Found {
   std::vector<std::string> paths;
   ExpertCatalog catalog;
 };
 
 Found found_in(const char* path) {
-  const io::GgufFile file = io::GgufFile::open(path, block_shape);
+  const io::GgufFile file = io::GgufFile::open(path, runtime::block_shape_of);
   return {file.paths(), runtime::find_experts(file)};
 }
 

@@ -207,18 +207,17 @@ float dot_blocks(const std::byte* row, const Activations& x) {
   using C = Codec<format>;
   constexpr std::size_t kParts = 32 / C::kPart;
   float acc[kBlockAccumulators] = {};
+  Decoded<format> block{};
   for (std::size_t b = 0; b < x.scales.size(); ++b) {
-    static thread_local Decoded<format> block;
     if (b % 8 == 0)
       C::decode(load<typename C::Block>(row + b / 8 * sizeof(typename C::Block)), block);
     int product = 0, minimum = 0;
     for (std::size_t p = 0; p < kParts; ++p) {
       const std::size_t part = b % 8 * kParts + p;
-      int dot = 0, sum = 0;
-      for (std::size_t k = 0; k < C::kPart; ++k) {
+      const int sum = kParts == 2 ? x.sums[2 * b + p] : x.sums[2 * b] + x.sums[2 * b + 1];
+      int dot = 0;
+      for (std::size_t k = 0; k < C::kPart; ++k)
         dot += block.codes[part * C::kPart + k] * x.codes[32 * b + p * C::kPart + k];
-        sum += x.codes[32 * b + p * C::kPart + k];
-      }
       product += block.scales[part] * dot;
       minimum += block.minima[part] * sum;
     }

@@ -59,13 +59,6 @@ void EngineOptions::follow(profiler::PlacementPlan taken, const std::string& pat
   plan_path = path;
 }
 
-std::optional<io::BlockShape> block_shape_of(std::uint32_t gguf_type) {
-  const auto format = kernels::format_of_gguf_type(gguf_type);
-  if (!format) return std::nullopt;
-  const kernels::WeightFormatTraits& traits = kernels::traits(*format);
-  return io::BlockShape{traits.values_per_block, traits.bytes_per_block};
-}
-
 Engine::Engine(const EngineOptions& options)
     : ram_is_bounded_(options.budget.ram.has_value()),
       kv_formats_(kv_formats_of(options)),

@@ -137,7 +137,4 @@ class Engine {
   std::unique_ptr<Prefetcher> prefetcher_;
 };
 
-// Shape of a block of each weight format, as the GGUF reader wants it.
-std::optional<io::BlockShape> block_shape_of(std::uint32_t gguf_type);
-
 }  // namespace hearth::runtime

@@ -54,7 +54,8 @@ typedef struct hearth_expert_lease hearth_expert_lease;
 //    hearth_lease_ready().
 //  - Memory of the host that a copy reads is not overwritten before the copy's event was reached.
 //  - The store synchronizes with the device only where it needs memory that a copy still reads: in
-//    hearth_lease_wait(), hearth_experts_set_budget(), hearth_experts_import() and when it closes.
+//    hearth_experts_acquire(), hearth_lease_wait(), hearth_experts_set_budget(),
+//    hearth_experts_import() and when it closes.
 //
 // A copy that fails is the error of those leases alone that want the expert, and the next one is
 // tried again. After an event that fails all calls but the release of leases and the closing of the
@@ -121,8 +122,8 @@ typedef struct hearth_expert_table {
 } hearth_expert_table;
 
 // Opens what a table lists; it is read, not kept. Experts may be missing in between, and are then
-// out of range. BAD_FILE for a row that reaches past the end of its file; USAGE for a file that
-// there is not, no bytes, or too many parts. The rest as above.
+// out of range. BAD_FILE for a row that reaches past the end of its file; USAGE for a row whose
+// file the table has not, without bytes, or one part too many. The rest as above.
 HEARTH_API hearth_status hearth_experts_open_table(const hearth_expert_table* table,
                                                    const hearth_experts_options* options,
                                                    hearth_experts** experts);
@@ -175,9 +176,10 @@ HEARTH_API hearth_status hearth_experts_observe(hearth_experts* experts, uint32_
                                                 const int32_t* ids, const float* weights,
                                                 size_t tokens, size_t used);
 
-// Guesses what will be acquired soon, the likeliest first. Read when nothing that was acquired
-// waits, and into memory that nobody used in this step or the one before. What has not begun
-// `deadline_ns` from now is dropped; 0: never. A guess that fails is forgotten.
+// Guesses what will be acquired soon, the likeliest first. Those with the earliest deadline begin
+// first, while fewer than four experts are on their way, and never take memory that was used in
+// this step or the one before. What has not begun `deadline_ns` from now is dropped; 0: it never
+// is. A guess that fails is forgotten.
 HEARTH_API hearth_status hearth_experts_hint(hearth_experts* experts, uint32_t layer,
                                              const int32_t* ids, size_t count,
                                              uint64_t deadline_ns);
@@ -230,10 +232,11 @@ HEARTH_API hearth_status hearth_experts_poll(hearth_experts* experts);
 
 typedef enum hearth_tier { HEARTH_TIER_RAM = 0, HEARTH_TIER_DEVICE = 1 } hearth_tier;
 
-// Gives memory back, or takes it again, up to what the store was opened with; experts stay as far
-// as there are slots, by choice of the policy. Memory that the store took from the system returns
-// to it; that of hearth_device is kept, and not used. Waits for reads. STATE while leases are held;
-// BUDGET, and nothing changes, outside of what works.
+// Gives memory back, or takes it again, up to what the store was opened with. In RAM experts stay
+// as far as there are slots, by choice of the policy; on a device all of them leave. Memory that
+// the store took from the system returns to it; that of hearth_device is kept, and not used. Waits
+// for reads and copies. STATE while leases are held; BUDGET, and nothing changes, outside of what
+// works.
 HEARTH_API hearth_status hearth_experts_set_budget(hearth_experts* experts, hearth_tier tier,
                                                    uint64_t bytes);
 
@@ -257,8 +260,8 @@ typedef struct hearth_experts_counters {
   uint64_t evictions;     // experts that made room
   uint64_t guesses;       // that were read
   uint64_t guesses_used;  // of those, observed later
-  uint64_t guesses_late;  // that were dropped after their deadline
-  uint64_t guesses_dropped;  // for lack of memory
+  uint64_t guesses_late;  // that were dropped after their deadline; counted with RAM
+  uint64_t guesses_dropped;  // for lack of memory; likewise
   uint64_t bytes_moved;      // of experts: from the disk, or to the device
   uint64_t stall_ns;         // waited for them
   // Now.

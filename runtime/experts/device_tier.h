@@ -41,6 +41,7 @@ class DeviceTier {
   // Gives an absent expert a slot; advance() does the rest. False where there is none now.
   bool begin_fill(ExpertId id, profiler::FillReason reason);
   bool filling() const { return !fills_.empty(); }
+  std::size_t under_way() const { return fills_.size() + copies_.size(); }
 
   void lease(ExpertId id);  // of an expert that is not absent
   // `read`: after what the slot may be overwritten; not held where nobody reads it any more.

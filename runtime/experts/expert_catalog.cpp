@@ -10,25 +10,26 @@
 namespace hearth::runtime {
 namespace {
 
-ExpertSlab slab_of(const io::GgufFile& file, const std::string& name, std::uint32_t experts,
+ExpertSlab slab_of(const WeightTable& weights, const std::string& name, std::uint32_t experts,
                    std::uint32_t rows, std::uint32_t columns) {
-  const io::GgufTensor* tensor = file.find(name);
-  if (tensor == nullptr) throw_missing_tensor(file, name);
-  if (tensor->dimensions == 3 && tensor->shape[2] != experts)
+  const io::GgufFile& file = weights.file();
+  const io::GgufTensor& tensor =
+      weights.tensor(name, std::array<std::uint64_t, 3>{columns, rows, experts});
+  if (tensor.dimensions == 3 && tensor.shape[2] != experts)
     throw_error(
         ErrorCode::kBadFile,
         "{}: tensor {} holds {} experts where the metadata says {}; the file does not match itself",
-        file.name(), name, tensor->shape[2], experts);
-  if (tensor->dimensions != 3 || tensor->shape[0] != columns || tensor->shape[1] != rows)
+        file.name(), name, tensor.shape[2], experts);
+  if (tensor.dimensions != 3 || tensor.shape[0] != columns || tensor.shape[1] != rows)
     throw_error(
         ErrorCode::kBadFile,
         "{}: tensor {} has shape {} × {} × {} where {} × {} × {} is expected; the file does "
         "not match its metadata",
-        file.name(), name, tensor->shape[0], tensor->shape[1], tensor->shape[2], columns, rows,
+        file.name(), name, tensor.shape[0], tensor.shape[1], tensor.shape[2], columns, rows,
         experts);
-  const kernels::WeightFormat format = checked_format(file, *tensor);
+  const kernels::WeightFormat format = checked_format(file, tensor);
   const kernels::WeightMatrix shape{format, rows, columns, nullptr};
-  return {format, rows, columns, tensor->file, tensor->offset, shape.bytes(), shape.bytes()};
+  return {format, rows, columns, tensor.file, tensor.offset, shape.bytes(), shape.bytes()};
 }
 
 // The first or second half of the rows of every expert.
@@ -77,22 +78,22 @@ std::uint64_t LayerExperts::slot_bytes(std::uint64_t alignment) const {
   return largest;
 }
 
-void ExpertCatalog::add_layer(const io::GgufFile& file, LayerIndex layer, std::uint32_t experts,
+void ExpertCatalog::add_layer(const WeightTable& weights, LayerIndex layer, std::uint32_t experts,
                               std::uint32_t embedding, std::uint32_t expert_ff) {
   CHECK_LT(layer, layers_.size());
   LayerExperts& entry = layers_[layer];
   const auto name = [&](const char* matrix) {
     return fmt::format("blk.{}.ffn_{}_exps.weight", layer, matrix);
   };
-  if (file.find(name("gate_up")) != nullptr) {
-    const ExpertSlab fused = slab_of(file, name("gate_up"), experts, 2 * expert_ff, embedding);
+  if (weights.has(name("gate_up"))) {
+    const ExpertSlab fused = slab_of(weights, name("gate_up"), experts, 2 * expert_ff, embedding);
     entry.slabs[0] = half_of(fused, false);
     entry.slabs[1] = half_of(fused, true);
   } else {
-    entry.slabs[0] = slab_of(file, name("gate"), experts, expert_ff, embedding);
-    entry.slabs[1] = slab_of(file, name("up"), experts, expert_ff, embedding);
+    entry.slabs[0] = slab_of(weights, name("gate"), experts, expert_ff, embedding);
+    entry.slabs[1] = slab_of(weights, name("up"), experts, expert_ff, embedding);
   }
-  entry.slabs[2] = slab_of(file, name("down"), experts, embedding, expert_ff);
+  entry.slabs[2] = slab_of(weights, name("down"), experts, embedding, expert_ff);
   entry.count = experts;
 }
 

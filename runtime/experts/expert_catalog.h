@@ -56,13 +56,15 @@ struct LayerExperts {
   std::uint64_t slot_bytes(std::uint64_t alignment) const;
 };
 
+class WeightTable;
+
 class ExpertCatalog {
  public:
   explicit ExpertCatalog(std::uint32_t layers) : layers_(layers) {}
 
   // Declares the experts of `layer` from blk.<layer>.ffn_{gate,up,down}_exps.weight, or the fused
   // ffn_gate_up_exps.weight (gate rows first). Throws Error naming the tensor that does not fit.
-  void add_layer(const io::GgufFile& file, LayerIndex layer, std::uint32_t experts,
+  void add_layer(const WeightTable& weights, LayerIndex layer, std::uint32_t experts,
                  std::uint32_t embedding, std::uint32_t expert_ff);
   // Declares one expert of a layer that is in no slabs, with 1 to kMaxExpertParts parts.
   void add_expert(ExpertId id, std::span<const ExpertPart> parts);

@@ -158,7 +158,10 @@ void ExpertTiers::poll() {
 }
 
 void ExpertTiers::start_hints() {
-  while (ram_->experts_on_their_way() < kGuessesUnderWay) {
+  const auto under_way = [&] {
+    return std::max(ram_->experts_on_their_way(), has_device() ? device_->under_way() : 0);
+  };
+  while (under_way() < kGuessesUnderWay) {
     const std::optional<Hint> next = hints_.take(clock_.now());
     if (!next) return;
     if (!start_hint(next->id)) ++hints_dropped_;

@@ -26,6 +26,4 @@ std::optional<Hint> HintQueue::take(Nanoseconds now) {
   return std::nullopt;
 }
 
-void HintQueue::put_back(const Hint& hint) { hints_.push_back(hint); }
-
 }  // namespace hearth::runtime

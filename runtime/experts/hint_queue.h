@@ -24,9 +24,7 @@ class HintQueue {
   bool add(const Hint& hint);
   // The next one whose deadline is not past: the earliest deadline first, of equals the older one.
   std::optional<Hint> take(Nanoseconds now);
-  void put_back(const Hint& hint);  // what take() just gave
 
-  bool empty() const { return hints_.empty(); }
   std::uint64_t late() const { return late_; }  // were dropped, because their deadline had passed
 
  private:

@@ -8,6 +8,7 @@
 
 #include "runtime/process_memory.h"
 #include "tests/api/support/expert_calls.h"
+#include "tests/runtime/support/heap_calls.h"
 #include "tests/sanitized.h"
 
 namespace hearth::testing {
@@ -278,6 +279,29 @@ TEST(Experts, ATableMayHaveHoles) {
   EXPECT_EQ(hearth_experts_acquire(store.get(), 1, &other, 1, &lease), HEARTH_ERROR_USAGE);
 }
 
+TEST(Experts, NothingIsAllocatedInTheLongRun) {
+  const ExpertFile file;
+  const Store store = open_table(file, options_with(ram_for(file, 3), 3));
+  const Ids ids[] = {{0, 1, 2}, {5, 5, 0}, {7, 3, 1}, {6, 2, 4}};
+  const auto use = [&] {
+    for (std::uint32_t i = 0; i < 12; ++i) {
+      const Ids& own = ids[i % 4];
+      hearth_expert_lease* lease = nullptr;
+      auto memory = sized<hearth_expert_memory>();
+      hearth_experts_observe(store.get(), i % 3, own.data(), nullptr, 1, own.size());
+      hearth_experts_hint(store.get(), (i + 1) % 3, own.data(), own.size(), 0);
+      hearth_experts_acquire(store.get(), i % 3, own.data(), own.size(), &lease);
+      hearth_lease_wait(lease);
+      hearth_lease_memory(lease, 0, &memory);
+      hearth_lease_release(lease, nullptr);
+    }
+  };
+  for (int i = 0; i < 20; ++i) use();
+  const std::uint64_t before = heap_calls();
+  for (int i = 0; i < 20; ++i) use();
+  EXPECT_EQ(heap_calls(), before);
+}
+
 TEST(Experts, AThousandStoresLeaveNothingBehind) {
   const ExpertFile file({.layers = 2, .experts = 4, .parts = 1, .bytes = 600});
   const std::uint64_t ram = ram_for(file, 2);
@@ -292,14 +316,14 @@ TEST(Experts, AThousandStoresLeaveNothingBehind) {
   EXPECT_LE(runtime::resident_memory(), before + Bytes(1000 * 1024));
 }
 
-TEST(Experts, StoresInDifferentThreadsKnowNothingOfEachOther) {
+TEST(Threads, StoresInDifferentThreadsKnowNothingOfEachOther) {
   const ExpertFile file;
   const std::uint64_t ram = ram_for(file, 3);
   std::vector<std::thread> threads;
   for (int t = 0; t < 2; ++t)
     threads.emplace_back([&, t] {
       auto options = options_with(ram, 3);
-      options.io = "pread";  // see threads_test.cpp
+      options.io = "pread";  // as in threads_test.cpp
       const Store store = open_table(file, options);
       for (std::int32_t i = 0; i < 40; ++i)
         expect_right(store, file, static_cast<std::uint32_t>(i % 3), {i % 8, (i + t + 1) % 8});
