@@ -42,7 +42,8 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"runtime", {"base", "io", "kernels", "profiler", "runtime"}},
     {"include", {}},  // what programs see; its own headers are <hearth/...>
     {"api", {"base", "io", "kernels", "profiler", "runtime", "api"}},
-    {"examples", {"kernels"}},  // the specification alone
+    {"examples", {"kernels"}},   // the specification alone
+    {"adapters", {"adapters"}},  // programs like others: <hearth/...> and their host
     {"tools", {"base", "io", "kernels", "profiler", "runtime", "api", "tools"}},
     {"tests", {"base", "io", "kernels", "profiler", "runtime", "api", "tools", "tests"}},
     {"benchmarks", {"base", "io", "kernels", "profiler", "runtime", "tools", "benchmarks"}},
@@ -54,7 +55,9 @@ struct Vendor {
   std::vector<std::string_view> places;
 };
 const std::vector<Vendor> kVendors = {
-    {"hearth/", {"include/", "api/", "examples/", "tools/", "tests/"}},
+    {"hearth/", {"include/", "api/", "examples/", "adapters/", "tools/", "tests/"}},
+    {"llama.h", {"adapters/llama.cpp/"}},
+    {"ggml", {"adapters/llama.cpp/"}},
     {"liburing", {"io/"}},
     {"CLI/", {"tools/"}},
     {"nlohmann/", {"tools/", "tests/"}},

@@ -173,12 +173,27 @@ TEST(ProfileExport, CountsComeBack) {
 TEST(ProfileExport, ForLlamaCppNeedsABudget) {
   const std::string& prose = recorded_profile("prose");
   const Strings arguments = {"profile", "export", prose, "--format", "llama.cpp"};
-  expect_error(run_hearth(arguments), kMisused, {"--model and --vram"});
+  expect_error(run_hearth(arguments), kMisused, {"--model and either --vram or --plan"});
   Strings whole = arguments;
   whole.insert(whole.end(), {"-m", kDemoModel, "--vram", "12MiB"});
   EXPECT_THAT(run_ok(whole).output, HasSubstr("--n-cpu-moe "));
+  whole.insert(whole.end(), {"--plan", "x"});
+  expect_error(run_hearth(whole), kMisused, {"either --vram or --plan"});
   expect_error(run_hearth({"profile", "export", prose, "--format", "csv", "--vram", "1GiB"}),
                kMisused, {"no effect"});
+}
+
+// Whole layers that fit what the plan has for the slots of experts, each of which is a little
+// larger than its expert.
+TEST(ProfileExport, ForLlamaCppTakesTheMemoryOfAPlan) {
+  const std::string& prose = recorded_profile("prose");
+  const std::string plan = temporary_path("plan.toml");
+  run_ok({"plan", "-m", kDemoModel, "--machine", "rtx3060-12g", "--vram", "1GiB", "-o", plan});
+  Strings arguments = {"profile", "export", prose, "--format", "llama.cpp", "-m", kDemoModel};
+  arguments.insert(arguments.end(), {"--plan", plan});
+  EXPECT_THAT(run_ok(arguments).output, HasSubstr("all 7 layers fit"));
+  run_ok({"plan", "-m", kDemoModel, "-o", plan});
+  expect_error(run_hearth(arguments), kFailed, {plan, "no memory of a GPU"});
 }
 
 TEST(ProfileImport, RefusesWhatDoesNotFit) {

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "tools/hearth/command_description.h"
 #include "tools/hearth/llama_flags.h"
 #include "tools/hearth/nearest_name.h"
 
@@ -82,6 +83,7 @@ struct CommandLine::State {
   std::string subcommand;
   std::string group = "Options";
   CLI::App app;
+  CommandDescription description;
   std::vector<std::function<void()>> checks;
 
   const CLI::Option* find(const std::string& spelling) const {
@@ -100,6 +102,19 @@ struct CommandLine::State {
     return most;
   }
 
+  void describe(const Flag& flag, const CLI::Option& option, bool repeatable) {
+    FlagDescription& described = description.flags.emplace_back();
+    for (const std::string& name : option.get_snames()) described.spellings.push_back("-" + name);
+    for (const std::string& name : option.get_lnames()) described.spellings.push_back("--" + name);
+    described.value = flag.value;
+    described.help = option.get_description();
+    described.group = group;
+    described.choices = flag.choices;
+    described.required = flag.required;
+    described.repeatable = repeatable;
+    described.positional = option.get_positional();
+  }
+
   [[noreturn]] void unknown_flag(const std::string& spelling) const;
   std::vector<std::string> normalised(const std::vector<std::string>& arguments) const;
   void report_unknown_twins() const;
@@ -108,6 +123,8 @@ struct CommandLine::State {
 CommandLine::CommandLine(std::string_view subcommand, std::string_view summary)
     : state_(std::make_unique<State>()) {
   state_->subcommand = subcommand;
+  state_->description = {.command = fmt::format("hearth {}", subcommand),
+                         .summary = std::string(summary)};
   CLI::App& app = state_->app;
   app.name(fmt::format("hearth {}", subcommand));
   app.description(std::string(summary));
@@ -129,6 +146,7 @@ void CommandLine::add(const Flag& flag, bool& variable) {
   option->group(state_->group);
   option->envname(environment_twin(first_long_name(flag.names)));
   option->option_text(" ");  // keeps the name of the twin out of the help
+  state_->describe(flag, *option, /*repeatable=*/false);
 }
 
 void CommandLine::add_value(const Flag& flag, const std::string& default_text, bool repeatable,
@@ -164,6 +182,7 @@ void CommandLine::add_value(const Flag& flag, const std::string& default_text, b
     option->envname(environment_twin(long_name));
   else if (repeatable)
     option->allow_extra_args();
+  state_->describe(flag, *option, repeatable);
 }
 
 void CommandLine::State::unknown_flag(const std::string& spelling) const {
@@ -246,6 +265,8 @@ void CommandLine::State::report_unknown_twins() const {
 }
 
 bool CommandLine::parse(const std::vector<std::string>& arguments) {
+  if (CommandDescriptions* all = CommandDescriptions::wanted())
+    return all->add(state_->description), false;
   std::vector<std::string> reversed = state_->normalised(arguments);  // the order CLI11 wants
   std::reverse(reversed.begin(), reversed.end());
   try {

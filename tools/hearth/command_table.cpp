@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "tools/hearth/command_description.h"
 #include "tools/hearth/nearest_name.h"
 
 namespace hearth::tools {
@@ -33,6 +34,7 @@ void print_help(const CommandTable& table) {
 }  // namespace
 
 int run_subcommand(const CommandTable& table, const Arguments& arguments) {
+  if (CommandDescriptions* all = CommandDescriptions::wanted()) return all->add(table), 0;
   if (arguments.empty()) {
     print_help(table);
     return kExitUsage;

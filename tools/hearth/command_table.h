@@ -27,4 +27,6 @@ struct CommandTable {
 // table, and so do no arguments, with kExitUsage. Throws Error(kUsage) for an unknown name.
 int run_subcommand(const CommandTable& table, const Arguments& arguments);
 
+const CommandTable& hearth_commands();
+
 }  // namespace hearth::tools

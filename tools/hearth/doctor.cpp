@@ -15,7 +15,6 @@
 
 #include "base/error.h"
 #include "io/arena.h"
-#include "io/async_reader.h"
 #include "profiler/machine_toml.h"
 #include "runtime/process_memory.h"
 #include "tools/hearth/command_line.h"
@@ -26,6 +25,7 @@
 #include "tools/hearth/machine_flag.h"
 #include "tools/hearth/quantity.h"
 #include "tools/hearth/subcommands.h"
+#include "tools/hearth/system_facts.h"
 #include "tools/hearth/terminal.h"
 
 namespace hearth::tools {
@@ -100,7 +100,9 @@ class Doctor {
     findings_.system = system_facts();
     describe();
     say_if_busy();
-    check_io_uring();
+    if (const std::string refusal = io_uring_refusal(); !refusal.empty())
+      findings_.io_uring_refusal =
+          fmt::format("not available ({}): a pool of threads reads instead", refusal);
     attempt([&] { take_memory(); });
     if (!memory_.empty()) attempt([&] { measure_cpu(); });
     if (!options_.disk)
@@ -148,15 +150,6 @@ class Doctor {
         fmt::format("note      other processes are using this machine (load {:.1f} on {} "
                     "cores): what is measured is less than it can do",
                     load, findings_.system.cores));
-  }
-
-  void check_io_uring() {
-    try {
-      io::AsyncReader::open({"/proc/self/exe"}, {.backend = io::IoBackend::kUring});
-    } catch (const Error& error) {
-      findings_.io_uring_refusal =
-          fmt::format("not available ({}): a pool of threads reads instead", error.what());
-    }
   }
 
   // Twice the last cache, so that a walk over the memory finds nothing in it.

@@ -1,4 +1,4 @@
-// The `hearth` command: a table of subcommands, and what an error looks like.
+// The `hearth` command: what runs, and what an error looks like. Its table: commands.cpp.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -6,9 +6,9 @@
 #include <new>
 
 #include "base/error.h"
+#include "tools/hearth/build_facts.h"
 #include "tools/hearth/command_table.h"
 #include "tools/hearth/interrupt.h"
-#include "tools/hearth/subcommands.h"
 
 namespace hearth::tools {
 namespace {
@@ -18,36 +18,12 @@ constexpr int kExitError = 1;
 constexpr int kExitDevice = 3;
 constexpr std::size_t kMaxMessageBytes = 2000;  // one line, whatever a path or a file holds
 
-constexpr Subcommand kSubcommands[] = {
-    {"run", "Generate text from a prompt", tools::run},
-    {"chat", "Talk with a model, turn by turn", chat},
-    {"bench", "Measure prefill and decode, with what each link did", bench},
-    {"profile", "Learn where a model's experts are hot: record, show, compare, check", profile},
-    {"perplexity", "Measure how well a model predicts a text", perplexity},
-    {"kld", "Compare the predictions of two runs", kld},
-    {"logits", "Write the logits and expert choices for a sequence of tokens", logits},
-    {"doctor", "Measure this machine and say what limits it", doctor},
-    {"plan", "Say what a model would take and how fast it would run, before it does", plan},
-    {"inspect", "Describe a model file: shape, formats, experts, memory per token", inspect},
-    {"trace", "Describe, measure or make up a trace: the experts that routers chose", trace},
-    {"replay", "Judge cache policies on traces: hit rates, bytes, the choice", replay},
-    {"tokenize", "Show the tokens of a text", tokenize},
-    {"synth", "Write a random model of a given shape, for measurements", synth},
-};
-
-constexpr CommandTable kHearth = {
-    .command = "hearth",
-    .summary = "hearth runs Mixture-of-Experts language models that are larger than memory.",
-    .subcommands = kSubcommands,
-    .footer = " 'hearth --version' prints " HEARTH_VERSION ".",
-};
-
 int dispatch(const Arguments& arguments) {
   if (!arguments.empty() && (arguments[0] == "--version" || arguments[0] == "version")) {
-    fmt::print("hearth {}\n", HEARTH_VERSION);
+    fmt::print("{}", build_facts());
     return kExitOk;
   }
-  return run_subcommand(kHearth, arguments);
+  return run_subcommand(hearth_commands(), arguments);
 }
 
 constexpr const char* kOutputLost = "standard output cannot be written; is the disk full?";

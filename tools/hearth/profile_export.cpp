@@ -2,12 +2,12 @@
 #include <cstdio>
 
 #include "base/error.h"
+#include "profiler/plan_toml.h"
 #include "profiler/profile_counts.h"
 #include "profiler/profile_toml.h"
 #include "profiler/whole_layers.h"
-#include "runtime/model.h"
+#include "runtime/block_experts.h"
 #include "runtime/model_identity.h"
-#include "runtime/trace_header.h"
 #include "tools/hearth/command_line.h"
 #include "tools/hearth/model_summary.h"
 #include "tools/hearth/profile_files.h"
@@ -23,6 +23,7 @@ struct ExportOptions {
   std::string output = "-";
   std::string model;
   std::optional<Bytes> vram;
+  std::string plan;
 };
 
 bool parse(const Arguments& arguments, ExportOptions& o) {
@@ -47,30 +48,56 @@ bool parse(const Arguments& arguments, ExportOptions& o) {
       {.names = "-m,--model", .value = "FILE", .help = "the model, for the bytes of its layers"},
       o.model);
   line.add({.names = "--vram", .value = "SIZE", .help = "GPU memory for experts"}, o.vram);
+  line.add({.names = "--plan",
+            .value = "FILE",
+            .help = "or as much of it as this plan has (hearth plan --vram)"},
+           o.plan);
   if (!line.parse(arguments)) return false;
   const bool for_llama = o.format == "llama.cpp";
-  if (for_llama && (o.model.empty() || !o.vram))
+  if (for_llama && (o.model.empty() || o.vram.has_value() == !o.plan.empty()))
+    throw_error(
+        ErrorCode::kUsage,
+        "--format llama.cpp needs --model and either --vram or --plan, to know which layers "
+        "fit");
+  if (!for_llama && (!o.model.empty() || o.vram || !o.plan.empty()))
     throw_error(ErrorCode::kUsage,
-                "--format llama.cpp needs --model and --vram, to know which layers fit");
-  if (!for_llama && (!o.model.empty() || o.vram))
-    throw_error(ErrorCode::kUsage,
-                "--model and --vram have no effect with --format {}; leave them out", o.format);
+                "--model, --vram and --plan have no effect with --format {}; leave them out",
+                o.format);
   return true;
 }
 
-std::string llama_text(const profiler::NamedProfile& named, const ExportOptions& o) {
-  const io::GgufFile file = open_model_file(o.model);
-  const auto model = runtime::build_model(file);
-  const profiler::TraceHeader header =
-      runtime::trace_header_of(*model, runtime::identity_of(file), "");
-  profiler::check_profile_of(named.profile, header.model, experts_of_layers(header), named.name);
-  std::vector<Bytes> layer_bytes;
+Bytes expert_memory_of_plan(const std::string& path, const profiler::ModelIdentity& model) {
+  const profiler::PlacementPlan plan = profiler::load_plan(path);
+  if (const auto different = profiler::difference(plan.model, model))
+    throw_error(ErrorCode::kBadInput, "{}: the plan {}", printable(path), *different);
+  if (!plan.vram)
+    throw_error(ErrorCode::kBadInput,
+                "{}: the plan has no memory of a GPU; make one with hearth plan --vram",
+                printable(path));
+  return plan.vram->experts;
+}
+
+// Of the experts of each layer of the profile, also where Hearth does not run the model.
+std::vector<Bytes> bytes_of_layers(const profiler::NamedProfile& named, const std::string& path) {
+  const io::GgufFile file = open_model_file(path);
+  const std::vector<runtime::BlockExperts> blocks = runtime::experts_of_blocks(file);
+  profiler::check_profile_of(named.profile, runtime::identity_of(file),
+                             runtime::expert_counts(blocks), named.name);
+  std::vector<Bytes> bytes;
   for (const profiler::LayerProfile& layer : named.profile.layers) {
-    const runtime::LayerExperts& experts = model->experts.layer(layer.layer);
-    layer_bytes.push_back(Bytes(experts.bytes()) * experts.count);
+    if (!blocks[layer.layer].bytes)
+      throw_error(ErrorCode::kUnsupported,
+                  "{}: the experts of layer {} have a format whose size is not known here",
+                  printable(path), layer.layer);
+    bytes.push_back(*blocks[layer.layer].bytes);
   }
-  return profiler::llama_arguments(
-      profiler::place_whole_layers(named.profile, layer_bytes, *o.vram));
+  return bytes;
+}
+
+std::string llama_text(const profiler::NamedProfile& named, const ExportOptions& o) {
+  const std::vector<Bytes> bytes = bytes_of_layers(named, o.model);
+  const Bytes budget = o.vram ? *o.vram : expert_memory_of_plan(o.plan, named.profile.model);
+  return profiler::llama_arguments(profiler::place_whole_layers(named.profile, bytes, budget));
 }
 
 std::string text_of(const profiler::NamedProfile& named, const ExportOptions& o) {

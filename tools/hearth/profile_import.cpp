@@ -6,9 +6,8 @@
 #include "base/small_file.h"
 #include "profiler/profile_counts.h"
 #include "profiler/profile_toml.h"
-#include "runtime/model.h"
+#include "runtime/block_experts.h"
 #include "runtime/model_identity.h"
-#include "runtime/trace_header.h"
 #include "tools/hearth/command_line.h"
 #include "tools/hearth/model_summary.h"
 #include "tools/hearth/profile_files.h"
@@ -79,10 +78,9 @@ int profile_import(const Arguments& arguments) {
   if (!parse(arguments, options)) return 0;
   const std::string text = read_small_file(options.counts, kMostBytes);
   const io::GgufFile file = open_model_file(options.model);
-  const auto model = runtime::build_model(file);
-  const profiler::TraceHeader header =
-      runtime::trace_header_of(*model, runtime::identity_of(file), options.workload);
-  const profiler::ExpertProfile profile = import(options, text, empty_profile_of(header));
+  profiler::ExpertProfile shape = profiler::empty_profile(
+      runtime::identity_of(file), runtime::expert_counts(runtime::experts_of_blocks(file)));
+  const profiler::ExpertProfile profile = import(options, text, std::move(shape));
   profiler::save_profile(options.output, profile);
   fmt::print(stderr, "imported  {} into {}\n", workloads_text(profile), options.output);
   return 0;

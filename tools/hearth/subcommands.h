@@ -15,6 +15,7 @@ int doctor(const Arguments& arguments);
 int inspect(const Arguments& arguments);
 int kld(const Arguments& arguments);
 int logits(const Arguments& arguments);
+int manual(const Arguments& arguments);
 int perplexity(const Arguments& arguments);
 int plan(const Arguments& arguments);
 int profile(const Arguments& arguments);

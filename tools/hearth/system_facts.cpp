@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "io/async_reader.h"
 
 namespace hearth::tools {
 namespace {
@@ -153,6 +154,15 @@ SystemFacts system_facts(const std::string& root) {
   const std::vector<std::string> others = drm_gpus(root);
   facts.gpus.insert(facts.gpus.end(), others.begin(), others.end());
   return facts;
+}
+
+std::string io_uring_refusal() {
+  try {
+    io::AsyncReader::open({"/proc/self/exe"}, {.backend = io::IoBackend::kUring});
+    return {};
+  } catch (const Error& error) {
+    return error.what();
+  }
 }
 
 std::string storage_name(const std::string& path, const std::string& root) {

@@ -28,6 +28,9 @@ inline bool is_busy(const SystemFacts& facts) { return facts.load > 0.5 * facts.
 // `root` stands for "/", so that tests can have a machine of their own.
 SystemFacts system_facts(const std::string& root = "");
 
+// Why this system does not give io_uring; empty: it does.
+std::string io_uring_refusal();
+
 // "Samsung SSD 980 (nvme0n1), ext4" of what holds the file or folder.
 std::string storage_name(const std::string& path, const std::string& root = "");
 

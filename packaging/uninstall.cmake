@@ -1,0 +1,26 @@
+# cmake -D build=FOLDER -P uninstall.cmake: removes the files of the last installation from that
+# build folder, then the folders that installations have made, where nothing else is in them.
+set(manifest ${build}/install_manifest.txt)
+if(NOT EXISTS ${manifest})
+  message(FATAL_ERROR "${manifest} is not there: nothing was installed from this build folder")
+endif()
+file(STRINGS ${manifest} files)
+foreach(file IN LISTS files)
+  file(REMOVE "$ENV{DESTDIR}${file}")
+endforeach()
+
+set(folders "")
+if(EXISTS ${build}/install_folders.txt)
+  file(STRINGS ${build}/install_folders.txt folders)
+endif()
+list(SORT folders ORDER DESCENDING)  # what lies in a folder comes before it
+foreach(folder IN LISTS folders)
+  file(GLOB others LIST_DIRECTORIES true "${folder}/*" "${folder}/.*")
+  list(FILTER others EXCLUDE REGEX "/\\.\\.?$")
+  if(others)
+    message(STATUS "Left: ${folder}, which holds other files")
+  else()
+    file(REMOVE_RECURSE ${folder})
+  endif()
+endforeach()
+file(REMOVE ${manifest} ${build}/install_folders.txt)
