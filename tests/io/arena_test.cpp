@@ -49,7 +49,9 @@ TEST_P(ArenaPagesTest, GivesBackThePagesInsideOfAPartAndTakesThemAgain) {
   arena.take_again(bytes.subspan(begin, end - begin));
   EXPECT_EQ(resident_pages(), all);
   for (std::size_t i = 0; i < bytes.size(); ++i)
-    if (i < begin || i >= end) ASSERT_EQ(bytes[i], std::byte{7}) << i;
+    if (i < begin || i >= end) {
+      ASSERT_EQ(bytes[i], std::byte{7}) << i;
+    }
   arena.give_back(bytes.subspan(10, 4096));  // holds no whole page
   EXPECT_EQ(resident_pages(), all);
 }
