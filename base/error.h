@@ -22,6 +22,7 @@ enum class ErrorCode {
   kBudget,       // the memory budget cannot hold what is needed
   kBadInput,     // a prompt or text that cannot be processed
   kNumerics,     // logits that are not finite
+  kDevice,       // a GPU failed, or there is none that can be used; exit code 3
 };
 
 // `what()` is one line: what happened, where, and what to do about it.

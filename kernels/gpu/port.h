@@ -14,6 +14,8 @@
 //   HEARTH_SHARED(Type, name) one Type for the block, uninitialised; Type is trivial. The type of
 //                             dynamic shared memory is HEARTH_DYNAMIC_SHARED(Type, name): a Type*,
 //                             16-byte aligned, of the bytes the launch asked for.
+//   HEARTH_TABLE              before the type of a constant table in device memory
+//   HEARTH_NOT_UNROLLED       before a loop whose body is large
 //   HEARTH_ASSERT(condition)  traps: the device is lost. For bugs, not for data.
 //
 // Where a thread is. Blocks are one-dimensional and a multiple of 64 threads, so that all warps are
@@ -35,8 +37,9 @@
 //   group_max<width>(x), group_sum<width>(x)          over a group, the same bits in every lane
 //
 // Memory.
-//   load_word(p), load_16(p)      through the read-only path: nothing writes there while the kernel
-//                                 runs; p aligned to 4 and 16
+//   load_byte(p), load_half(p), load_word(p), load_16<T>(p)
+//                                 through the read-only path: nothing writes there while the kernel
+//                                 runs; p aligned to 1, 2, 4 and 16 bytes
 //   load_bytes<n>(p, words)       n words from an address that is aligned to kAlign; reads no byte
 //                                 outside of the aligned words in which they lie
 //   atomic_add, atomic_max, atomic_exchange, atomic_compare (address, expected, desired): the old
@@ -47,8 +50,8 @@
 // Arithmetic, the same bits on every target (but which NaN):
 //   fma(a, b, c), divide(a, b), square_root(x), nearest_even(x) → int
 //   dot4(a, b, sum): sum + the products of four signed bytes each
-//   byte_permute(a, b, selector): bytes of b:a chosen by the low three bits of four nibbles
-//   f32_of_f16(bits), f16_of_f32(x), f32_of_bf16(bits), bits_of(x), float_of(bits)
+//   count_ones(x); byte_permute(a, b, selector): bytes of b:a chosen by the low three bits of four
+//   nibbles f32_of_f16(bits), f16_of_f32(x), f32_of_bf16(bits), bits_of(x), float_of(bits)
 //   exponential(x): the polynomial of kernels/cpu/exp.h
 #pragma once
 

@@ -15,6 +15,7 @@ namespace {
 
 constexpr int kExitOk = 0;
 constexpr int kExitError = 1;
+constexpr int kExitDevice = 3;
 constexpr std::size_t kMaxMessageBytes = 2000;  // one line, whatever a path or a file holds
 
 constexpr Subcommand kSubcommands[] = {
@@ -75,13 +76,18 @@ void occupy_standard_descriptors() {
   if (descriptor >= 0) close(descriptor);
 }
 
+int exit_code_of(ErrorCode code) {
+  if (code == ErrorCode::kUsage) return kExitUsage;
+  return code == ErrorCode::kDevice ? kExitDevice : kExitError;
+}
+
 int guarded_run(const Arguments& arguments) {
   try {
     return flush(dispatch(arguments));
   } catch (const Interrupted&) {
     return kExitInterrupted;
   } catch (const Error& error) {
-    return fail(error.what(), error.code() == ErrorCode::kUsage ? kExitUsage : kExitError);
+    return fail(error.what(), exit_code_of(error.code()));
   } catch (const std::bad_alloc&) {
     return fail("out of memory; lower --ram or --ctx-size", kExitError);
   } catch (const std::exception& error) {

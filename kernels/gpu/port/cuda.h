@@ -11,12 +11,13 @@
 #define HEARTH_GPU_TARGET cuda
 #define HEARTH_KERNEL(threads) __global__ void __launch_bounds__(threads)
 #define HEARTH_DEVICE static __device__ __forceinline__
-#define HEARTH_SHARED(Type, name)            \
-  __shared__ alignas(16) Type name##_block_; \
+#define HEARTH_SHARED(Type, name)              \
+  __shared__ __align__(16) Type name##_block_; \
   Type& name = name##_block_
 #define HEARTH_DYNAMIC_SHARED(Type, name)                                \
   extern __shared__ __align__(16) unsigned char hearth_dynamic_shared[]; \
   Type* name = reinterpret_cast<Type*>(hearth_dynamic_shared)
+#define HEARTH_NOT_UNROLLED _Pragma("unroll 1")
 #define HEARTH_TABLE static __device__ const
 #define HEARTH_ASSERT(condition) \
   do {                           \
@@ -48,6 +49,12 @@ HEARTH_DEVICE std::uint64_t ballot(bool p) { return __ballot_sync(0xffffffffu, p
 HEARTH_DEVICE bool any_lane(bool p) { return __any_sync(0xffffffffu, p) != 0; }
 HEARTH_DEVICE bool all_lanes(bool p) { return __all_sync(0xffffffffu, p) != 0; }
 
+HEARTH_DEVICE std::uint8_t load_byte(const void* at) {
+  return __ldg(static_cast<const unsigned char*>(at));
+}
+HEARTH_DEVICE std::uint16_t load_half(const void* at) {
+  return __ldg(static_cast<const unsigned short*>(at));
+}
 HEARTH_DEVICE std::uint32_t load_word(const void* at) {
   return __ldg(static_cast<const unsigned*>(at));
 }
@@ -93,6 +100,7 @@ HEARTH_DEVICE float square_root(float x) { return __fsqrt_rn(x); }
 HEARTH_DEVICE int nearest_even(float x) { return __float2int_rn(x); }
 HEARTH_DEVICE std::uint32_t bits_of(float x) { return __float_as_uint(x); }
 HEARTH_DEVICE float float_of(std::uint32_t bits) { return __uint_as_float(bits); }
+HEARTH_DEVICE int count_ones(std::uint32_t x) { return __popc(x); }
 HEARTH_DEVICE int dot4(std::uint32_t a, std::uint32_t b, int sum) {
   return __dp4a(static_cast<int>(a), static_cast<int>(b), sum);
 }

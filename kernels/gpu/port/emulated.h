@@ -17,11 +17,12 @@
 #define HEARTH_GPU_TARGET emulated
 #define HEARTH_KERNEL(threads) inline void
 #define HEARTH_DEVICE inline
-#define HEARTH_SHARED(Type, name)                                         \
-  static ::hearth::kernels::emulated::SharedMemory<Type> name##_storage_; \
+#define HEARTH_SHARED(Type, name)                                                      \
+  static thread_local ::hearth::kernels::emulated::SharedMemory<Type> name##_storage_; \
   Type& name = name##_storage_.of_this_block()
 #define HEARTH_DYNAMIC_SHARED(Type, name) \
   Type* name = reinterpret_cast<Type*>(::hearth::kernels::emulated::dynamic_shared_memory())
+#define HEARTH_NOT_UNROLLED
 #define HEARTH_TABLE inline const
 #define HEARTH_ASSERT(condition)                                                                   \
   do {                                                                                             \
@@ -84,6 +85,11 @@ inline void require_aligned(const void* at, std::uintptr_t alignment) {
   if (reinterpret_cast<std::uintptr_t>(at) % alignment != 0)
     fail(__FILE__, __LINE__, "a load is not aligned");
 }
+inline std::uint8_t load_byte(const void* at) { return *static_cast<const std::uint8_t*>(at); }
+inline std::uint16_t load_half(const void* at) {
+  require_aligned(at, 2);
+  return *static_cast<const std::uint16_t*>(at);
+}
 inline std::uint32_t load_word(const void* at) {
   require_aligned(at, 4);
   return *static_cast<const std::uint32_t*>(at);
@@ -131,6 +137,7 @@ inline float square_root(float x) { return std::sqrt(x); }
 inline int nearest_even(float x) { return static_cast<int>(std::nearbyint(x)); }
 inline std::uint32_t bits_of(float x) { return std::bit_cast<std::uint32_t>(x); }
 inline float float_of(std::uint32_t bits) { return std::bit_cast<float>(bits); }
+inline int count_ones(std::uint32_t x) { return std::popcount(x); }
 inline int dot4(std::uint32_t a, std::uint32_t b, int sum) {
   for (unsigned i = 0; i < 32; i += 8)
     sum += static_cast<std::int8_t>(a >> i) * static_cast<std::int8_t>(b >> i);

@@ -11,12 +11,13 @@
 #define HEARTH_GPU_TARGET hip
 #define HEARTH_KERNEL(threads) __global__ void __launch_bounds__(threads)
 #define HEARTH_DEVICE static __device__ __forceinline__
-#define HEARTH_SHARED(Type, name)            \
-  __shared__ alignas(16) Type name##_block_; \
+#define HEARTH_SHARED(Type, name)              \
+  __shared__ __align__(16) Type name##_block_; \
   Type& name = name##_block_
 #define HEARTH_DYNAMIC_SHARED(Type, name)                                \
   extern __shared__ __align__(16) unsigned char hearth_dynamic_shared[]; \
   Type* name = reinterpret_cast<Type*>(hearth_dynamic_shared)
+#define HEARTH_NOT_UNROLLED _Pragma("unroll 1")
 #define HEARTH_TABLE static __device__ const
 #define HEARTH_ASSERT(condition)        \
   do {                                  \
@@ -38,7 +39,16 @@
 
 namespace hearth::kernels::hip {
 
-HEARTH_DEVICE unsigned lanes() { return __builtin_amdgcn_wavefrontsize(); }
+// A macro or a builtin by the version of the compiler; its pass for the host knows neither.
+HEARTH_DEVICE unsigned lanes() {
+#if __has_builtin(__builtin_amdgcn_wavefrontsize)
+  return __builtin_amdgcn_wavefrontsize();
+#elif defined(__AMDGCN_WAVEFRONT_SIZE)
+  return __AMDGCN_WAVEFRONT_SIZE;
+#else
+  return warpSize;
+#endif
+}
 HEARTH_DEVICE unsigned thread_index() { return threadIdx.x; }
 HEARTH_DEVICE unsigned block_threads() { return blockDim.x; }
 HEARTH_DEVICE unsigned block_x() { return blockIdx.x; }
@@ -65,6 +75,12 @@ HEARTH_DEVICE std::uint64_t ballot(bool p) { return __ballot(p); }
 HEARTH_DEVICE bool any_lane(bool p) { return __any(p) != 0; }
 HEARTH_DEVICE bool all_lanes(bool p) { return __all(p) != 0; }
 
+HEARTH_DEVICE std::uint8_t load_byte(const void* at) {
+  return *static_cast<const std::uint8_t*>(at);
+}
+HEARTH_DEVICE std::uint16_t load_half(const void* at) {
+  return *static_cast<const std::uint16_t*>(at);
+}
 HEARTH_DEVICE std::uint32_t load_word(const void* at) {
   return *static_cast<const std::uint32_t*>(at);
 }
@@ -107,6 +123,7 @@ HEARTH_DEVICE float square_root(float x) { return __builtin_sqrtf(x); }
 HEARTH_DEVICE int nearest_even(float x) { return static_cast<int>(__builtin_rintf(x)); }
 HEARTH_DEVICE std::uint32_t bits_of(float x) { return __builtin_bit_cast(std::uint32_t, x); }
 HEARTH_DEVICE float float_of(std::uint32_t bits) { return __builtin_bit_cast(float, bits); }
+HEARTH_DEVICE int count_ones(std::uint32_t x) { return __builtin_popcount(x); }
 HEARTH_DEVICE int dot4(std::uint32_t a, std::uint32_t b, int sum) {
 #if defined(HEARTH_HIP_SDOT4)
   return __builtin_amdgcn_sdot4(static_cast<int>(a), static_cast<int>(b), sum, false);

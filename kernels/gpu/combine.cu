@@ -1,0 +1,34 @@
+#include "kernels/gpu/port.h"
+#include "kernels/gpu/product.h"
+
+namespace hearth::kernels::HEARTH_GPU_TARGET {
+
+inline constexpr unsigned kCombineThreads = 256;
+
+// Block (256 columns, row). Ranks in their order, whatever finished first.
+HEARTH_KERNEL(kCombineThreads) combine_rows(CombineTask task) {
+  const std::uint32_t row = block_y();
+  const std::uint32_t column = block_x() * block_threads() + thread_index();
+  if (column >= task.columns) return;
+  const float* const* results = task.results + std::uint64_t{row} * task.experts_used;
+  const float* weights = task.weights + std::uint64_t{row} * task.experts_used;
+  const auto weight = [&](std::uint32_t rank) {
+    return task.weights != nullptr ? weights[rank] : 1.0f;
+  };
+  float sum = results[0][column] * weight(0);
+  for (std::uint32_t rank = 1; rank < task.experts_used; ++rank)
+    sum = fma(results[rank][column], weight(rank), sum);
+  float& out = task.out[row * task.out_stride + column];
+  out = task.accumulate ? out + sum : sum;
+}
+
+void launch_combine(const CombineTask& task, NativeStream stream) {
+  if (task.rows == 0 || task.experts_used == 0) return;
+  launch(combine_rows,
+         {.blocks_x = (task.columns + kCombineThreads - 1) / kCombineThreads,
+          .blocks_y = task.rows,
+          .threads = kCombineThreads},
+         stream, task);
+}
+
+}  // namespace hearth::kernels::HEARTH_GPU_TARGET

@@ -1,0 +1,177 @@
+// A GPU: its memory, streams, events and graphs, as an interface. CUDA and HIP implement it from
+// one source (vendor_device.cpp); for tests there is one in host memory with faults (emulation/).
+//
+// Errors. Out of memory is expected at load and is a result (null, empty, false). Whatever else
+// fails is fatal, since a device that failed once answers nothing any more: Error(kDevice), one
+// line with the call, the device and the driver's reason. Destructors ignore errors. Threads: any
+// thread may use a device, one at a time each stream.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/units.h"
+#include "kernels/gpu/launch_shape.h"
+
+namespace hearth::kernels {
+
+struct DeviceProperties {
+  int ordinal = 0;
+  std::string name;          // "NVIDIA GeForce RTX 4090"
+  std::string architecture;  // "sm_89", "gfx1030"
+  std::string driver;        // "CUDA 13.0"
+  unsigned lanes = 0;        // of a warp
+  unsigned multiprocessors = 0;
+  Bytes memory;  // all of it
+  Bytes l2;
+  Bytes shared_memory_per_block;  // that a launch gets without asking
+  bool maps_host_memory = false;  // kernels read pinned host memory at its host address
+  bool stream_memory_operations =
+      false;  // else Stream::write_value and wait_value use host functions
+};
+
+// What the driver says of the whole device, other processes included.
+struct DeviceMemory {
+  Bytes free;
+  Bytes total;
+};
+
+class Device;
+
+// A moment in a stream.
+class Event {
+ public:
+  virtual ~Event() = default;
+  virtual bool reached() const = 0;  // also true before the event was recorded
+  virtual void wait() const = 0;     // on the host
+  virtual Nanoseconds since(const Event& earlier) const = 0;  // both were reached, with timing
+};
+
+// Work that was captured once and is launched as a whole.
+class Graph {
+ public:
+  virtual ~Graph() = default;
+  virtual std::size_t node_count() const = 0;
+};
+
+// A 32-bit flag in memory that host and device share. It grows: what waits for a value is released
+// by any later one. The values in a graph are those of its capture, so that the host sets the flags
+// of a graph back before it launches it again.
+struct SharedFlag {
+  std::uint32_t* address = nullptr;  // in MappedMemory
+};
+
+// Work in order. Everything is asynchronous but synchronize(); host memory that a copy reads or
+// writes is pinned, and stays until the copy is done.
+class Stream {
+ public:
+  virtual ~Stream() = default;
+  virtual NativeStream native() const = 0;  // for the launch functions of this device's kernels
+
+  virtual void copy(void* to, const void* from, Bytes bytes) = 0;  // host or device, either side
+  virtual void fill(void* to, std::uint8_t byte, Bytes bytes) = 0;
+  virtual void record(Event& event) = 0;
+  virtual void wait(const Event& event) = 0;  // on the device
+  virtual void write_value(SharedFlag flag, std::uint32_t value) = 0;
+  virtual void wait_value(SharedFlag flag, std::uint32_t value) = 0;
+  // `function(context)` on a thread of the driver: short, and it calls nothing of the device.
+  virtual void call_host(void (*function)(void*), void* context) = 0;
+  virtual void synchronize() = 0;
+
+  // What is enqueued between the two is not run but kept. Other streams join by wait() for an event
+  // that this one recorded, and are joined again before the end.
+  virtual void begin_capture() = 0;
+  virtual std::unique_ptr<Graph> end_capture() = 0;
+  virtual void launch(const Graph& graph) = 0;
+};
+
+enum class StreamPriority { kNormal, kHigh };
+enum class EventTiming { kNone, kTimed };
+
+class Device {
+ public:
+  virtual ~Device() = default;
+  virtual const DeviceProperties& properties() const = 0;
+  virtual DeviceMemory memory() const = 0;
+  // The most that was in use on the device whenever memory() looked, and after each allocation and
+  // each captured graph: from above, where other processes use it, too.
+  virtual Bytes peak() const = 0;
+
+  virtual std::unique_ptr<Stream> new_stream(StreamPriority priority) = 0;
+  virtual std::unique_ptr<Event> new_event(EventTiming timing) = 0;
+  virtual void synchronize() = 0;  // all streams
+
+  // For the owners below.
+  virtual void* try_allocate(Bytes bytes) = 0;         // 256-byte aligned; null: out of memory
+  virtual void* try_allocate_mapped(Bytes bytes) = 0;  // host memory that kernels see, zeroed
+  virtual bool try_pin(std::span<std::byte> memory) = 0;
+  virtual void free(void* memory) noexcept = 0;
+  virtual void free_mapped(void* memory) noexcept = 0;
+  virtual void unpin(std::byte* memory) noexcept = 0;
+};
+
+// Memory of the device. Uninitialised.
+class DeviceBuffer {
+ public:
+  static std::optional<DeviceBuffer> try_allocate(Device& device, Bytes bytes);
+  DeviceBuffer() = default;
+  DeviceBuffer(DeviceBuffer&& other) noexcept { *this = std::move(other); }
+  DeviceBuffer& operator=(DeviceBuffer&& other) noexcept;
+  ~DeviceBuffer();
+
+  std::byte* data() const { return data_; }
+  Bytes size() const { return size_; }
+
+ private:
+  Device* device_ = nullptr;
+  std::byte* data_ = nullptr;
+  Bytes size_;
+};
+
+// Host memory that kernels read and write at the same address: flags, small rows. Zeroed.
+class MappedMemory {
+ public:
+  static std::optional<MappedMemory> try_allocate(Device& device, Bytes bytes);
+  MappedMemory() = default;
+  MappedMemory(MappedMemory&& other) noexcept { *this = std::move(other); }
+  MappedMemory& operator=(MappedMemory&& other) noexcept;
+  ~MappedMemory();
+
+  std::byte* data() const { return data_; }
+  Bytes size() const { return size_; }
+
+ private:
+  Device* device_ = nullptr;
+  std::byte* data_ = nullptr;
+  Bytes size_;
+};
+
+// Memory that somebody else owns, pinned for the device as far as the system allows: chunk by chunk
+// from its start, until all is pinned or a chunk is refused (a limit on locked memory). What is not
+// pinned is served by copies through a pinned buffer, or by the CPU.
+class PinnedMemory {
+ public:
+  // `memory` starts at a page and outlives this; chunk is a multiple of the page.
+  static PinnedMemory pin(Device& device, std::span<std::byte> memory, Bytes chunk = 256 * kMiB);
+  PinnedMemory() = default;
+  PinnedMemory(PinnedMemory&& other) noexcept { *this = std::move(other); }
+  PinnedMemory& operator=(PinnedMemory&& other) noexcept;
+  ~PinnedMemory();
+
+  std::span<std::byte> pinned() const { return memory_.first(pinned_); }
+  bool complete() const { return pinned_ == memory_.size(); }
+
+ private:
+  Device* device_ = nullptr;
+  std::span<std::byte> memory_;
+  std::size_t chunk_ = 0;
+  std::size_t pinned_ = 0;
+};
+
+}  // namespace hearth::kernels

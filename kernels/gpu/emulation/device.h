@@ -1,0 +1,52 @@
+// A device in host memory, for tests: kernels run in the emulation (block_runner.h), at once and in
+// the order in which they are enqueued.
+//
+// Each allocation is one of the heap, so that an address sanitizer sees its ends, and is filled
+// with ones: floats that nobody wrote are NaN.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+
+#include "kernels/gpu/device.h"
+
+namespace hearth::kernels::emulated {
+
+struct DeviceOptions {
+  unsigned lanes = 32;
+  std::uint64_t seed = 0;  // of the order of threads
+  Bytes memory = 4 * kGiB;
+};
+
+class EmulatedDevice final : public Device {
+ public:
+  explicit EmulatedDevice(const DeviceOptions& options);
+  ~EmulatedDevice() override;
+
+  const DeviceProperties& properties() const override { return properties_; }
+  DeviceMemory memory() const override;
+  Bytes peak() const override;
+  std::unique_ptr<Stream> new_stream(StreamPriority priority) override;
+  std::unique_ptr<Event> new_event(EventTiming timing) override;
+  void synchronize() override {}
+
+  void* try_allocate(Bytes bytes) override;
+  void* try_allocate_mapped(Bytes bytes) override;
+  bool try_pin(std::span<std::byte> memory) override;
+  void free(void* memory) noexcept override;
+  void free_mapped(void* memory) noexcept override;
+  void unpin(std::byte* memory) noexcept override;
+
+ private:
+  DeviceOptions options_;
+  DeviceProperties properties_;
+  mutable std::mutex mutex_;
+  std::map<void*, Bytes> allocations_;
+  std::map<std::byte*, std::size_t> pinned_;
+  Bytes used_, peak_;
+  std::atomic<std::uint64_t> streams_ = 0;
+};
+
+}  // namespace hearth::kernels::emulated

@@ -1,0 +1,28 @@
+// Every operation of the GPU, one table for each target (CUDA, HIP, and the host's emulation).
+//
+// A task describes an operation: shapes and addresses in device memory. Its launch function chooses
+// blocks and threads and launches; it allocates nothing, waits for nothing, and may be captured. A
+// table has no empty entry: an operation without a kernel does not link.
+#pragma once
+
+#include <string_view>
+
+#include "kernels/gpu/launch_shape.h"
+#include "kernels/gpu/product.h"
+#include "kernels/gpu/quantize.h"
+
+namespace hearth::kernels {
+
+struct GpuKernels {
+  std::string_view name;  // "cuda", "hip", "emulated"
+#define GPU_OPERATION(name, Task) void (*name)(const Task& task, NativeStream stream);
+#include "kernels/gpu/operations.def"
+#undef GPU_OPERATION
+};
+
+// Each is in a library of its own.
+const GpuKernels& cuda_kernels();
+const GpuKernels& hip_kernels();
+const GpuKernels& emulated_kernels();
+
+}  // namespace hearth::kernels

@@ -1,0 +1,33 @@
+#include "kernels/gpu/product.cuh"
+
+namespace hearth::kernels::HEARTH_GPU_TARGET {
+namespace {
+
+using ProductKernel = void (*)(ProductTask);
+
+struct ProductKernels {
+  ProductKernel one_row, few_rows;
+};
+
+constexpr ProductKernels kProductKernels[] = {
+#define WEIGHT_FORMAT(Name, text, values, bytes, id) \
+  {multiply<WeightFormat::k##Name, 1>, multiply<WeightFormat::k##Name, kMostProductRows>},
+#include "kernels/quant/formats.def"
+#undef WEIGHT_FORMAT
+};
+
+}  // namespace
+
+void launch_product(const ProductTask& task, NativeStream stream) {
+  const unsigned jobs = task.jobs == nullptr ? 1 : task.job_count;
+  const unsigned most_rows = task.jobs == nullptr ? task.x.rows : task.most_rows;
+  if (task.rows == 0 || jobs == 0 || most_rows == 0) return;
+  const ProductKernels& kernels = kProductKernels[static_cast<unsigned>(task.format)];
+  launch(most_rows == 1 ? kernels.one_row : kernels.few_rows,
+         {.blocks_x = (task.rows + kRowsPerBlock - 1) / kRowsPerBlock,
+          .blocks_y = jobs,
+          .threads = kProductThreads},
+         stream, task);
+}
+
+}  // namespace hearth::kernels::HEARTH_GPU_TARGET

@@ -1,0 +1,126 @@
+// f32 values to the 8-bit blocks of kernels/arithmetic.h: eight threads a block, four values each.
+#pragma once
+
+#include "kernels/gpu/port.h"
+#include "kernels/gpu/quantize.h"
+
+namespace hearth::kernels::HEARTH_GPU_TARGET {
+
+inline constexpr unsigned kThreadsPerActivationBlock = 8;
+inline constexpr unsigned kValuesPerThread = 4;
+
+struct QuantizedFour {
+  std::uint32_t codes;  // of this thread's values
+  float scale;          // of the block
+  int sum;              // of the 16 codes of this thread and its neighbours
+};
+
+// A collective: the eight threads of a block are neighbours, in order of their values.
+HEARTH_DEVICE QuantizedFour quantize_four(const float (&x)[kValuesPerThread]) {
+  constexpr std::uint32_t kInfinity = 0x7f800000u;
+  std::uint32_t largest = 0;
+  for (const float value : x) {
+    const std::uint32_t magnitude = bits_of(value) & 0x7fffffffu;
+    largest = magnitude > largest ? magnitude : largest;
+  }
+  largest = group_max<kThreadsPerActivationBlock>(largest);
+
+  QuantizedFour result{};
+  result.scale = divide(float_of(largest), 127.0f);
+  if (largest >= kInfinity) result.scale = float_of(0x7fc00000u);
+  if (result.scale < 0x1p-126f) result.scale = 0;
+  if (result.scale > 0) {  // neither NaN nor 0
+    for (unsigned i = 0; i < kValuesPerThread; ++i) {
+      const int code = nearest_even(divide(x[i], result.scale));
+      result.codes |= (static_cast<std::uint32_t>(code) & 0xffu) << (8 * i);
+      result.sum += code;
+    }
+  }
+  result.sum = group_sum<16 / kValuesPerThread>(result.sum);
+  return result;
+}
+
+// Writes what quantize_four gave for values [at, at + 4) of a row, and the values themselves.
+HEARTH_DEVICE void store_four(const QuantizeTask::Destination& to, std::uint32_t row,
+                              std::uint32_t at, const float (&x)[kValuesPerThread],
+                              const QuantizedFour& four) {
+  const std::uint64_t first = std::uint64_t{row} * to.stride + at;
+  if (to.values != nullptr)
+    for (unsigned i = 0; i < kValuesPerThread; ++i) to.values[first + i] = x[i];
+  if (to.codes == nullptr) return;
+  *reinterpret_cast<std::uint32_t*>(to.codes + first) = four.codes;
+  if (at % 16 == 0) to.sums[first / 16] = static_cast<std::int16_t>(four.sum);
+  if (at % 32 == 0) to.scales[first / 32] = four.scale;
+}
+
+// Zeros past the end of the row.
+HEARTH_DEVICE void load_four(const float* row, std::uint32_t at, std::uint32_t columns,
+                             float (&x)[kValuesPerThread]) {
+  for (unsigned i = 0; i < kValuesPerThread; ++i) x[i] = at + i < columns ? row[at + i] : 0.0f;
+}
+
+inline constexpr unsigned kQuantizeThreads = 256;
+
+// Block (x, row): values [1024 x, 1024 (x + 1)) of a row.
+HEARTH_KERNEL(kQuantizeThreads) quantize_rows(QuantizeTask task) {
+  const std::uint32_t row = block_y();
+  const std::uint32_t at = (block_x() * block_threads() + thread_index()) * kValuesPerThread;
+  float x[kValuesPerThread];
+  load_four(task.x + row * task.x_stride, at, task.to.columns, x);
+  const QuantizedFour four = quantize_four(x);
+  if (at < task.to.stride) store_four(task.to, row, at, x, four);
+}
+
+struct NormalizeShared {
+  static constexpr unsigned kTile = 2048;
+  float tile[kTile];
+  float factor;
+};
+
+// The sum of squares in 16 chains (kernels/cpu/vector_ops.h), from shared memory by the first warp
+// while the others wait: 128 steps for 2048 values.
+HEARTH_DEVICE float sum_of_squares(const float* row, std::uint32_t columns,
+                                   NormalizeShared& shared) {
+  constexpr unsigned kChains = 16, kTile = NormalizeShared::kTile;
+  float chain = 0;
+  for (std::uint32_t begin = 0; begin < columns; begin += kTile) {
+    for (std::uint32_t i = thread_index(); i < kTile; i += block_threads())
+      shared.tile[i] = begin + i < columns ? row[begin + i] : 0.0f;
+    sync_threads();
+    const std::uint32_t left = columns - begin < kTile ? columns - begin : kTile;
+    if (warp_index() == 0)
+      for (std::uint32_t i = thread_index() % kChains; i < left; i += kChains)
+        chain = fma(shared.tile[i], shared.tile[i], chain);
+    sync_threads();
+  }
+  return group_sum<kChains>(chain);
+}
+
+// Block (row).
+HEARTH_KERNEL(kQuantizeThreads) normalize_rows(NormalizeTask task) {
+  HEARTH_SHARED(NormalizeShared, shared);
+  const QuantizeTask::Destination& to = task.quantize.to;
+  const std::uint32_t row = block_x();
+  const float* const from = task.quantize.x + row * task.quantize.x_stride;
+  const float sum = sum_of_squares(from, to.columns, shared);
+  if (thread_index() == 0) {
+    const float mean = divide(sum, static_cast<float>(to.columns));
+    shared.factor = divide(1.0f, square_root(mean + task.epsilon));
+  }
+  sync_threads();
+  const float factor = shared.factor;
+  const std::uint32_t step = block_threads() * kValuesPerThread;
+  for (std::uint32_t begin = 0; begin < to.stride; begin += step) {
+    const std::uint32_t at = begin + thread_index() * kValuesPerThread;
+    float x[kValuesPerThread];
+    load_four(from, at, to.columns, x);
+    for (unsigned i = 0; i < kValuesPerThread; ++i) {
+      x[i] = x[i] * factor;
+      if (task.weight != nullptr && at + i < to.columns) x[i] = x[i] * task.weight[at + i];
+    }
+    const QuantizedFour four = quantize_four(x);
+    if (at < to.stride) store_four(to, row, at, x, four);
+  }
+}
+
+}  // namespace hearth::kernels::HEARTH_GPU_TARGET

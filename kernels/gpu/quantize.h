@@ -1,0 +1,38 @@
+// Activations on a device, in the form of kernels/arithmetic.h. A view (kernels/activations.h) of
+// device memory; every row is written up to its stride, zeros past its columns.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/activations.h"
+
+namespace hearth::kernels {
+
+// The rows of `to` get the codes, scales and sums of `x`, and its values where `to` has room for
+// them. `to` and `x` may share values.
+struct QuantizeTask {
+  const float* x = nullptr;  // [rows][x_stride]
+  std::uint64_t x_stride = 0;
+  struct Destination {
+    std::uint32_t rows = 0;
+    std::uint32_t columns = 0;
+    std::uint32_t stride = 0;      // a multiple of 256
+    float* values = nullptr;       // [rows][stride], or null
+    std::int8_t* codes = nullptr;  // [rows][stride], 4-byte aligned
+    float* scales = nullptr;       // [rows][stride / 32]
+    std::int16_t* sums = nullptr;  // [rows][stride / 16]
+  } to;
+
+  Activations result() const {
+    return {to.rows, to.columns, to.stride, to.values, to.codes, to.scales, to.sums};
+  }
+};
+
+// The same of rms_norm(x) (CpuKernels::rms_norm).
+struct NormalizeTask {
+  QuantizeTask quantize;
+  const float* weight = nullptr;  // [columns]; null: 1
+  float epsilon = 0;
+};
+
+}  // namespace hearth::kernels

@@ -1,0 +1,63 @@
+// The names that vendor/device.cpp uses, for CUDA.
+#pragma once
+
+#include <cuda.h>
+#include <cuda_runtime_api.h>
+
+#include <string>
+
+#define GPU(name) cuda##name
+#define HEARTH_GPU_TARGET cuda
+
+namespace hearth::kernels::cuda {
+
+inline constexpr const char* kApi = "CUDA";
+inline constexpr const char* kWithoutDriver =
+    "no NVIDIA driver (libcuda.so.1), or one that is older than this program";
+inline constexpr unsigned kHostMapped = cudaHostAllocMapped | cudaHostAllocPortable;
+
+inline cudaError_t allocate_host(void** memory, std::size_t bytes) {
+  return cudaHostAlloc(memory, bytes, kHostMapped);
+}
+inline cudaError_t free_host(void* memory) { return cudaFreeHost(memory); }
+inline cudaError_t instantiate(cudaGraphExec_t* executable, cudaGraph_t graph) {
+  return cudaGraphInstantiate(executable, graph, 0);
+}
+
+inline std::string architecture_of(const cudaDeviceProp& device) {
+  return "sm_" + std::to_string(device.major) + std::to_string(device.minor);
+}
+
+// These are functions of the driver, which is not linked: found by name, null where it has none.
+struct StreamMemoryOperations {
+  CUresult (*write)(CUstream, CUdeviceptr, cuuint32_t, unsigned) = nullptr;
+  CUresult (*wait)(CUstream, CUdeviceptr, cuuint32_t, unsigned) = nullptr;
+
+  StreamMemoryOperations() {
+    find("cuStreamWriteValue32", write);
+    find("cuStreamWaitValue32", wait);
+  }
+  bool present(int) const { return write != nullptr && wait != nullptr; }
+  bool write_value(cudaStream_t stream, std::uint32_t* at, std::uint32_t value) const {
+    return write(stream, reinterpret_cast<CUdeviceptr>(at), value, CU_STREAM_WRITE_VALUE_DEFAULT) ==
+           CUDA_SUCCESS;
+  }
+  bool wait_value(cudaStream_t stream, std::uint32_t* at, std::uint32_t value) const {
+    return wait(stream, reinterpret_cast<CUdeviceptr>(at), value, CU_STREAM_WAIT_VALUE_GEQ) ==
+           CUDA_SUCCESS;
+  }
+
+ private:
+  template <typename Function>
+  static void find(const char* name, Function& function) {
+    void* found = nullptr;
+    cudaDriverEntryPointQueryResult result{};
+    // The second form of these functions, which every driver has since 11.7.
+    if (cudaGetDriverEntryPointByVersion(name, &found, 11070, cudaEnableDefault, &result) ==
+            cudaSuccess &&
+        result == cudaDriverEntryPointSuccess)
+      function = reinterpret_cast<Function>(found);
+  }
+};
+
+}  // namespace hearth::kernels::cuda
