@@ -26,11 +26,14 @@
 //     acc = fold16 of z[i] = fma(q[c], zero[c], z[i]) for c = i, i + 16, ...; for b = 0, 1, 2, ...:
 //     acc = fma(f32(I), scale_q', acc); total = fma(other[p], acc, total)
 //   values, float:  o[c] = fma(w[p], v[p][c], o[c]) for the positions of the tile in order
-//   values, block:  o[c] = fma(w[p] × d[p], f32(code), o[c]) likewise; with a minimum then
+//   values, block:  D[p] = the largest |d[p]| of the tile's slices, A = the largest w[p] × D[p],
+//     inverse = 32767 / A (0 where A < 2^-100), step = fma(A, f32(1 / 32767), 0 or, where a d is
+//     not finite, NaN). For each slice W[p] = round half to even of (w[p] × inverse) × d[p]; I =
+//     the sum of W[p] × code, exact in int32; o[c] = fma(f32(I), step, o[c]); with a minimum then
 //     o[c] = o[c] + fold16(fma(w[i + 16], m[i + 16], w[i] × m[i]), i = 0..15).
-//   values of KVarN:  sum = 0; sum = fma(w[p] × scale[p], f32(code'), sum) likewise; then
-//     sum = sum + fold16(fma(w[i + 16], zero[i + 16], w[i] × zero[i]), i = 0..15), and o × f is
-//     part of o[c] = fma(other[c], sum, o[c] × f).
+//   values of KVarN:  I and step likewise, with scale[p] for d[p] and code' for code; then
+//     sum = fma(f32(I), step, fold16(fma(w[i + 16], zero[i + 16], w[i] × zero[i]), i = 0..15)), and
+//     o × f is part of o[c] = fma(other[c], sum, o[c] × f).
 //   Block keys and values of TurboQuant take table[code] for the code and d of the slice.
 //   values that are the first channels of the keys (multi-head latent attention), all formats but
 //   KVarN and TurboQuant:

@@ -25,7 +25,7 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "sessions are copied as they lie");
 
 constexpr std::string_view kMagic = "HEARTHSN";
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 constexpr std::uint32_t kMostHeader = 1 << 16;
 
 struct FileStart {

@@ -2,8 +2,8 @@
 //
 // Attention works in units of 32 positions. The cache of one head is a sequence of stored tiles of
 // as many, or of four times as many (KVarN). Keys are stored channel by channel and values position
-// by position, so that 16 lanes of a vector are 16 positions of one channel there and 16 channels
-// of one position here, and neither product needs a sum across lanes.
+// by position, codes four of these at a time, so that 16 lanes of a vector are 16 positions there
+// and 16 channels here, and neither product needs a sum across lanes.
 //
 // Floats (f32, f16, bf16):   keys [dim][32 positions], values [32 positions][dim]
 //
@@ -13,8 +13,11 @@
 //
 //   keys    [w rows][32 positions][4]: channel 4 g + i is in byte i of row g mod w, its bits from
 //           bit (g / w) w on
-//   values  [32 positions][4 w bytes]: channel c is in byte c mod 4 w, its bits from bit
-//           (c / 4 w) w on; with w = 1, channel c is bit c of 32
+//   values  [w rows][32 channels][4]: position g + 8 i is in byte i of row g mod w, its bits from
+//           bit (g / w) w on
+//
+// The four bytes of a lane meet in integer products: those of keys at once, those of values by
+// pairs of positions, 16 apart since the weights of a tile are two vectors.
 //
 // Formats with blocks of GGUF's names, value = d × (code - offset), d × code + m or d ×
 // table[code]. A tile has for each block:   d f16 [32 positions], with minimum m f16 [32

@@ -219,6 +219,51 @@ TEST(Attention, ANanInTheCacheReachesTheResult) {
   }
 }
 
+TEST(Attention, ANanInBlocksOfValuesReachesTheResult) {
+  for (const CpuKernels& table : all_tables())
+    for (const KvFormatTraits& format : kKvFormats) {
+      if (!format.quantized()) continue;
+      AttentionProblem problem({.positions = positions_for(format, 100),
+                                .group = 2,
+                                .value_dim = 96,
+                                .values = format.format});
+      problem.poison_value(format.sink() + 40);
+      const std::vector<float> got = problem.attend(table);
+      EXPECT_TRUE(std::all_of(got.begin(), got.end(), [](float v) { return std::isnan(v); }))
+          << table.name << ": " << format.name;
+    }
+}
+
+double mean_square(const std::vector<double>& a, const std::vector<double>& b) {
+  double sum = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
+  return sum / static_cast<double>(a.size());
+}
+
+// Both errors are about uniform: half a step of 32767 to a weight, times codes that are as large as
+// a third of 127; half a step of at least 1 to the value's code. That would make one 780 times the
+// other, were a tile's weights alike, and 780 / sqrt(32) times where one position has nearly all of
+// it and the roundings of the others' weights are all that counts.
+TEST(Attention, CodesOfWeightsAreMuchFinerThanThoseOfValues) {
+  double deviation = 0.5;
+  for (const KvFormatTraits& format : kKvFormats) {
+    if (!format.quantized()) continue;
+    deviation = 4.5 - deviation;
+    AttentionCase row{.positions = positions_for(format, 256),
+                      .group = 4,
+                      .value_dim = 128,
+                      .values = format.format,
+                      .deviation = deviation};
+    const AttentionProblem problem(row);
+    const std::vector<float> got = problem.attend(scalar_table());
+    const std::vector<double> exact = problem.exact().out;
+    row.values = KvFormat::kF16;
+    const double of_values = mean_square(exact, AttentionProblem(row).exact().out);
+    EXPECT_LT(std::sqrt(mean_square({got.begin(), got.end()}, exact)), std::sqrt(of_values) / 100)
+        << format.name;
+  }
+}
+
 TEST(Attention, ChunksAreFewEnoughForEveryContext) {
   for (const std::uint32_t positions : {1u, 4096u, 4097u, 262144u, 262145u, 1u << 24}) {
     const std::uint32_t chunk = attention_chunk(positions);

@@ -47,6 +47,11 @@ struct F32x16 {
 
   float first() const { return _mm256_cvtss_f32(low); }
 
+  F32x16 magnitude() const {
+    const __m256 sign = _mm256_set1_ps(-0.0f);
+    return {_mm256_andnot_ps(sign, low), _mm256_andnot_ps(sign, high)};
+  }
+
   float sum() const {
     const __m256 eight = _mm256_add_ps(low, high);
     const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));

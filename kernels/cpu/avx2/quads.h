@@ -12,6 +12,19 @@ struct Quads {
   struct Sums {
     __m256i low, high;
   };
+  // The first and third code of each lane as 16 bits, and the second and fourth.
+  struct Words {
+    __m256i low_even, low_odd, high_even, high_odd;
+
+    Sums plus_products(Sums sums, const std::int32_t* pairs) const {
+      const __m256i even = _mm256_set1_epi32(pairs[0]), odd = _mm256_set1_epi32(pairs[8]);
+      const __m256i low =
+          _mm256_add_epi32(_mm256_madd_epi16(low_even, even), _mm256_madd_epi16(low_odd, odd));
+      const __m256i high =
+          _mm256_add_epi32(_mm256_madd_epi16(high_even, even), _mm256_madd_epi16(high_odd, odd));
+      return {_mm256_add_epi32(sums.low, low), _mm256_add_epi32(sums.high, high)};
+    }
+  };
 
   __m256i low, high;
 
@@ -44,7 +57,9 @@ struct Quads {
     return {_mm256_shuffle_epi8(entries, low), _mm256_shuffle_epi8(entries, high)};
   }
 
-  static Sums zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+  static Sums all(std::int32_t value) {
+    return {_mm256_set1_epi32(value), _mm256_set1_epi32(value)};
+  }
   template <bool kSigned>
   Sums plus_dot(Sums sums, const std::int8_t* four) const {
     int query;
@@ -53,10 +68,21 @@ struct Quads {
     return {plus_dot<kSigned>(sums.low, low, codes), plus_dot<kSigned>(sums.high, high, codes)};
   }
   template <typename Lanes>
-  static Lanes as_floats(Sums sums, int above) {
-    const __m256i offset = _mm256_set1_epi32(above);
-    return {_mm256_cvtepi32_ps(_mm256_sub_epi32(sums.low, offset)),
-            _mm256_cvtepi32_ps(_mm256_sub_epi32(sums.high, offset))};
+  static Lanes as_floats(Sums sums) {
+    return {_mm256_cvtepi32_ps(sums.low), _mm256_cvtepi32_ps(sums.high)};
+  }
+
+  template <bool kSigned>
+  Words words(int offset) const {
+    const __m256i all = _mm256_set1_epi8(static_cast<char>(offset));
+    const __m256i first = _mm256_sub_epi8(low, all), second = _mm256_sub_epi8(high, all);
+    return {_mm256_srai_epi16(_mm256_slli_epi16(first, 8), 8), _mm256_srai_epi16(first, 8),
+            _mm256_srai_epi16(_mm256_slli_epi16(second, 8), 8), _mm256_srai_epi16(second, 8)};
+  }
+  template <typename Lanes>
+  static void store_pairs(Lanes low, Lanes high, std::int32_t* to) {
+    store_pairs(low.low, high.low, to);
+    store_pairs(low.high, high.high, to + 8);
   }
 
   template <typename Lanes, bool kSigned>
@@ -65,6 +91,11 @@ struct Quads {
   }
 
  private:
+  static void store_pairs(__m256 low, __m256 high, std::int32_t* to) {
+    const __m256i second = _mm256_slli_epi32(_mm256_cvtps_epi32(high), 16);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
+                        _mm256_blend_epi16(_mm256_cvtps_epi32(low), second, 0xaa));
+  }
   template <bool kSigned>
   static __m256 channel(__m256i codes, std::uint32_t i) {
     const __m128i up = _mm_cvtsi32_si128(static_cast<int>(24 - 8 * i));
@@ -81,68 +112,6 @@ struct Quads {
     }
     const __m256i pairs = _mm256_maddubs_epi16(codes, query);
     return _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-  }
-};
-
-struct Sixteen {
-  static constexpr bool kLooksUpNibbles = false;
-
-  __m128i v;
-
-  template <std::uint32_t bits>
-  static Sixteen load(const std::uint8_t* from, std::uint32_t half) {
-    if constexpr (bits == 8) {
-      return {load_16(from + 16 * half)};
-    } else if constexpr (bits == 4) {
-      const __m128i bytes = load_16(from);
-      return {_mm_and_si128(half == 0 ? bytes : _mm_srli_epi16(bytes, 4), _mm_set1_epi8(15))};
-    } else if constexpr (bits == 2) {
-      const __m128i bytes = _mm_set1_epi64x(load_8(from));
-      const auto shift = static_cast<long long>(4 * half);
-      return {
-          _mm_and_si128(_mm_srlv_epi64(bytes, _mm_set_epi64x(shift + 2, shift)), _mm_set1_epi8(3))};
-    } else {
-      static_assert(bits == 1);
-      return {_mm_and_si128(set_bits(from, half), _mm_set1_epi8(1))};
-    }
-  }
-  template <std::uint32_t bits, std::uint32_t to>
-  Sixteen with_plane(const std::uint8_t* from, std::uint32_t half) const {
-    if constexpr (bits == 1)
-      return {_mm_or_si128(v, _mm_and_si128(set_bits(from, half), _mm_set1_epi8(1 << to)))};
-    else
-      return {_mm_or_si128(v, _mm_slli_epi16(load<bits>(from, half).v, to))};
-  }
-  Sixteen looked_up(const std::int8_t (&table)[16]) const {
-    const __m128i entries = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
-    return {_mm_shuffle_epi8(entries, v)};
-  }
-  Sixteen minus(int offset) const {
-    return {_mm_sub_epi8(v, _mm_set1_epi8(static_cast<char>(offset)))};
-  }
-  template <typename Lanes>
-  Lanes as_floats() const {
-    return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(v)),
-            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(v, v)))};
-  }
-
- private:
-  static __m128i load_16(const std::uint8_t* from) {
-    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
-  }
-  static long long load_8(const std::uint8_t* from) {
-    long long bytes;
-    __builtin_memcpy(&bytes, from, 8);
-    return bytes;
-  }
-  // All bits of a byte where its bit of the plane is set.
-  static __m128i set_bits(const std::uint8_t* from, std::uint32_t half) {
-    std::uint16_t bits;
-    __builtin_memcpy(&bits, from + 2 * half, 2);
-    const __m128i bit = _mm_set1_epi64x(static_cast<long long>(0x8040201008040201u));
-    const __m128i spread = _mm_shuffle_epi8(
-        _mm_cvtsi32_si128(bits), _mm_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1));
-    return _mm_cmpeq_epi8(_mm_and_si128(spread, bit), bit);
   }
 };
 

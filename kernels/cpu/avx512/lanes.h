@@ -38,6 +38,8 @@ struct F32x16 {
 
   float first() const { return _mm512_cvtss_f32(v); }
 
+  F32x16 magnitude() const { return {_mm512_abs_ps(v)}; }
+
   float sum() const {
     const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
     const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));

@@ -10,6 +10,15 @@ struct Quads {
   // Signed codes become unsigned ones: vpdpbusd takes no signed first operand.
   static constexpr int kSignedOffset = 128;
   using Sums = __m512i;
+  // The first and third code of each lane as 16 bits, and the second and fourth.
+  struct Words {
+    __m512i even, odd;
+
+    Sums plus_products(Sums sums, const std::int32_t* pairs) const {
+      return _mm512_dpwssd_epi32(_mm512_dpwssd_epi32(sums, even, _mm512_set1_epi32(pairs[0])), odd,
+                                 _mm512_set1_epi32(pairs[8]));
+    }
+  };
 
   __m512i v;
 
@@ -34,7 +43,7 @@ struct Quads {
     return {_mm512_shuffle_epi8(_mm512_broadcast_i32x4(entries), v)};
   }
 
-  static Sums zero() { return _mm512_setzero_si512(); }
+  static Sums all(std::int32_t value) { return _mm512_set1_epi32(value); }
   template <bool kSigned>
   Sums plus_dot(Sums sums, const std::int8_t* four) const {
     int query;
@@ -43,101 +52,27 @@ struct Quads {
     return _mm512_dpbusd_epi32(sums, codes, _mm512_set1_epi32(query));
   }
   template <typename Lanes>
-  static Lanes as_floats(Sums sums, int above) {
-    return {_mm512_cvtepi32_ps(_mm512_sub_epi32(sums, _mm512_set1_epi32(above)))};
+  static Lanes as_floats(Sums sums) {
+    return {_mm512_cvtepi32_ps(sums)};
+  }
+
+  template <bool kSigned>
+  Words words(int offset) const {
+    if (!kSigned && offset == 0)
+      return {_mm512_and_si512(v, _mm512_set1_epi16(0xff)), _mm512_srli_epi16(v, 8)};
+    const __m512i codes = _mm512_sub_epi8(v, _mm512_set1_epi8(static_cast<char>(offset)));
+    return {_mm512_srai_epi16(_mm512_slli_epi16(codes, 8), 8), _mm512_srai_epi16(codes, 8)};
+  }
+  template <typename Lanes>
+  static void store_pairs(Lanes low, Lanes high, std::int32_t* to) {
+    const __m512i second = _mm512_slli_epi32(_mm512_cvtps_epi32(high.v), 16);
+    _mm512_storeu_si512(to, _mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_cvtps_epi32(low.v), second));
   }
 
   template <typename Lanes, bool kSigned>
   Lanes channel(std::uint32_t i) const {
     const __m512i top = _mm512_sll_epi32(v, _mm_cvtsi32_si128(static_cast<int>(24 - 8 * i)));
     return {_mm512_cvtepi32_ps(kSigned ? _mm512_srai_epi32(top, 24) : _mm512_srli_epi32(top, 24))};
-  }
-};
-
-struct Sixteen {
-  // Codes of four bits, and of four and one, are looked up as floats: they need no conversion.
-  static constexpr bool kLooksUpNibbles = true;
-
-  __m128i v;
-
-  template <std::uint32_t bits>
-  static Sixteen load(const std::uint8_t* from, std::uint32_t half) {
-    if constexpr (bits == 8) {
-      return {load_16(from + 16 * half)};
-    } else if constexpr (bits == 4) {
-      const __m128i bytes = load_16(from);
-      return {_mm_and_si128(half == 0 ? bytes : _mm_srli_epi16(bytes, 4), _mm_set1_epi8(15))};
-    } else if constexpr (bits == 2) {
-      const __m128i bytes = _mm_set1_epi64x(load_8(from));
-      const auto shift = static_cast<long long>(4 * half);
-      return {
-          _mm_and_si128(_mm_srlv_epi64(bytes, _mm_set_epi64x(shift + 2, shift)), _mm_set1_epi8(3))};
-    } else {
-      static_assert(bits == 1);
-      return {_mm_maskz_set1_epi8(set_bits(from, half), 1)};
-    }
-  }
-  template <std::uint32_t bits, std::uint32_t to>
-  Sixteen with_plane(const std::uint8_t* from, std::uint32_t half) const {
-    if constexpr (bits == 1)
-      return {_mm_mask_add_epi8(v, set_bits(from, half), v, _mm_set1_epi8(1 << to))};
-    else
-      return {_mm_or_si128(v, _mm_slli_epi16(load<bits>(from, half).v, to))};
-  }
-  Sixteen looked_up(const std::int8_t (&table)[16]) const {
-    const __m128i entries = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
-    return {_mm_shuffle_epi8(entries, v)};
-  }
-  Sixteen minus(int offset) const {
-    return {_mm_sub_epi8(v, _mm_set1_epi8(static_cast<char>(offset)))};
-  }
-  template <typename Lanes>
-  Lanes as_floats() const {
-    return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(v))};
-  }
-
-  template <typename Lanes>
-  static Lanes from_table(const std::uint8_t* from, std::uint32_t half,
-                          const std::int8_t (&table)[16]) {
-    const __m128i entries = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
-    const __m512 values = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(entries));
-    return {_mm512_permutexvar_ps(nibbles(from, half), values)};
-  }
-  template <typename Lanes>
-  static Lanes from_nibbles(const std::uint8_t* from, std::uint32_t half, int offset) {
-    return {_mm512_permutexvar_ps(nibbles(from, half), sixteen_from(-offset))};
-  }
-  // With a plane of fifth bits.
-  template <typename Lanes>
-  static Lanes from_nibbles(const std::uint8_t* from, const std::uint8_t* fifth, std::uint32_t half,
-                            int offset) {
-    const __m512i codes = nibbles(from, half);
-    return {_mm512_mask_permutexvar_ps(_mm512_permutexvar_ps(codes, sixteen_from(-offset)),
-                                       set_bits(fifth, half), codes, sixteen_from(16 - offset))};
-  }
-
- private:
-  static __m128i load_16(const std::uint8_t* from) {
-    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
-  }
-  static long long load_8(const std::uint8_t* from) {
-    long long bytes;
-    __builtin_memcpy(&bytes, from, 8);
-    return bytes;
-  }
-  // In the low four bits of each lane, which are all that a permutation looks at.
-  static __m512i nibbles(const std::uint8_t* from, std::uint32_t half) {
-    const __m512i bytes = _mm512_cvtepu8_epi32(load_16(from));
-    return half == 0 ? bytes : _mm512_srli_epi32(bytes, 4);
-  }
-  static __m512 sixteen_from(int first) {
-    const __m512i counted = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    return _mm512_cvtepi32_ps(_mm512_add_epi32(counted, _mm512_set1_epi32(first)));
-  }
-  static __mmask16 set_bits(const std::uint8_t* from, std::uint32_t half) {
-    std::uint16_t bits;
-    __builtin_memcpy(&bits, from + 2 * half, 2);
-    return bits;
   }
 };
 

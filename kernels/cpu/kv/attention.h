@@ -22,7 +22,7 @@ struct KvFunctions {
   AddTile add_keys[kKvFormatCount];
 };
 
-template <typename Lanes, typename Integers, KvFormat format>
+template <typename Lanes, typename Quads, KvFormat format>
 constexpr void set_functions(KvFunctions<Lanes>& table) {
   constexpr auto kAt = static_cast<std::size_t>(format);
   if constexpr (!traits(format).quantized()) {
@@ -30,29 +30,28 @@ constexpr void set_functions(KvFunctions<Lanes>& table) {
     table.add[kAt] = FloatTiles<Lanes, format>::add;
     table.add_keys[kAt] = LatentTiles<Lanes, FloatTiles<Lanes, format>>::add;
   } else if constexpr (traits(format).family == KvFamily::kKvarn) {
-    table.score[kAt] = KvarnTiles<Lanes, Integers, format>::score;
-    table.add[kAt] = KvarnTiles<Lanes, Integers, format>::add;
-    table.fold[kAt] = KvarnTiles<Lanes, Integers, format>::fold;
+    table.score[kAt] = KvarnTiles<Lanes, Quads, format>::score;
+    table.add[kAt] = KvarnTiles<Lanes, Quads, format>::add;
+    table.fold[kAt] = KvarnTiles<Lanes, Quads, format>::fold;
   } else {
-    table.score[kAt] = BlockTiles<Lanes, Integers, format>::score;
-    table.add[kAt] = BlockTiles<Lanes, Integers, format>::add;
+    table.score[kAt] = BlockTiles<Lanes, Quads, format>::score;
+    table.add[kAt] = BlockTiles<Lanes, Quads, format>::add;
     if constexpr (traits(format).holds_latents())
-      table.add_keys[kAt] = LatentTiles<Lanes, BlockTiles<Lanes, Integers, format>>::add;
+      table.add_keys[kAt] = LatentTiles<Lanes, BlockTiles<Lanes, Quads, format>>::add;
   }
 }
 
-template <typename Lanes, typename Integers>
+template <typename Lanes, typename Quads>
 constexpr KvFunctions<Lanes> kv_functions() {
   KvFunctions<Lanes> table{};
-#define KV_FORMAT(Name, text, family, bits) \
-  set_functions<Lanes, Integers, KvFormat::k##Name>(table);
+#define KV_FORMAT(Name, text, family, bits) set_functions<Lanes, Quads, KvFormat::k##Name>(table);
 #include "kernels/kv/formats.def"
 #undef KV_FORMAT
   return table;
 }
 
 // One chunk. The tile's scores and factors lie on the stack: 8.5 KiB.
-template <typename Lanes, typename Integers>
+template <typename Lanes, typename Quads>
 class Attention {
  public:
   Attention(const AttentionTask& task, const AttentionState& state) : task_(task), state_(state) {}
@@ -80,7 +79,7 @@ class Attention {
     while (end > begin && task_.first[end - 1] >= position + kKvTile) --end;
     if (begin == end) return;
     score(position, begin, end);
-    for (std::uint32_t i = begin; i < end; ++i) weigh(position, i);
+    weigh(position, begin, end);
     add(position, begin, end);
   }
 
@@ -158,23 +157,43 @@ class Attention {
     kFunctions.score[static_cast<std::size_t>(format)](tile, queries, scores_[begin]);
   }
 
-  // Makes the scores weights, and brings maximum and sum of the query up to date.
-  void weigh(std::uint32_t position, std::uint32_t i) {
-    float* const scores = scores_[i];
+  // Makes the scores weights, and brings maxima and sums of the queries up to date: what each query
+  // has one of, for 16 queries at once.
+  void weigh(std::uint32_t position, std::uint32_t begin, std::uint32_t end) {
+    float of_tile[kMaxAttentionQueries];  // the largest scores, then the sums of weights
+    for (std::uint32_t i = begin; i < end; ++i) {
+      hide(position, i);
+      of_tile[i] = larger(half(i, 0), half(i, 1)).largest();
+    }
+    for_lanes(end - begin, [&](std::size_t i, auto lanes) {
+      const Lanes before = Lanes::load(state_.maxima + begin + i, lanes);
+      const Lanes maximum = larger(before, Lanes::load(of_tile + begin + i, lanes));
+      maximum.store(state_.maxima + begin + i, lanes);
+      exponential(before - maximum).store(factors_ + begin + i, lanes);
+    });
+    for (std::uint32_t i = begin; i < end; ++i) {
+      const Lanes maximum = Lanes::broadcast(state_.maxima[i]);
+      const Lanes low = exponential(half(i, 0) - maximum);
+      const Lanes high = exponential(half(i, 1) - maximum);
+      low.store(scores_[i], Whole{});
+      high.store(scores_[i] + kLanes, Whole{});
+      of_tile[i] = (low + high).sum();
+    }
+    for_lanes(end - begin, [&](std::size_t i, auto lanes) {
+      const Lanes kept =
+          Lanes::load(state_.sums + begin + i, lanes) * Lanes::load(factors_ + begin + i, lanes);
+      (kept + Lanes::load(of_tile + begin + i, lanes)).store(state_.sums + begin + i, lanes);
+    });
+  }
+  Lanes half(std::uint32_t i, std::uint32_t half) const {
+    return Lanes::load(scores_[i] + half * kLanes, Whole{});
+  }
+  // Positions that the query does not attend to.
+  void hide(std::uint32_t position, std::uint32_t i) {
+    if (task_.first[i] <= position && position + kKvTile <= task_.end[i]) return;
     for (std::uint32_t p = 0; p < kKvTile; ++p)
       if (position + p < task_.first[i] || position + p >= task_.end[i])
-        scores[p] = -__builtin_inff();
-    const Lanes low = Lanes::load(scores, Whole{}), high = Lanes::load(scores + kLanes, Whole{});
-    const float most = larger(low, high).largest();
-    const Lanes before = Lanes::broadcast(state_.maxima[i]);
-    state_.maxima[i] = state_.maxima[i] > most ? state_.maxima[i] : most;
-    const Lanes maximum = Lanes::broadcast(state_.maxima[i]);
-    factors_[i] = exponential(before - maximum).first();
-    const Lanes low_weights = exponential(low - maximum);
-    const Lanes high_weights = exponential(high - maximum);
-    low_weights.store(scores, Whole{});
-    high_weights.store(scores + kLanes, Whole{});
-    state_.sums[i] = state_.sums[i] * factors_[i] + (low_weights + high_weights).sum();
+        scores_[i][p] = -__builtin_inff();
   }
 
   // Values that are a part of the keys are read from the keys' tiles.
@@ -208,7 +227,7 @@ class Attention {
     for (std::size_t i = 0; i < n; i += kLanes) Lanes::broadcast(0).store(to + i, Whole{});
   }
 
-  static constexpr KvFunctions<Lanes> kFunctions = kv_functions<Lanes, Integers>();
+  static constexpr KvFunctions<Lanes> kFunctions = kv_functions<Lanes, Quads>();
 
   const AttentionTask& task_;
   const AttentionState state_;
@@ -217,9 +236,9 @@ class Attention {
   alignas(64) float scores_[kMaxAttentionQueries][kKvTile];  // of the tile, then its weights
 };
 
-template <typename Lanes, typename Integers>
+template <typename Lanes, typename Quads>
 void attend(const AttentionTask& task, const AttentionState& state) {
-  Attention<Lanes, Integers>(task, state).run();
+  Attention<Lanes, Quads>(task, state).run();
 }
 
 // Merges what a later chunk left of `queries` queries.
@@ -254,9 +273,9 @@ void finish_attention(float maximum, float sum, float sink, const float* output,
     (Lanes::load(output + c, Whole{}) * kept / total).store(result + c, Whole{});
 }
 
-template <typename Lanes, typename Integers>
+template <typename Lanes, typename Quads>
 void fill_attention(CpuKernels& table) {
-  table.attend = attend<Lanes, Integers>;
+  table.attend = attend<Lanes, Quads>;
   table.merge_attention = merge_attention<Lanes>;
   table.finish_attention = finish_attention<Lanes>;
 }

@@ -5,10 +5,9 @@
 
 namespace hearth::kernels {
 
-template <typename Lanes, typename Integers, KvFormat format>
+template <typename Lanes, typename Quads, KvFormat format>
 struct BlockTiles {
-  using Codes = BlockCodes<Integers, format>;
-  using Quads = typename Integers::Quads;
+  using Codes = BlockCodes<Quads, format>;
   static constexpr bool kMinimum = traits(format).has_minimum();
   static constexpr std::uint32_t kBlockBytes = kv_planes(format).block_bytes();
   static constexpr std::uint32_t kScaleBytes = kKvTile * 2;  // of a slice's d, and of its m
@@ -24,11 +23,12 @@ struct BlockTiles {
     for_groups<Lanes::kGroup>(queries.count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
       Lanes sums[n][2];
       for (std::uint32_t i = 0; i < n; ++i) sums[i][0] = sums[i][1] = Lanes::broadcast(0);
+      const QueryBlocks<Codes, n> blocks(queries, first);
       const std::byte* slice = tile;
       for (std::uint32_t c = 0; c < queries.dim; c += channels, slice += of_slice.bytes)
         for (std::uint32_t b = 0; b < channels / kKvBlock; ++b)
-          score_block(slice, slice + of_slice.codes + b * kBlockBytes, tile_bytes, queries, first,
-                      c / kKvBlock + b, sums);
+          score_block(slice, slice + of_slice.codes + b * kBlockBytes, tile_bytes, queries, blocks,
+                      first, c / kKvBlock + b, sums);
       const Lanes scale = Lanes::broadcast(queries.scale);
       for (std::uint32_t i = 0; i < n; ++i)
         for (std::uint32_t half = 0; half < 2; ++half)
@@ -40,14 +40,19 @@ struct BlockTiles {
     const std::uint32_t channels = traits(format).slice(weights.dim);
     const KvSliceLayout of_slice = layout(channels);
     const std::size_t tile_bytes = std::size_t{weights.dim / channels} * of_slice.bytes;
-    const std::byte* slice = tile;
-    for (std::uint32_t c = 0; c < weights.dim; c += channels, slice += of_slice.bytes)
-      for (std::uint32_t b = 0; b < channels / kKvBlock; ++b)
-        for_groups<Lanes::kGroup>(weights.count,
-                                  [&]<std::uint32_t n>(std::uint32_t first, Count<n> group) {
-                                    add_block(slice, slice + of_slice.codes + b * kBlockBytes,
-                                              tile_bytes, weights, first, c + b * kKvBlock, group);
-                                  });
+    LargestScales<Lanes> largest;
+    for (const std::byte* slice = tile; slice < tile + tile_bytes; slice += of_slice.bytes)
+      largest.add({scales(slice, 0), scales(slice, 1)});
+    for_groups<Lanes::kGroup>(weights.count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
+      CodedWeights<Lanes, Quads, n> coded(weights.weights + first * kKvTile, largest);
+      const std::byte* slice = tile;
+      for (std::uint32_t c = 0; c < weights.dim; c += channels, slice += of_slice.bytes) {
+        coded.meet({scales(slice, 0), scales(slice, 1)});
+        for (std::uint32_t b = 0; b < channels / kKvBlock; ++b)
+          add_block(slice, slice + of_slice.codes + b * kBlockBytes, tile_bytes, weights, coded,
+                    first, c + b * kKvBlock);
+      }
+    });
   }
 
   // Channels [c, c + 16) of 16 positions of a tile of keys, as decode_tile() gives them: d × code
@@ -76,7 +81,7 @@ struct BlockTiles {
                                                 Lanes (&keys)[kLanes]) {
     const Lanes offset = Lanes::broadcast(static_cast<float>(traits(format).code_offset()));
     for_constants<kLanes / 4>([&]<std::uint32_t g>(Count<g>) {
-      const Quads codes = Codes::template keys<first + g>(block, half);
+      const Quads codes = Codes::template quads<first + g>(block, half);
       for (std::uint32_t i = 0; i < 4; ++i)
         keys[4 * g + i] = codes.template channel<Lanes, traits(format).signed_codes()>(i) - offset;
     });
@@ -92,26 +97,24 @@ struct BlockTiles {
   template <std::uint32_t n>
   [[gnu::always_inline]] static void score_block(const std::byte* slice, const std::byte* block,
                                                  std::size_t tile_bytes, const TileQueries& queries,
+                                                 const QueryBlocks<Codes, n>& blocks,
                                                  std::uint32_t first, std::uint32_t b,
                                                  Lanes (&sums)[n][2]) {
-    const std::size_t dim = queries.dim;
+    const std::size_t dim = queries.dim, count = dim / kKvBlock;
     for (std::uint32_t half = 0; half < 2; ++half) {
       typename Quads::Sums dots[n];
-      for (std::uint32_t i = 0; i < n; ++i) dots[i] = Quads::zero();
+      for (std::uint32_t i = 0; i < n; ++i) dots[i] = Quads::all(blocks.begin[i * count + b]);
       if (half == 0 || kMinimum) prefetch_ahead(slice + half * kScaleBytes, tile_bytes);
       add_dots<Codes>(block, half, queries.codes + first * dim + b * kKvBlock, dim, tile_bytes,
                       dots);
       const Lanes d = scales(slice, half);
       for (std::uint32_t i = 0; i < n; ++i) {
-        const std::int16_t* const sum = queries.sums + (first + i) * (dim / 16) + 2 * b;
-        const float scale = queries.scales[(first + i) * (dim / kKvBlock) + b];
-        const int of_query = sum[0] + sum[1];
-        sums[i][half] = fma(Quads::template as_floats<Lanes>(dots[i], Codes::above(of_query)),
-                            d * Lanes::broadcast(scale), sums[i][half]);
+        const float scale = queries.scales[(first + i) * count + b];
+        sums[i][half] = fma(Quads::template as_floats<Lanes>(dots[i]), d * Lanes::broadcast(scale),
+                            sums[i][half]);
         if constexpr (kMinimum)
           sums[i][half] =
-              fma(minima(slice, half), Lanes::broadcast(static_cast<float>(of_query) * scale),
-                  sums[i][half]);
+              fma(minima(slice, half), Lanes::broadcast(blocks.sums[i * count + b]), sums[i][half]);
       }
     }
   }
@@ -119,36 +122,27 @@ struct BlockTiles {
   template <std::uint32_t n>
   [[gnu::always_inline]] static void add_block(const std::byte* slice, const std::byte* block,
                                                std::size_t tile_bytes, const TileWeights& weights,
-                                               std::uint32_t first, std::uint32_t channel,
-                                               Count<n>) {
-    alignas(64) float scaled[n][kKvTile];
-    Lanes sums[n][2];
-    const Lanes d[2] = {scales(slice, 0), scales(slice, 1)};
-    float* const out = weights.outputs + std::size_t{first} * weights.dim + channel;
-    for (std::uint32_t i = 0; i < n; ++i)
-      for (std::uint32_t half = 0; half < 2; ++half) {
-        const Lanes w =
-            Lanes::load(weights.weights + (first + i) * kKvTile + half * kLanes, Whole{});
-        (w * d[half]).store(scaled[i] + half * kLanes, Whole{});
-        sums[i][half] = Lanes::load(out + i * weights.dim + half * kLanes, Whole{}) *
-                        Lanes::broadcast(weights.factors[first + i]);
+                                               const CodedWeights<Lanes, Quads, n>& coded,
+                                               std::uint32_t first, std::uint32_t channel) {
+    [[maybe_unused]] float minimum[n];
+    if constexpr (kMinimum)
+      for (std::uint32_t i = 0; i < n; ++i)
+        minimum[i] = weighted_sum(weights.weights + (first + i) * kKvTile, minima(slice, 0),
+                                  minima(slice, 1));
+    for (std::uint32_t half = 0; half < 2; ++half) {
+      if (half == 0 || kMinimum) prefetch_ahead(slice + half * kScaleBytes, tile_bytes);
+      typename Quads::Sums sums[n];
+      coded.template multiply<Codes>(block, half, tile_bytes, sums);
+      float* const out =
+          weights.outputs + std::size_t{first} * weights.dim + channel + half * kLanes;
+      for (std::uint32_t i = 0; i < n; ++i) {
+        Lanes sum = Lanes::load(out + i * weights.dim, Whole{}) *
+                    Lanes::broadcast(weights.factors[first + i]);
+        sum =
+            fma(Quads::template as_floats<Lanes>(sums[i]), Lanes::broadcast(coded.scales[i]), sum);
+        if constexpr (kMinimum) sum = sum + Lanes::broadcast(minimum[i]);
+        sum.store(out + i * weights.dim, Whole{});
       }
-    for (std::uint32_t p = 0; p < kKvTile; ++p) {
-      if (p * kLineBytes < kBlockBytes) prefetch_ahead(block + p * kLineBytes, tile_bytes);
-      for (std::uint32_t half = 0; half < 2; ++half) {
-        const Lanes codes = Codes::template values<Lanes>(block, p, half);
-        for (std::uint32_t i = 0; i < n; ++i)
-          sums[i][half] = fma(Lanes::broadcast(scaled[i][p]), codes, sums[i][half]);
-      }
-    }
-    for (std::uint32_t i = 0; i < n; ++i) {
-      if constexpr (kMinimum) {
-        const float* const w = weights.weights + (first + i) * kKvTile;
-        const Lanes minimum = Lanes::broadcast(weighted_sum(w, minima(slice, 0), minima(slice, 1)));
-        for (Lanes& sum : sums[i]) sum = sum + minimum;
-      }
-      for (std::uint32_t half = 0; half < 2; ++half)
-        sums[i][half].store(out + i * weights.dim + half * kLanes, Whole{});
     }
   }
 };

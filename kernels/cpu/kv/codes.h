@@ -1,9 +1,9 @@
 // Codes of a block of 32 channels × 32 positions, read by vectors from their planes
-// (kernels/kv/kv_format.h has the layout).
+// (kernels/kv/kv_format.h has the layout), and the products of whole blocks.
 //
-// `Quads`, the integer companion of `Lanes`, is 16 positions with four key codes each, `Sixteen`
-// 16 channels of one position of values (kernels/cpu/scalar/quads.h has the meaning of their
-// operations).
+// `Quads`, the integer companion of `Lanes`, is four codes for each of 16 lanes: keys have
+// positions in the lanes and four channels there, values the other way around
+// (kernels/cpu/scalar/quads.h has the meaning of the operations).
 #pragma once
 
 #include "kernels/cpu/kv/tile.h"
@@ -13,22 +13,20 @@ namespace hearth::kernels {
 
 inline constexpr std::uint32_t kQuadGroups = kKvBlock / 4;
 
-template <typename Integers, KvFormat format>
+template <typename Quads, KvFormat format>
 struct BlockCodes {
-  using Quads = typename Integers::Quads;
-  using Sixteen = typename Integers::Sixteen;
   static constexpr KvPlanes kPlanes = kv_planes(format);
   static constexpr KvFormatTraits kTraits = traits(format);
   static constexpr const std::int8_t (&kTable)[16] = kv_code_table(format);
 
-  // Of channels 4 g to 4 g + 3 of 16 positions.
+  // Numbers 4 g to 4 g + 3 of 16 lanes: channels of positions, or positions of channels.
   template <std::uint32_t g>
-  [[gnu::always_inline]] static Quads keys(const std::byte* block, std::uint32_t half) {
-    Quads codes = quads<kPlanes.low, g>(block + kPlanes.low_at(), half)
+  [[gnu::always_inline]] static Quads quads(const std::byte* block, std::uint32_t half) {
+    Quads codes = plane<kPlanes.low, g>(block + kPlanes.low_at(), half)
                       .template field<g / kPlanes.low * kPlanes.low, kPlanes.low>();
     if constexpr (kPlanes.high > 0)
       codes = codes.template with_field<g / kPlanes.high * kPlanes.high, kPlanes.high, kPlanes.low>(
-          quads<kPlanes.high, g>(block, half));
+          plane<kPlanes.high, g>(block, half));
     if constexpr (kTraits.has_table()) codes = codes.looked_up(kTable);
     return codes;
   }
@@ -37,57 +35,60 @@ struct BlockCodes {
     return (kTraits.signed_codes() ? Quads::kSignedOffset : kTraits.code_offset()) * sum_of_query;
   }
 
-  // Channels [16 half, 16 half + 16) of one position, as what is computed with.
-  template <typename Lanes>
-  [[gnu::always_inline]] static Lanes values(const std::byte* block, std::uint32_t position,
-                                             std::uint32_t half) {
-    const std::uint8_t* const low = bytes(block) + kPlanes.low_at() + position * 4 * kPlanes.low;
-    [[maybe_unused]] const std::uint8_t* const high = bytes(block) + position * 4 * kPlanes.high;
-    if constexpr (Sixteen::kLooksUpNibbles && kPlanes.low == 4 && kPlanes.high <= 1) {
-      if constexpr (kTraits.has_table())
-        return Sixteen::template from_table<Lanes>(low, half, kTable);
-      else if constexpr (kPlanes.high == 0)
-        return Sixteen::template from_nibbles<Lanes>(low, half, kTraits.code_offset());
-      else
-        return Sixteen::template from_nibbles<Lanes>(low, high, half, kTraits.code_offset());
-    } else {
-      Sixteen codes = Sixteen::template load<kPlanes.low>(low, half);
-      if constexpr (kPlanes.high > 0)
-        codes = codes.template with_plane<kPlanes.high, kPlanes.low>(high, half);
-      if constexpr (kTraits.has_table()) codes = codes.looked_up(kTable);
-      if constexpr (kTraits.code_offset() > 0) codes = codes.minus(kTraits.code_offset());
-      return codes.template as_floats<Lanes>();
-    }
-  }
-
  private:
-  static const std::uint8_t* bytes(const std::byte* block) {
-    return reinterpret_cast<const std::uint8_t*>(block);
-  }
   template <std::uint32_t bits, std::uint32_t g>
-  [[gnu::always_inline]] static Quads quads(const std::byte* plane, std::uint32_t half) {
-    return Quads::load(bytes(plane) + (g % bits * kKvTile + half * kLanes) * 4);
+  [[gnu::always_inline]] static Quads plane(const std::byte* plane, std::uint32_t half) {
+    return Quads::load(reinterpret_cast<const std::uint8_t*>(plane) +
+                       (g % bits * kKvTile + half * kLanes) * 4);
   }
 };
 
 inline constexpr std::size_t kLineBytes = 64;  // of the caches
 
-// Adds the products of a block's codes with those of `n` queries, at codes + i × dim, to `dots`.
-// The block that follows is `next` bytes on.
+// body(Count<g>{}) for the eight quads of one half of a block, whose lines come in turn. The block
+// that follows is `next` bytes on.
+template <typename Codes, typename Body>
+[[gnu::always_inline]] inline void for_quads(const std::byte* block, std::uint32_t half,
+                                             std::size_t next, Body body) {
+  for_constants<kQuadGroups>([&]<std::uint32_t g>(Count<g> group) {
+    if (const std::size_t line = (half * kQuadGroups + g) * kLineBytes;
+        line < Codes::kPlanes.block_bytes())
+      prefetch_ahead(block + line, next);
+    body(group);
+  });
+}
+
+// Adds the products of key codes with those of `n` queries, at codes + i × dim, to `dots`.
 template <typename Codes, std::uint32_t n, typename Sums>
 [[gnu::always_inline]] inline void add_dots(const std::byte* block, std::uint32_t half,
                                             const std::int8_t* codes, std::size_t dim,
                                             std::size_t next, Sums (&dots)[n]) {
-  for_constants<kQuadGroups>([&]<std::uint32_t g>(Count<g>) {
-    if (const std::size_t line = (half * kQuadGroups + g) * kLineBytes;
-        line < Codes::kPlanes.block_bytes())
-      prefetch_ahead(block + line, next);
-    const auto keys = Codes::template keys<g>(block, half);
+  for_quads<Codes>(block, half, next, [&]<std::uint32_t g>(Count<g>) {
+    const auto keys = Codes::template quads<g>(block, half);
     for (std::uint32_t i = 0; i < n; ++i)
       dots[i] =
           keys.template plus_dot<Codes::kTraits.signed_codes()>(dots[i], codes + i * dim + 4 * g);
   });
 }
+
+// What `n` queries have of each of their blocks, [n][dim / 32]: where the sums of products with
+// keys begin, so that what they have too much comes off; and the scaled sums of the codes.
+template <typename Codes, std::uint32_t n>
+struct QueryBlocks {
+  std::int32_t begin[n * (kMaxHeadDim / kKvBlock)];
+  float sums[n * (kMaxHeadDim / kKvBlock)];
+
+  [[gnu::always_inline]] QueryBlocks(const TileQueries& queries, std::uint32_t first) {
+    const std::size_t count = queries.dim / kKvBlock;
+    const std::int16_t* const halves = queries.sums + 2 * first * count;
+    const float* const scales = queries.scales + first * count;
+    for (std::size_t k = 0; k < n * count; ++k) {
+      const int sum = halves[2 * k] + halves[2 * k + 1];
+      begin[k] = -Codes::above(sum);
+      if constexpr (Codes::kTraits.has_minimum()) sums[k] = static_cast<float>(sum) * scales[k];
+    }
+  }
+};
 
 template <typename Lanes>
 [[gnu::always_inline]] inline Lanes load_halves(const std::byte* from) {
@@ -100,5 +101,68 @@ template <typename Lanes>
   return fma(Lanes::load(weights + kLanes, Whole{}), high, Lanes::load(weights, Whole{}) * low)
       .sum();
 }
+
+// The scales of 32 positions in all slices of a tile of values.
+template <typename Lanes>
+struct LargestScales {
+  Lanes largest[2] = {Lanes::broadcast(0), Lanes::broadcast(0)};  // in magnitude
+  Lanes check = Lanes::broadcast(0);                              // stays zero where all are finite
+
+  [[gnu::always_inline]] void add(const Lanes (&d)[2]) {
+    for (std::uint32_t half = 0; half < 2; ++half) {
+      largest[half] = larger(d[half].magnitude(), largest[half]);
+      check = fma(d[half], Lanes::broadcast(0), check);
+    }
+  }
+};
+
+// The weights of `n` queries for the 32 positions of a tile of values, and their products with its
+// codes (kernels/attention.h).
+template <typename Lanes, typename Quads, std::uint32_t n>
+struct CodedWeights {
+  // Below this a tile adds nothing, and is not divided by.
+  static constexpr float kLeast = 0x1p-100f;
+  static_assert(n <= kLanes);
+
+  float scales[kLanes] = {};
+  Lanes weights[n][2];
+  std::int32_t pairs[n][kKvTile / 2];  // of a slice: positions i and i + 16
+
+  [[gnu::always_inline]] CodedWeights(const float* of_queries, const LargestScales<Lanes>& d) {
+    const auto all = [](float value) { return Lanes::broadcast(value); };
+    for (std::uint32_t i = 0; i < n; ++i) {
+      for (std::uint32_t half = 0; half < 2; ++half)
+        weights[i][half] = Lanes::load(of_queries + i * kKvTile + half * kLanes, Whole{});
+      scales[i] = larger(weights[i][0] * d.largest[0], weights[i][1] * d.largest[1]).largest();
+    }
+    const Lanes largest = Lanes::load(scales, Whole{});
+    float inverse[kLanes];
+    select_less(largest, all(kLeast), all(0), all(32767) / largest).store(inverse, Whole{});
+    fma(largest, all(1.0f / 32767), all(d.check.sum())).store(scales, Whole{});
+    for (std::uint32_t i = 0; i < n; ++i)
+      for (Lanes& weight : weights[i]) weight = weight * all(inverse[i]);
+  }
+
+  [[gnu::always_inline]] void meet(const Lanes (&d)[2]) {
+    for (std::uint32_t i = 0; i < n; ++i)
+      Quads::store_pairs(weights[i][0] * d[0], weights[i][1] * d[1], pairs[i]);
+    // They are read from memory, where a product can broadcast them: a compiler that knows what was
+    // stored takes the vectors apart instead.
+    asm volatile("" : : "r"(&pairs) : "memory");
+  }
+
+  // The exact products with one half of a block's channels.
+  template <typename Codes>
+  [[gnu::always_inline]] void multiply(const std::byte* block, std::uint32_t half, std::size_t next,
+                                       typename Quads::Sums (&sums)[n]) const {
+    for (std::uint32_t i = 0; i < n; ++i) sums[i] = Quads::all(0);
+    for_quads<Codes>(block, half, next, [&]<std::uint32_t g>(Count<g>) {
+      const auto words =
+          Codes::template quads<g>(block, half)
+              .template words<Codes::kTraits.signed_codes()>(Codes::kTraits.code_offset());
+      for (std::uint32_t i = 0; i < n; ++i) sums[i] = words.plus_products(sums[i], pairs[i] + g);
+    });
+  }
+};
 
 }  // namespace hearth::kernels

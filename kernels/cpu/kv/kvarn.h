@@ -5,10 +5,9 @@
 
 namespace hearth::kernels {
 
-template <typename Lanes, typename Integers, KvFormat format>
+template <typename Lanes, typename Quads, KvFormat format>
 struct KvarnTiles {
-  using Codes = BlockCodes<Integers, format>;
-  using Quads = typename Integers::Quads;
+  using Codes = BlockCodes<Quads, format>;
   static constexpr std::uint32_t kBlockBytes = kv_planes(format).block_bytes();
 
   static void fold(const std::byte* tile, const AttentionTask& task, std::uint32_t begin,
@@ -28,12 +27,13 @@ struct KvarnTiles {
     const KvSliceLayout layout = kv_slice_layout(format, KvPart::kKeys, channels);
     const Lanes scale = Lanes::broadcast(queries.scale);
     for_groups<Lanes::kGroup>(queries.count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
+      const QueryBlocks<Codes, n> blocks(queries, first);
       for (std::uint32_t half = 0; half < 2; ++half) {
         Lanes sums[n];
         for (std::uint32_t i = 0; i < n; ++i) sums[i] = Lanes::broadcast(0);
         const std::byte* slice = tile;
         for (std::uint32_t c = 0; c < queries.dim; c += channels, slice += layout.bytes)
-          score_slice(slice, layout, channels, queries, first, half, c, sums);
+          score_slice(slice, layout, channels, queries, blocks, first, half, c, sums);
         for (std::uint32_t i = 0; i < n; ++i)
           (sums[i] * scale).store(scores + (first + i) * kKvTile + half * kLanes, Whole{});
       }
@@ -44,14 +44,15 @@ struct KvarnTiles {
     const std::uint32_t channels = traits(format).slice(weights.dim);
     const KvSliceLayout layout = kv_slice_layout(format, KvPart::kValues, channels);
     const std::byte* slice = tile;
-    for (std::uint32_t c = 0; c < weights.dim; c += channels, slice += layout.bytes) {
-      const std::byte* const codes = slice + codes_at(layout, channels, weights.position);
-      for (std::uint32_t b = 0; b < channels / kKvBlock; ++b)
-        for_groups<Lanes::kGroup>(weights.count, [&]<std::uint32_t n>(std::uint32_t first,
-                                                                      Count<n> group) {
-          add_block(slice, layout, codes + b * kBlockBytes, weights, first, c, b * kKvBlock, group);
-        });
-    }
+    LargestScales<Lanes> largest;
+    for (std::uint32_t c = 0; c < weights.dim; c += channels, slice += layout.bytes)
+      largest.add({at_positions(slice, weights, 0), at_positions(slice, weights, 1)});
+    for_groups<Lanes::kGroup>(weights.count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
+      CodedWeights<Lanes, Quads, n> coded(weights.weights + first * kKvTile, largest);
+      slice = tile;
+      for (std::uint32_t c = 0; c < weights.dim; c += channels, slice += layout.bytes)
+        add_slice(slice, layout, channels, weights, coded, first, c);
+    });
   }
 
  private:
@@ -82,9 +83,10 @@ struct KvarnTiles {
   [[gnu::always_inline]] static void score_slice(const std::byte* slice,
                                                  const KvSliceLayout& layout,
                                                  std::uint32_t channels, const TileQueries& queries,
+                                                 const QueryBlocks<Codes, n>& blocks,
                                                  std::uint32_t first, std::uint32_t half,
                                                  std::uint32_t channel, Lanes (&sums)[n]) {
-    const std::size_t dim = queries.dim;
+    const std::size_t dim = queries.dim, count = dim / kKvBlock;
     const std::byte* block = slice + codes_at(layout, channels, queries.position);
     Lanes of_slice[n];
     for (std::uint32_t i = 0; i < n; ++i)
@@ -92,57 +94,51 @@ struct KvarnTiles {
     for (std::uint32_t b = channel / kKvBlock; b < (channel + channels) / kKvBlock;
          ++b, block += kBlockBytes) {
       typename Quads::Sums dots[n];
-      for (std::uint32_t i = 0; i < n; ++i) dots[i] = Quads::zero();
+      for (std::uint32_t i = 0; i < n; ++i) dots[i] = Quads::all(blocks.begin[i * count + b]);
       add_dots<Codes>(block, half, queries.codes + first * dim + b * kKvBlock, dim,
                       channels / kKvBlock * kBlockBytes, dots);
-      for (std::uint32_t i = 0; i < n; ++i) {
-        const std::int16_t* const sum = queries.sums + (first + i) * (dim / 16) + 2 * b;
-        const float scale = queries.scales[(first + i) * (dim / kKvBlock) + b];
-        of_slice[i] = fma(Quads::template as_floats<Lanes>(dots[i], Codes::above(sum[0] + sum[1])),
-                          Lanes::broadcast(scale), of_slice[i]);
-      }
+      for (std::uint32_t i = 0; i < n; ++i)
+        of_slice[i] = fma(Quads::template as_floats<Lanes>(dots[i]),
+                          Lanes::broadcast(queries.scales[(first + i) * count + b]), of_slice[i]);
     }
     const Lanes other =
         load_halves<Lanes>(slice + layout.third + 2 * (queries.position + half * kLanes));
     for (std::uint32_t i = 0; i < n; ++i) sums[i] = fma(other, of_slice[i], sums[i]);
   }
 
-  // Channels [within, within + 32) of the slice that begins at channel `channel`.
+  // Scales, or zeros from a part on, of the tile's positions of one half.
+  [[gnu::always_inline]] static Lanes at_positions(const std::byte* part,
+                                                   const TileWeights& weights, std::uint32_t half) {
+    return load_halves<Lanes>(part + 2 * (weights.position + half * kLanes));
+  }
+
   template <std::uint32_t n>
-  [[gnu::always_inline]] static void add_block(const std::byte* slice, const KvSliceLayout& layout,
-                                               const std::byte* block, const TileWeights& weights,
-                                               std::uint32_t first, std::uint32_t channel,
-                                               std::uint32_t within, Count<n>) {
-    alignas(64) float scaled[n][kKvTile];
-    Lanes sums[n][2];
-    const std::byte* const scales = slice + 2 * weights.position;
-    const Lanes scale[2] = {load_halves<Lanes>(scales), load_halves<Lanes>(scales + 2 * kLanes)};
+  [[gnu::always_inline]] static void add_slice(const std::byte* slice, const KvSliceLayout& layout,
+                                               std::uint32_t channels, const TileWeights& weights,
+                                               CodedWeights<Lanes, Quads, n>& coded,
+                                               std::uint32_t first, std::uint32_t channel) {
+    coded.meet({at_positions(slice, weights, 0), at_positions(slice, weights, 1)});
+    const std::byte* const zeros = slice + layout.second;
+    float of_zeros[n];
     for (std::uint32_t i = 0; i < n; ++i)
+      of_zeros[i] = weighted_sum(weights.weights + (first + i) * kKvTile,
+                                 at_positions(zeros, weights, 0), at_positions(zeros, weights, 1));
+    const std::byte* block = slice + codes_at(layout, channels, weights.position);
+    for (std::uint32_t c = 0; c < channels; c += kKvBlock, block += kBlockBytes)
       for (std::uint32_t half = 0; half < 2; ++half) {
-        const Lanes w =
-            Lanes::load(weights.weights + (first + i) * kKvTile + half * kLanes, Whole{});
-        (w * scale[half]).store(scaled[i] + half * kLanes, Whole{});
-        sums[i][half] = Lanes::broadcast(0);
+        typename Quads::Sums sums[n];
+        coded.template multiply<Codes>(block, half, channels / kKvBlock * kBlockBytes, sums);
+        const std::uint32_t within = c + half * kLanes;
+        const Lanes other = load_halves<Lanes>(slice + layout.third + 2 * within);
+        float* const out = weights.outputs + std::size_t{first} * weights.dim + channel + within;
+        for (std::uint32_t i = 0; i < n; ++i) {
+          const Lanes sum = fma(Quads::template as_floats<Lanes>(sums[i]),
+                                Lanes::broadcast(coded.scales[i]), Lanes::broadcast(of_zeros[i]));
+          const Lanes before = Lanes::load(out + i * weights.dim, Whole{}) *
+                               Lanes::broadcast(weights.factors[first + i]);
+          fma(other, sum, before).store(out + i * weights.dim, Whole{});
+        }
       }
-    for (std::uint32_t p = 0; p < kKvTile; ++p)
-      for (std::uint32_t half = 0; half < 2; ++half) {
-        const Lanes codes = Codes::template values<Lanes>(block, p, half);
-        for (std::uint32_t i = 0; i < n; ++i)
-          sums[i][half] = fma(Lanes::broadcast(scaled[i][p]), codes, sums[i][half]);
-      }
-    const std::byte* const zeros = slice + layout.second + 2 * weights.position;
-    const std::byte* const others = slice + layout.third + 2 * within;
-    for (std::uint32_t i = 0; i < n; ++i) {
-      const Lanes zero = Lanes::broadcast(weighted_sum(weights.weights + (first + i) * kKvTile,
-                                                       load_halves<Lanes>(zeros),
-                                                       load_halves<Lanes>(zeros + 2 * kLanes)));
-      const Lanes factor = Lanes::broadcast(weights.factors[first + i]);
-      float* const out = weights.outputs + std::size_t{first + i} * weights.dim + channel + within;
-      for (std::uint32_t half = 0; half < 2; ++half)
-        fma(load_halves<Lanes>(others + 2 * half * kLanes), sums[i][half] + zero,
-            Lanes::load(out + half * kLanes, Whole{}) * factor)
-            .store(out + half * kLanes, Whole{});
-    }
   }
 };
 

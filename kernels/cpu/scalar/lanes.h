@@ -46,6 +46,13 @@ struct F32x16 {
 
   float first() const { return lane[0]; }
 
+  // Without its sign.
+  F32x16 magnitude() const {
+    return of([this](int i) {
+      return std::bit_cast<float>(std::bit_cast<std::uint32_t>(lane[i]) & 0x7fffffffu);
+    });
+  }
+
   // All lanes made one by the tree of fold16 (kernels/arithmetic.h): halves, quarters, pairs.
   template <typename Operation>
   float folded(Operation operation) const {

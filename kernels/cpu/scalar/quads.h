@@ -1,7 +1,9 @@
 // The integer companion of the 16 lanes in attention over quantized keys and values: the meaning of
-// every operation the other sets implement. A Quads is 64 codes: four channels of 16 positions.
+// every operation the other sets implement. A Quads is 64 codes, four for each lane: four channels
+// of 16 positions of keys, four positions of 16 channels of values.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include "kernels/cpu/scalar/lanes.h"
@@ -9,10 +11,23 @@
 namespace hearth::kernels::scalar {
 
 struct Quads {
-  // What plus_dot<true> adds to signed codes; as_floats() takes it off again.
+  // What plus_dot<true> adds to signed codes.
   static constexpr int kSignedOffset = 0;
   struct Sums {
     std::int32_t lane[16];
+  };
+  // 64 codes as numbers, for products with the 16-bit codes of weights.
+  struct Words {
+    std::int8_t code[64];
+
+    // Adds to each lane its codes 0 and 2 times pairs[0], and its codes 1 and 3 times pairs[8].
+    Sums plus_products(Sums sums, const std::int32_t* pairs) const {
+      for (int i = 0; i < 64; ++i) {
+        const std::int32_t pair = pairs[i % 2 * 8];
+        sums.lane[i / 4] += code[i] * static_cast<std::int16_t>(i % 4 < 2 ? pair : pair >> 16);
+      }
+      return sums;
+    }
   };
 
   std::uint8_t code[64];
@@ -42,8 +57,12 @@ struct Quads {
     return of([&](int i) { return table[code[i]]; });
   }
 
-  static Sums zero() { return {}; }
-  // Adds to each position its four codes times `four`.
+  static Sums all(std::int32_t value) {
+    Sums sums;
+    for (std::int32_t& lane : sums.lane) lane = value;
+    return sums;
+  }
+  // Adds to each lane its four codes times `four`.
   template <bool kSigned>
   Sums plus_dot(Sums sums, const std::int8_t* four) const {
     for (int i = 0; i < 64; ++i) {
@@ -53,8 +72,23 @@ struct Quads {
     return sums;
   }
   template <typename Lanes>
-  static Lanes as_floats(const Sums& sums, int above) {
-    return Lanes::of([&](int i) { return static_cast<float>(sums.lane[i] - above); });
+  static Lanes as_floats(const Sums& sums) {
+    return Lanes::of([&](int i) { return static_cast<float>(sums.lane[i]); });
+  }
+
+  // The codes, signed or not, less an offset.
+  template <bool kSigned>
+  Words words(int offset) const {
+    Words result;
+    for (int i = 0; i < 64; ++i) result.code[i] = static_cast<std::int8_t>(code[i] - offset);
+    return result;
+  }
+  // Rounds 32 values to even, and makes those of lane i the low and the high half of to[i]. A NaN
+  // becomes any code.
+  template <typename Lanes>
+  static void store_pairs(const Lanes& low, const Lanes& high, std::int32_t* to) {
+    for (int i = 0; i < 16; ++i)
+      to[i] = static_cast<std::int32_t>((word(low.lane[i]) & 0xffffu) | word(high.lane[i]) << 16);
   }
 
   // Channel `i` of the four.
@@ -65,51 +99,10 @@ struct Quads {
       return static_cast<float>(kSigned ? static_cast<std::int8_t>(value) : value);
     });
   }
-};
 
-// Codes of 16 channels of one position.
-struct Sixteen {
-  static constexpr bool kLooksUpNibbles = false;
-
-  std::uint8_t code[16];
-
-  template <typename Function>
-  static Sixteen of(Function f) {
-    Sixteen result;
-    for (int i = 0; i < 16; ++i) result.code[i] = static_cast<std::uint8_t>(f(i));
-    return result;
-  }
-
-  // Of the 32 channels whose plane of `bits` bits is in memory: the first 16, or the others.
-  template <std::uint32_t bits>
-  static Sixteen load(const std::uint8_t* from, std::uint32_t half) {
-    const int first = static_cast<int>(half * 16);
-    constexpr int kBytes = 4 * bits;
-    if constexpr (bits == 1)
-      return of([=](int i) { return from[(first + i) / 8] >> i % 8 & 1; });
-    else
-      return of([=](int i) {
-        const int shift = (first + i) / kBytes * static_cast<int>(bits);
-        return from[(first + i) % kBytes] >> shift & ((1 << bits) - 1);
-      });
-  }
-  // These codes, with those of a plane as their bits from `to` on.
-  template <std::uint32_t bits, std::uint32_t to>
-  Sixteen with_plane(const std::uint8_t* from, std::uint32_t half) const {
-    const Sixteen high = load<bits>(from, half);
-    return of([&](int i) { return code[i] | high.code[i] << to; });
-  }
-  Sixteen looked_up(const std::int8_t (&table)[16]) const {
-    return of([&](int i) { return table[code[i]]; });
-  }
-  Sixteen minus(int offset) const {
-    return of([&](int i) { return code[i] - offset; });
-  }
-  // As two's complement.
-  template <typename Lanes>
-  Lanes as_floats() const {
-    return Lanes::of(
-        [this](int i) { return static_cast<float>(static_cast<std::int8_t>(code[i])); });
+ private:
+  static std::uint32_t word(float value) {
+    return value == value ? static_cast<std::uint32_t>(std::lrint(value)) : 0;
   }
 };
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 #include "base/random.h"
 #include "kernels/kv/code_planes.h"
@@ -158,9 +159,36 @@ const float* AttentionProblem::value_row(std::uint32_t query, std::uint32_t posi
 
 const float* AttentionProblem::row_of(const Stored& stored, KvFormat format, std::uint32_t dim,
                                       std::uint32_t position, std::uint32_t encoded) const {
-  const bool recent =
-      traits(format).quantized() && (position >= encoded || position < traits(format).sink());
+  const bool recent = traits(format).quantized() && !in_format(format, position, encoded);
   return stored.rows.data() + (recent ? stored.rows.size() / 2 : 0) + std::size_t{position} * dim;
+}
+
+bool AttentionProblem::in_format(KvFormat format, std::uint32_t position,
+                                 std::uint32_t encoded) const {
+  return traits(format).quantized() && position < encoded && position >= traits(format).sink();
+}
+
+// Every quantized format has a slice's scales of positions first. KVarN multiplies with that of the
+// channel, too.
+double AttentionProblem::value_scale(std::uint32_t position) const {
+  const KvFormatTraits& row = traits(case_.values);
+  const std::uint32_t channels = row.slice(case_.value_dim), within = position - row.sink();
+  const KvSliceLayout layout = kv_slice_layout(case_.values, KvPart::kValues, channels);
+  const std::byte* slice =
+      &value_source_.tiles[within / row.tile() *
+                           kv_tile_bytes(case_.values, KvPart::kValues, case_.value_dim)];
+  const auto half = [&](std::size_t offset, std::uint32_t i) {
+    std::uint16_t bits;
+    std::memcpy(&bits, slice + offset + 2 * i, 2);
+    return std::abs(double{f32_of_f16(bits)});
+  };
+  double scale = 0, other = row.family == KvFamily::kKvarn ? 0 : 1;
+  for (std::uint32_t c = 0; c < case_.value_dim; c += channels, slice += layout.bytes) {
+    scale = std::max(scale, half(0, within % row.tile()));
+    for (std::uint32_t i = 0; i < channels && row.family == KvFamily::kKvarn; ++i)
+      other = std::max(other, half(layout.third, i));
+  }
+  return scale * other;
 }
 
 // A query meets the stored tiles of KVarN folded with their scales, and quantized after that.
@@ -205,7 +233,7 @@ AttentionProblem::Dot AttentionProblem::folded_dot(std::uint32_t query,
 
 AttentionProblem::Dot AttentionProblem::dot(std::uint32_t query, std::uint32_t position) const {
   const KvFormatTraits& row = traits(case_.keys);
-  const bool coded = row.quantized() && position < encoded_keys_[query] && position >= row.sink();
+  const bool coded = in_format(case_.keys, position, encoded_keys_[query]);
   if (coded && row.family == KvFamily::kKvarn) return folded_dot(query, position);
   const float* const key = row_of(keys_, case_.keys, case_.key_dim, position, encoded_keys_[query]);
   Dot dot;
@@ -228,8 +256,12 @@ AttentionProblem::Dot AttentionProblem::dot(std::uint32_t query, std::uint32_t p
 //   too; the product of rescales telescopes to exp(m_first - m_last) with the errors of the steps,
 //   4 u + 1 u (of the product) for each, and one u of max|s| at each change of the maximum.
 // - The sums have chains of up to `positions` fused additions and one rescaling product for each
-//   tile and chunk; block values add a rounded w × d and the sum of the minima (8 u). The bound
-//   counts all in both numerator (against Σ w|v|) and denominator, and one division.
+//   tile and chunk; block values add the rounded product of a sum of codes with its scale and the
+//   sum of the minima (8 u). The bound counts all in both numerator (against Σ w|v|) and
+//   denominator, and one division.
+// - The code of a weight of a tile of block values is off by half a step and by three roundings of
+//   at most 32767, below 0.51 of A / 32767, where A is the largest w × scale of the tile; that for
+//   32 positions whose codes are at most 127.
 AttentionProblem::Exact AttentionProblem::exact(double sink) const {
   constexpr double kUnit = 0x1p-24;
   const double scale = task().scale;
@@ -250,11 +282,15 @@ AttentionProblem::Exact AttentionProblem::exact(double sink) const {
     maximum = std::max(maximum, sink);
     const double weight_error = 2 * largest_error + (2 * largest * blocks + 5 * blocks + 4) * kUnit;
     const double relative = 2 * (weight_error + (count + blocks + 16) * kUnit) + kUnit;
-    double sum = std::exp(sink - maximum);
+    double sum = std::exp(sink - maximum), of_tile = 0, of_codes = 0;
     std::vector<double> out(case_.value_dim, 0.0), magnitude(case_.value_dim, 0.0);
     for (std::uint32_t n = 0; n < count; ++n) {
       const double weight = std::exp(scores[n] - maximum);
       sum += weight;
+      const std::uint32_t position = first_[i] + n;
+      if (n == 0 || position % kKvTile == 0) of_codes += std::exchange(of_tile, 0);
+      if (!case_.values_in_keys && in_format(case_.values, position, encoded_values_[i]))
+        of_tile = std::max(of_tile, weight * value_scale(position) * 32 * 127 * 0.51 / 32767);
       const float* const value = value_row(i, first_[i] + n);
       // With a minimum, d × code and m may be larger than their sum: at most 32 times |d|. With a
       // zero, code × scale and zero are at most the largest value each, but for factors of channels
@@ -270,7 +306,7 @@ AttentionProblem::Exact AttentionProblem::exact(double sink) const {
     }
     for (std::uint32_t d = 0; d < case_.value_dim; ++d) {
       result.out.push_back(out[d] / sum);
-      result.bound.push_back(relative * magnitude[d] / sum * 1.01);
+      result.bound.push_back((relative * magnitude[d] + of_codes + of_tile) / sum * 1.01);
     }
   }
   return result;
@@ -284,6 +320,15 @@ void AttentionProblem::poison_key(std::uint32_t position) {
   const std::size_t bytes = kv_tile_bytes(case_.keys, KvPart::kKeys, case_.key_dim);
   store_row(case_.keys, KvPart::kKeys, row.data(), case_.key_dim, position % kKvTile,
             &keys_.tiles[position / kKvTile * bytes]);
+}
+
+void AttentionProblem::poison_value(std::uint32_t position) {
+  const KvFormatTraits& row = traits(case_.values);
+  const std::vector<float> rows(std::size_t{row.tile()} * case_.value_dim,
+                                std::numeric_limits<float>::quiet_NaN());
+  encode_tile(case_.values, KvPart::kValues, rows.data(), case_.value_dim,
+              &value_source_.tiles[(position - row.sink()) / row.tile() *
+                                   kv_tile_bytes(case_.values, KvPart::kValues, case_.value_dim)]);
 }
 
 }  // namespace hearth::kernels

@@ -40,6 +40,7 @@ class AttentionProblem {
   Exact exact() const;
 
   void poison_key(std::uint32_t position);  // a NaN
+  void poison_value(std::uint32_t position);
   AttentionTask task() const;
 
  private:
@@ -58,6 +59,9 @@ class AttentionProblem {
   const float* row_of(const Stored& stored, KvFormat format, std::uint32_t dim,
                       std::uint32_t position, std::uint32_t encoded) const;
   const float* value_row(std::uint32_t query, std::uint32_t position) const;
+  bool in_format(KvFormat format, std::uint32_t position, std::uint32_t encoded) const;
+  // The largest of the scales that a position's values have in the format.
+  double value_scale(std::uint32_t position) const;
 
   AttentionCase case_;
   std::uint32_t tiles_;
