@@ -13,15 +13,6 @@ HEARTH_DEVICE std::uint32_t first_position(const AttendTask& task, std::uint32_t
   return position + 1 > task.window ? position + 1 - task.window : 0;
 }
 
-// Positions before this are read in the format, but for the sink.
-HEARTH_DEVICE std::uint32_t encoded_before(const KvLayout& layout, std::uint32_t tail,
-                                           std::uint32_t position) {
-  if (layout.family == KvFamily::kFloat) return ~0u;
-  const std::uint32_t seen = position + 1, old = seen > tail ? seen - tail : 0;
-  const std::uint32_t whole = old / layout.tile * layout.tile;
-  return whole > layout.sink ? whole : layout.sink;
-}
-
 // The queries of a block: `count` from number `begin` on of those of a KV head, which are counted
 // by rows, then by heads.
 struct QueryRange {
@@ -144,33 +135,25 @@ HEARTH_DEVICE ChunkState chunk_state(const AttendTask& task, std::uint32_t chunk
   return {floats, floats + queries, floats + 2 * queries};
 }
 
-// The outputs of a piece of channels are with their thread for a span, and in the state between
+// The outputs of a piece of channels are with their threads for a span, and in the state between
 // spans: before the first one they are zero.
 template <unsigned n>
 HEARTH_DEVICE void add_values(const AttendTask& task, const QueryRange& range, std::uint32_t span,
                               bool first_span, const ChunkState& state, SharedQueries<n>& queries) {
-  using Own = OwnOutputs<n>;
-  Own own;
-  own.channel = thread_index() % Own::kThreads * Own::kChannels;
-  own.query = thread_index() / Own::kThreads * Own::kQueries;
-  ValueTile tile;
-  tile.head = range.kv_head;
-  for (; tile.channel < task.value_dim; tile.channel += kPiece) {
-    own.present = tile.channel + own.channel < task.value_dim;
-    for (unsigned q = 0; q < Own::kQueries; ++q)
-      for (unsigned c = 0; c < Own::kChannels; ++c) own.values[q][c] = 0;
+  OwnOutputs<n> own;
+  own.channel = thread_index();
+  for (std::uint32_t piece = 0; piece < task.value_dim; piece += kPiece) {
+    own.present = piece + own.channel < task.value_dim;
     const auto for_outputs = [&](auto body) {
-      for (unsigned q = 0; q < Own::kQueries; ++q) {
-        if (!own.present || queries.end[own.query + q] == 0) continue;
-        const std::size_t query =
-            std::size_t{row_of(range, own.query + q)} * task.heads + head_of(range, own.query + q);
-        for (unsigned c = 0; c < Own::kChannels; ++c)
-          body(state.outputs[query * task.value_dim + tile.channel + own.channel + c],
-               own.values[q][c]);
+      for (unsigned q = 0; q < n; ++q) {
+        if (!own.present || queries.end[q] == 0) continue;
+        const std::size_t query = std::size_t{row_of(range, q)} * task.heads + head_of(range, q);
+        body(state.outputs[query * task.value_dim + piece + own.channel], own.values[q]);
       }
     };
+    for (float& value : own.values) value = 0;
     if (!first_span) for_outputs([](const float& stored, float& value) { value = stored; });
-    add_span(task, tile, span, queries, own);
+    add_span(task, range.kv_head, span, piece, queries, own);
     for_outputs([](float& stored, const float& value) { stored = value; });
   }
 }
@@ -221,6 +204,10 @@ HEARTH_DEVICE void attend_chunk(const AttendTask& task, const QueryRange& range,
     weigh_span(span, queries);
     sync_threads();
     advance_sums(span, queries);
+    if (values_coded(task.values.layout)) {
+      measure_weights(task, range.kv_head, span, queries);
+      sync_threads();
+    }
     add_values(task, range, span, span == positions.begin, state, queries);
     sync_threads();
   }

@@ -9,7 +9,7 @@
 #include <cstdint>
 
 #include "kernels/attention.h"
-#include "kernels/gpu/kv_layout.h"
+#include "kernels/kv/kv_layout.h"
 
 namespace hearth::kernels {
 

@@ -1,9 +1,9 @@
-// What the threads of a block of attention share: queries, the weights of a span of positions, and
-// one tile of values at a time.
+// What the threads of a block of attention share: queries, and the weights of a span of positions.
 #pragma once
 
 #include "kernels/gpu/attention.h"
 #include "kernels/gpu/kv_codes.cuh"
+#include "kernels/gpu/kv_positions.cuh"
 
 namespace hearth::kernels::HEARTH_GPU_TARGET {
 
@@ -11,11 +11,16 @@ inline constexpr unsigned kAttendThreads = 128;
 inline constexpr unsigned kSpan = kAttendThreads;  // positions: one for each thread
 inline constexpr unsigned kSpanTiles = kSpan / kKvTile;
 static_assert(kSpan == kKvLongestTile);
-inline constexpr unsigned kPiece = 128;  // channels of values that are computed together
+inline constexpr unsigned kPiece = kAttendThreads;  // channels of values: one for each thread
 inline constexpr unsigned kPieceBlocks = kPiece / kKvBlock;
-static_assert(kPieceBlocks * kKvTile == kAttendThreads);
-// Of a row of the staged tile: 16-byte stores of 8 neighbouring positions meet all banks.
+// Of a row of a tile of latents: 16-byte stores of 8 neighbouring positions meet all banks.
 inline constexpr unsigned kPitch = kPiece + 4;
+
+// The weights of a tile for a block of coded channels as integers, 256 × high + low + 128, in the
+// order of quads.
+struct CodedWeights {
+  std::int8_t high[kKvTile], low[kKvTile];
+};
 
 // Of `n` queries that share a KV head.
 template <unsigned n>
@@ -24,11 +29,15 @@ struct SharedQueries {
   std::uint32_t encoded_keys[n], encoded_values[n];
   float maxima[n], sums[n];
   float tile_maxima[n][kSpanTiles], tile_sums[n][kSpanTiles];
-  float factors[n][kSpanTiles];         // of the outputs before a tile
-  float extra[n][kPieceBlocks];         // what a tile adds to all channels of a block
-  alignas(16) float weights[n][kSpan];  // scores, then weights
-  alignas(16) float scaled[n][kPieceBlocks][kKvTile];
-  alignas(16) float staged[kKvTile * kPitch];
+  float factors[n][kSpanTiles];   // of the outputs before a tile
+  float inverses[n][kSpanTiles];  // of the steps of coded weights
+  float steps[n][kSpanTiles];
+  float addends[n][kSpanTiles][kPieceBlocks];  // what a tile adds to all channels of a block
+  alignas(16) float weights[n][kSpan];         // scores, then weights
+  union {
+    alignas(16) CodedWeights coded[n][kSpanTiles][kPieceBlocks];  // of a piece
+    alignas(16) float latents[kKvTile * kPitch];                  // a tile of a piece
+  };
 };
 
 // What depends on the size of the heads, in dynamic shared memory: queries as floats
@@ -53,22 +62,6 @@ HEARTH_DEVICE QueryForms query_forms(float* memory, std::uint32_t n, std::uint32
   forms.zeros = forms.scales + blocks;
   forms.sums = reinterpret_cast<int*>(forms.zeros + blocks);
   return forms;
-}
-
-HEARTH_DEVICE const std::byte* stored_tile(const KvMemory& memory, std::uint32_t head,
-                                           std::uint32_t position) {
-  const KvLayout& layout = memory.layout;
-  const std::uint32_t tile = (position - layout.sink) / layout.tile;
-  return memory.tiles + (std::size_t{head} * memory.tiles_per_head + tile) * layout.tile_bytes;
-}
-HEARTH_DEVICE const std::byte* f16_tile(const KvMemory& memory, std::uint32_t head,
-                                        std::uint32_t position) {
-  const std::uint32_t tile = position / kKvTile;
-  if (position < memory.layout.sink)
-    return memory.sink +
-           (std::size_t{head} * memory.sink_tiles + tile) * memory.layout.f16_tile_bytes;
-  return memory.recent + (std::size_t{head} * memory.recent_tiles + tile % memory.recent_tiles) *
-                             memory.layout.f16_tile_bytes;
 }
 
 // Which of the queries read the tile of 32 positions in the format, and which in f16.

@@ -1,7 +1,7 @@
 // The rotation of kernels/kv/rotation.h by the threads of a block, in shared memory.
 #pragma once
 
-#include "kernels/gpu/kv_layout.h"
+#include "kernels/kv/kv_layout.h"
 #include "kernels/gpu/port.h"
 
 namespace hearth::kernels::HEARTH_GPU_TARGET {

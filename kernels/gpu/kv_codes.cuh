@@ -1,12 +1,13 @@
-// 32 channels of one position of the cache: as codes, four signed bytes to a word, and as floats.
+// Codes of the cache, four signed bytes to a word: four of 32 channels of a position of keys, four
+// of 32 positions of a channel of values (kernels/kv/kv_format.h has the layout). A thread has one
+// of the 32 lanes of a block, so that a warp reads whole lines.
 //
 // A code is what is computed with (kv_code_value): its offset is off, its table looked up. Quad g
-// is channels 4 g to 4 g + 3. The words of a position lie 32 apart in keys and side by side in
-// values; but for planes of one bit their bits are in the same places.
+// of keys is channels 4 g to 4 g + 3, of values positions g, g + 8, g + 16 and g + 24.
 #pragma once
 
-#include "kernels/gpu/kv_layout.h"
 #include "kernels/gpu/port.h"
+#include "kernels/kv/kv_layout.h"
 
 namespace hearth::kernels::HEARTH_GPU_TARGET {
 
@@ -17,56 +18,32 @@ struct alignas(16) Float4 {
 };
 
 HEARTH_DEVICE float f16_at(const std::byte* from, std::uint32_t index) {
-  return f32_of_f16(reinterpret_cast<const std::uint16_t*>(from)[index]);
-}
-
-// The word of 32 channels of a plane of `width` bits, `row` of as many.
-HEARTH_DEVICE std::uint32_t plane_at(KvPart part, std::uint32_t width, std::uint32_t position,
-                                     std::uint32_t row) {
-  return part == KvPart::kKeys ? row * kKvTile + position : position * width + row;
-}
-
-// Bits [0, 4) of a nibble to the lowest bits of four bytes.
-HEARTH_DEVICE std::uint32_t spread_nibble(std::uint32_t nibble) {
-  return (nibble * 0x00204081u) & 0x01010101u;
-}
-HEARTH_DEVICE std::uint32_t gather_nibble(std::uint32_t bytes) {
-  return (bytes & 0x01010101u) * 0x01020408u >> 24;
+  return f32_of_f16(load_half(from + 2 * std::size_t{index}));
 }
 
 template <unsigned width>
-HEARTH_DEVICE void add_plane(KvPart part, const std::byte* plane, std::uint32_t position,
-                             unsigned to, std::uint32_t (&quads)[kQuads]) {
+HEARTH_DEVICE void add_plane(const std::byte* plane, std::uint32_t lane, unsigned to,
+                             std::uint32_t (&quads)[kQuads]) {
   constexpr std::uint32_t kMask = ((1u << width) - 1) * 0x01010101u;
-  std::uint32_t words[width];
+  std::uint32_t rows[width];
   for (unsigned row = 0; row < width; ++row)
-    words[row] = load_word(plane + 4 * plane_at(part, width, position, row));
-  for (unsigned g = 0; g < kQuads; ++g) {
-    if (width == 1 && part == KvPart::kValues)
-      quads[g] |= spread_nibble(words[0] >> (4 * g) & 15u) << to;
-    else
-      quads[g] |= (words[g % width] >> (g / width * width) & kMask) << to;
-  }
+    rows[row] = load_word(plane + 4 * (row * kKvTile + lane));
+  for (unsigned g = 0; g < kQuads; ++g)
+    quads[g] |= (rows[g % width] >> (g / width * width) & kMask) << to;
 }
 
 template <unsigned width>
-HEARTH_DEVICE void store_plane(KvPart part, const std::uint32_t (&quads)[kQuads], unsigned from,
-                               std::uint32_t position, std::byte* plane) {
+HEARTH_DEVICE void store_plane(const std::uint32_t (&quads)[kQuads], unsigned from,
+                               std::uint32_t lane, std::byte* plane) {
   constexpr std::uint32_t kMask = ((1u << width) - 1) * 0x01010101u;
-  std::uint32_t words[width] = {};
-  for (unsigned g = 0; g < kQuads; ++g) {
-    const std::uint32_t bits = quads[g] >> from & kMask;
-    if (width == 1 && part == KvPart::kValues)
-      words[0] |= gather_nibble(bits) << (4 * g);
-    else
-      words[g % width] |= bits << (g / width * width);
-  }
-  for (unsigned row = 0; row < width; ++row)
-    *reinterpret_cast<std::uint32_t*>(plane + 4 * plane_at(part, width, position, row)) =
-        words[row];
+  std::uint32_t rows[width] = {};
+  for (unsigned g = 0; g < kQuads; ++g)
+    rows[g % width] |= (quads[g] >> from & kMask) << (g / width * width);
+  auto* const words = reinterpret_cast<std::uint32_t*>(plane);
+  for (unsigned row = 0; row < width; ++row) words[row * kKvTile + lane] = rows[row];
 }
 
-// body(Width<w>, plane, its lowest bit) for the planes of a block at `at`.
+// body(Width<w>, plane, the bit of codes that it begins with) for the planes of a block at `at`.
 template <unsigned bits>
 struct Width {
   static constexpr unsigned value = bits;
@@ -91,12 +68,11 @@ HEARTH_DEVICE std::uint32_t looked_up(const std::uint32_t (&table)[4], std::uint
          (byte_permute(table[2], table[3], selector) & upper);
 }
 
-// Those of `position` (below 32) in a block of codes.
-HEARTH_DEVICE void load_codes(const KvLayout& layout, const std::byte* block,
-                              std::uint32_t position, std::uint32_t (&quads)[kQuads]) {
+HEARTH_DEVICE void load_codes(const KvLayout& layout, const std::byte* block, std::uint32_t lane,
+                              std::uint32_t (&quads)[kQuads]) {
   for (std::uint32_t& quad : quads) quad = 0;
   for_planes(layout.planes, block, [&](auto width, const std::byte* plane, unsigned to) {
-    add_plane<decltype(width)::value>(layout.part, plane, position, to, quads);
+    add_plane<decltype(width)::value>(plane, lane, to, quads);
   });
   if (layout.has_table) {
     for (std::uint32_t& quad : quads) quad = looked_up(layout.table, quad);
@@ -109,9 +85,9 @@ HEARTH_DEVICE void load_codes(const KvLayout& layout, const std::byte* block,
 
 // Codes as they are stored, without their table or offset.
 HEARTH_DEVICE void store_codes(const KvLayout& layout, const std::uint32_t (&quads)[kQuads],
-                               std::uint32_t position, std::byte* block) {
+                               std::uint32_t lane, std::byte* block) {
   for_planes(layout.planes, block, [&](auto width, std::byte* plane, unsigned from) {
-    store_plane<decltype(width)::value>(layout.part, quads, from, position, plane);
+    store_plane<decltype(width)::value>(quads, from, lane, plane);
   });
 }
 
@@ -139,8 +115,8 @@ struct FloatKind {
   bool bf16 = false;
 };
 HEARTH_DEVICE float float_at(FloatKind kind, const std::byte* tile, std::uint32_t index) {
-  if (kind.bits == 32) return reinterpret_cast<const float*>(tile)[index];
-  const std::uint16_t bits = reinterpret_cast<const std::uint16_t*>(tile)[index];
+  if (kind.bits == 32) return float_of(load_word(tile + 4 * std::size_t{index}));
+  const std::uint16_t bits = load_half(tile + 2 * std::size_t{index});
   return kind.bf16 ? f32_of_bf16(bits) : f32_of_f16(bits);
 }
 

@@ -1,61 +1,40 @@
-// Decode attention on a device against the scalar kernels: the same bits for every pair of formats,
-// shape, context and number of rows, with warps of 32 and of 64 lanes.
+// Decode attention on a device: the bits of the scalar kernels for every pair of formats, shape and
+// context, and of single steps for every number of rows.
 #include <gtest/gtest.h>
 
-#include <bit>
-#include <limits>
+#include <algorithm>
 
-#include "kernels/gpu/emulation/queue.h"
-#include "kernels/gpu/launch_shape.h"
-#include "tests/gpu/support/attention_case.h"
+#include "tests/gpu/support/attention_problem.h"
 
 namespace hearth::kernels {
-namespace emulated {
-void launch_attend(const AttendTask& task, NativeStream stream);
-}  // namespace emulated
 namespace {
 
-std::vector<float> attend(AttentionOfHeads& problem, const AttentionShapeCase& c, unsigned lanes,
-                          std::uint32_t first_row, std::uint32_t rows) {
-  constexpr float kUnset = std::numeric_limits<float>::quiet_NaN();
-  const std::uint32_t heads = c.kv_heads * c.group;
-  std::vector<float> states(attend_state_floats(rows, heads, c.value_dim), kUnset);
-  std::vector<float> results(std::size_t{rows} * heads * c.value_dim, kUnset);
-  AttendTask task = problem.task(first_row, rows);
-  task.states = states.data();
-  task.results = results.data();
-  task.result_stride = std::size_t{heads} * c.value_dim;
-  task.result_head_stride = c.value_dim;
-  emulated::Queue queue(lanes, c.positions);
-  emulated::launch_attend(task, &queue);
-  return results;
+void expect_specified(const TestDevice& on, const HeadsCase& c) {
+  const HeadsProblem problem(c);
+  expect_same_bits(problem.expected(), problem.found(on), on.name + ": " + describe(c));
 }
 
-std::vector<std::uint32_t> bits_of(const std::vector<float>& values) {
-  std::vector<std::uint32_t> bits;
-  bits.reserve(values.size());
-  for (const float value : values) bits.push_back(std::bit_cast<std::uint32_t>(value));
-  return bits;
-}
-
-// With lanes of either number, in turn where there are many cases.
-void expect_specified(const std::vector<AttentionShapeCase>& cases) {
-  unsigned lanes = 32;
-  for (const AttentionShapeCase& c : cases) {
-    AttentionOfHeads problem(c);
-    lanes = 96 - lanes;
-    ASSERT_EQ(bits_of(attend(problem, c, lanes, 0, c.rows)), bits_of(problem.expected()))
-        << lanes << " lanes, " << describe(c);
+// Each case on another device than the one before: the cases are many, and each kind of them is met
+// by all devices.
+void expect_specified(const std::vector<HeadsCase>& cases) {
+  std::size_t device = 0;
+  for (const HeadsCase& c : cases) {
+    expect_specified(test_devices()[device++ % test_devices().size()], c);
+    if (testing::Test::HasFailure()) return;
   }
 }
+void expect_specified_everywhere(const std::vector<HeadsCase>& cases) {
+  for (const TestDevice& on : test_devices())
+    for (const HeadsCase& c : cases) expect_specified(on, c);
+}
 
-// Positions for some of them to be read in the format, with its tile before and others behind.
+// Positions for two tiles to be read in the format, with what lies before and behind them.
 std::uint32_t positions_for(KvFormat format) {
   return traits(format).sink() + 2 * traits(format).tile() + 5;
 }
 
-TEST(GpuAttention, EveryPairOfFormatsHasTheSpecifiedBits) {
-  std::vector<AttentionShapeCase> cases;
+TEST(GpuAttention, EveryPairOfFormats) {
+  std::vector<HeadsCase> cases;
   for (const KvFormatTraits& keys : kKvFormats)
     for (const KvFormatTraits& values : kKvFormats)
       cases.push_back(
@@ -65,6 +44,110 @@ TEST(GpuAttention, EveryPairOfFormatsHasTheSpecifiedBits) {
            .values = values.format,
            .rotated = true});
   expect_specified(cases);
+}
+
+TEST(GpuAttention, EveryFormatInHeadsOfModels) {
+  std::vector<HeadsCase> cases;
+  for (const KvFormatTraits& format : kKvFormats)
+    for (const std::uint32_t dim : {64u, 96u, 128u, 192u, 256u, 512u})
+      cases.push_back({.positions = positions_for(format.format) + dim % 7,
+                       .group = 1,
+                       .key_dim = dim,
+                       .value_dim = dim,
+                       .keys = format.format,
+                       .values = format.format,
+                       .rotated = true});
+  expect_specified(cases);
+}
+
+TEST(GpuAttention, EveryGroupAndContext) {
+  std::vector<HeadsCase> cases;
+  for (std::uint32_t group = 1; group <= 16; ++group)
+    cases.push_back({.positions = 37, .kv_heads = 2, .group = group});
+  for (const std::uint32_t positions : {1u, 31u, 32u, 33u, 127u, 128u, 129u, 255u, 256u, 257u})
+    for (const KvFormat format : {KvFormat::kF16, KvFormat::kQ4_0, KvFormat::kKvarn4})
+      cases.push_back({.positions = positions, .group = 3, .keys = format, .values = format});
+  for (const std::uint32_t dim : {16u, 48u, 80u})
+    cases.push_back({.positions = 45, .group = 3, .key_dim = dim, .value_dim = dim});
+  cases.push_back({.positions = 45, .group = 2, .key_dim = 192, .value_dim = 128});
+  expect_specified_everywhere(cases);
+}
+
+TEST(GpuAttention, ALongContext) {
+  std::vector<HeadsCase> cases;
+  for (const KvFormat format : {KvFormat::kF16, KvFormat::kQ8_0, KvFormat::kKvarn3})
+    cases.push_back({.positions = 4097, .group = 2, .keys = format, .values = format, .tail = 40});
+  cases.push_back({.positions = 4097, .window = 1000, .sinks = true});
+  expect_specified(cases);
+}
+
+// Chunks become larger at 16385 positions, between two rows of one step.
+TEST(GpuAttention, RowsWhoseChunksDifferInSize) {
+  expect_specified(test_devices()[0], {.positions = 16387, .rows = 4, .group = 2});
+}
+
+TEST(GpuAttention, WindowsPiecesAndSinks) {
+  std::vector<HeadsCase> cases;
+  for (const std::uint32_t window : {1u, 3u, 100u, 128u, 300u})
+    for (const bool piece : {false, true})
+      cases.push_back({.positions = 700,
+                       .rows = 5,
+                       .group = 2,
+                       .keys = KvFormat::kQ8_0,
+                       .values = KvFormat::kKvarn4,
+                       .tail = 30,
+                       .window = window,
+                       .window_is_piece = piece,
+                       .sinks = true});
+  expect_specified_everywhere(cases);
+}
+
+// A part of every row of keys is the values.
+TEST(GpuAttention, Latents) {
+  std::vector<HeadsCase> cases;
+  for (const KvFormatTraits& format : kKvFormats)
+    if (format.holds_latents())
+      cases.push_back({.positions = 140,
+                       .rows = 2,
+                       .group = 3,
+                       .key_dim = 96,
+                       .value_dim = 64,
+                       .keys = format.format,
+                       .tail = 10,
+                       .values_in_keys = true});
+  cases.push_back({.positions = 70,
+                   .group = 20,
+                   .key_dim = 576,
+                   .value_dim = 512,
+                   .keys = KvFormat::kQ8_0,
+                   .values_in_keys = true});
+  cases.push_back(
+      {.positions = 300, .group = 3, .key_dim = 48, .value_dim = 16, .values_in_keys = true});
+  expect_specified_everywhere(cases);
+}
+
+// Rows of one step read tiles in both forms.
+TEST(GpuAttention, RowsOfAStepHaveTheBitsOfSingleSteps) {
+  std::size_t device = 0;
+  for (const KvFormatTraits& format : kKvFormats)
+    for (const std::uint32_t tail : {0u, 40u}) {
+      const std::uint32_t rows = 2 + static_cast<std::uint32_t>(device) % 7;
+      const HeadsCase c{.positions = positions_for(format.format) + tail,
+                        .rows = rows,
+                        .kv_heads = 2,
+                        .group = 3,
+                        .keys = format.format,
+                        .values = format.format,
+                        .tail = tail};
+      const TestDevice& on = test_devices()[device++ % test_devices().size()];
+      const HeadsProblem problem(c);
+      const std::vector<float> together = problem.found(on);
+      expect_same_bits(problem.expected(), together, on.name + ": " + describe(c));
+      const std::size_t width = together.size() / rows;
+      for (std::uint32_t row = 0; row < rows; row += rows - 1)
+        expect_same_bits({&together[row * width], width}, problem.found(on, row, 1),
+                         on.name + ": row alone, " + describe(c));
+    }
 }
 
 }  // namespace

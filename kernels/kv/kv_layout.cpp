@@ -1,4 +1,4 @@
-#include "kernels/gpu/kv_layout.h"
+#include "kernels/kv/kv_layout.h"
 
 #include <algorithm>
 #include <cstring>
