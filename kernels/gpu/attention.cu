@@ -26,8 +26,6 @@ void launch_attend(const AttendTask& given, NativeStream stream) {
   const unsigned queries = task.rows * (task.heads / task.kv_heads);
   if (queries == 1)
     launch_chunks<1>(task, stream);
-  else if (queries <= 2)
-    launch_chunks<2>(task, stream);
   else if (queries <= 4)
     launch_chunks<4>(task, stream);
   else

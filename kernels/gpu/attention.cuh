@@ -228,10 +228,11 @@ attend_chunks(AttendTask task) {
   HEARTH_DYNAMIC_SHARED(float, memory);
   const QueryForms forms = query_forms(memory, n, task.keys.layout.dim);
   const QueryRange range = query_range<n>(task);
-  load_queries<n>(task, range, forms);
-  // Rows on both sides of a power of two of positions have chunks of two sizes.
   const std::uint32_t position = *task.position + row_of(range, 0);
   const std::uint32_t end = *task.position + row_of(range, range.count - 1) + 1;
+  if (block_x() * attention_chunk(position + 1) >= end) return;  // a launch is for any context
+  load_queries<n>(task, range, forms);
+  // Rows on both sides of a power of two of positions have chunks of two sizes.
   for (std::uint32_t size = attention_chunk(position + 1); size <= attention_chunk(end);
        size *= 2) {
     sync_threads();
