@@ -62,11 +62,11 @@ HEARTH_DEVICE void fold_queries(const KvLayout& layout, const std::byte* tile,
   });
 }
 
-template <unsigned n>
-HEARTH_DEVICE void score_floats(FloatKind kind, std::uint32_t key_dim, const std::byte* tile,
+template <unsigned n, typename Kind>
+HEARTH_DEVICE void score_floats(Kind kind, std::uint32_t key_dim, const std::byte* tile,
                                 std::uint32_t position, const QueryForms& forms,
                                 float (&scores)[n]) {
-  constexpr unsigned kTogether = 8;  // channels
+  constexpr unsigned kTogether = 16;  // channels: heads have a multiple of as many
   for (float& score : scores) score = 0;
   for (std::uint32_t c = 0; c < key_dim; c += kTogether) {
     float keys[kTogether];
@@ -152,11 +152,12 @@ HEARTH_DEVICE void score_position(const AttendTask& task, std::uint32_t head,
   float found[n];
   for (unsigned q = 0; q < n; ++q) scores[q] = found[q] = 0;
   if (readers.in_f16 != 0)
-    score_floats({16, false}, layout.dim, f16_tile(task.keys, head, tile), within, forms, scores);
+    score_floats(AsF16{}, layout.dim, f16_tile(task.keys, head, tile), within, forms, scores);
   if (readers.in_format != 0) {
     const std::byte* const stored = stored_tile(task.keys, head, tile);
     if (layout.family == KvFamily::kFloat)
-      score_floats({layout.bits, layout.bf16}, layout.dim, stored, within, forms, found);
+      with_kind(layout, true,
+                [&](auto kind) { score_floats(kind, layout.dim, stored, within, forms, found); });
     else if (layout.family == KvFamily::kKvarn)
       score_kvarn(layout, stored, position % layout.tile, forms, found);
     else

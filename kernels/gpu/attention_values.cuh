@@ -168,9 +168,10 @@ HEARTH_DEVICE void decode_latents(const KvLayout& layout, const ValueTile& tile,
   float* const to = latents + lane * kPitch + block * kKvBlock;
   if (channel >= layout.dim) return;
   if (!in_format || layout.family == KvFamily::kFloat) {
-    const FloatKind kind = in_format ? FloatKind{layout.bits, layout.bf16} : FloatKind{};
-    for (unsigned c = 0; c < kKvBlock && channel + c < layout.dim; ++c)
-      to[c] = float_at(kind, tile.at, (channel + c) * kKvTile + lane);
+    with_kind(layout, in_format, [&](auto kind) {
+      for (unsigned c = 0; c < kKvBlock && channel + c < layout.dim; ++c)
+        to[c] = float_at(kind, tile.at, (channel + c) * kKvTile + lane);
+    });
     return;
   }
   const BlockPlace place = place_of(layout, tile.at, 0, channel / kKvBlock);
@@ -204,10 +205,11 @@ HEARTH_DEVICE void add_tile(const AttendTask& task, const ValueTile& tile, bool 
   } else if (own.present && in_format && layout.family != KvFamily::kFloat) {
     add_codes(task, tile, queries, own);
   } else if (own.present) {
-    const FloatKind kind = in_format ? FloatKind{layout.bits, layout.bf16} : FloatKind{};
     const std::uint32_t channel = tile.piece + own.channel;
-    add_floats(tile, queries, own,
-               [&](unsigned p) { return float_at(kind, tile.at, p * layout.dim + channel); });
+    with_kind(layout, in_format, [&](auto kind) {
+      add_floats(tile, queries, own,
+                 [&](unsigned p) { return float_at(kind, tile.at, p * layout.dim + channel); });
+    });
   }
 }
 

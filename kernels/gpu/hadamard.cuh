@@ -1,8 +1,8 @@
 // The rotation of kernels/kv/rotation.h by the threads of a block, in shared memory.
 #pragma once
 
-#include "kernels/kv/kv_layout.h"
 #include "kernels/gpu/port.h"
+#include "kernels/kv/kv_layout.h"
 
 namespace hearth::kernels::HEARTH_GPU_TARGET {
 

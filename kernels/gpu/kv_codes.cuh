@@ -110,14 +110,27 @@ HEARTH_DEVICE BlockPlace place_of(const KvLayout& layout, const std::byte* tile,
 }
 
 // Value `index` of a tile of floats.
-struct FloatKind {
-  std::uint32_t bits = 16;
-  bool bf16 = false;
-};
-HEARTH_DEVICE float float_at(FloatKind kind, const std::byte* tile, std::uint32_t index) {
-  if (kind.bits == 32) return float_of(load_word(tile + 4 * std::size_t{index}));
-  const std::uint16_t bits = load_half(tile + 2 * std::size_t{index});
-  return kind.bf16 ? f32_of_bf16(bits) : f32_of_f16(bits);
+struct AsF32 {};
+struct AsF16 {};
+struct AsBf16 {};
+HEARTH_DEVICE float float_at(AsF32, const std::byte* tile, std::uint32_t index) {
+  return float_of(load_word(tile + 4 * std::size_t{index}));
+}
+HEARTH_DEVICE float float_at(AsF16, const std::byte* tile, std::uint32_t index) {
+  return f16_at(tile, index);
+}
+HEARTH_DEVICE float float_at(AsBf16, const std::byte* tile, std::uint32_t index) {
+  return f32_of_bf16(load_half(tile + 2 * std::size_t{index}));
+}
+// body(kind) with the kind that is read: outside of loops, so that their loads are not branches.
+template <typename Body>
+HEARTH_DEVICE void with_kind(const KvLayout& layout, bool in_format, Body body) {
+  if (!in_format || (layout.bits == 16 && !layout.bf16))
+    body(AsF16{});
+  else if (layout.bits == 32)
+    body(AsF32{});
+  else
+    body(AsBf16{});
 }
 
 }  // namespace hearth::kernels::HEARTH_GPU_TARGET

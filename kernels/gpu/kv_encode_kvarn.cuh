@@ -32,7 +32,7 @@ struct KvarnSlice {
 HEARTH_DEVICE float value_at(const KvarnSlice& slice, std::uint32_t position,
                              std::uint32_t channel) {
   const std::byte* const tile = f16_tile(*slice.memory, slice.head, slice.position + position);
-  return float_at({16, false}, tile,
+  return float_at(AsF16{}, tile,
                   float_index(slice.memory->layout, position % kKvTile, slice.channel + channel));
 }
 

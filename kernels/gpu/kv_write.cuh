@@ -102,7 +102,7 @@ HEARTH_KERNEL(kEncodeBlockThreads) encode_block_tiles(EncodeKvTask task) {
       const BlockScales scales = encode_values(
           layout,
           [&](unsigned i) {
-            return float_at({16, false}, from, float_index(layout, lane, channel + i));
+            return float_at(AsF16{}, from, float_index(layout, lane, channel + i));
           },
           [&](unsigned i, int code) { codes[i] = static_cast<std::uint8_t>(code); });
       reinterpret_cast<std::uint16_t*>(to)[lane] = scales.d;
