@@ -3,7 +3,7 @@
 
 namespace hearth::kernels::HEARTH_GPU_TARGET {
 
-inline constexpr unsigned kCombineThreads = 256;
+constexpr unsigned kCombineThreads = 256;
 
 // Block (256 columns, row). Ranks in their order, whatever finished first.
 HEARTH_KERNEL(kCombineThreads) combine_rows(CombineTask task) {

@@ -110,8 +110,7 @@ const std::vector<Source>& sources() {
       for (const auto& entry : fs::recursive_directory_iterator(root / folder)) {
         const std::string extension = entry.path().extension().string();
         const std::set<std::string> kinds = {".h", ".cpp", ".cu", ".cuh", ".def", ".inc"};
-        if (kinds.count(extension) != 0)
-          found.push_back(read_source(root, entry.path()));
+        if (kinds.count(extension) != 0) found.push_back(read_source(root, entry.path()));
       }
     }
     return found;

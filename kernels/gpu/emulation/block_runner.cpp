@@ -94,7 +94,7 @@ class BlockRunner {
 
   const std::uint64_t* exchange(Collective collective, std::uint64_t value);
   void wait_for_block();
-  [[noreturn]] void fail(std::string what);
+  [[noreturn]] void fail(const char* file, int line, const char* what);
 
  private:
   static constexpr std::size_t kGuardBytes = 64;
@@ -248,8 +248,9 @@ void BlockRunner::wait_for_block() {
   leave_to_scheduler(false);
 }
 
-void BlockRunner::fail(std::string what) {
-  failure_ = fmt::format("thread {}: {}", this_thread_.index, what);
+// Nothing may live on the stack of the fiber here, which is never resumed.
+void BlockRunner::fail(const char* file, int line, const char* what) {
+  failure_ = fmt::format("thread {}: {}:{}: {}", this_thread_.index, file, line, what);
   leave_to_scheduler(true);
   __builtin_unreachable();
 }
@@ -330,9 +331,7 @@ const std::uint64_t* exchange(Collective collective, std::uint64_t value) {
 
 void wait_for_block() { runner().wait_for_block(); }
 
-void fail(const char* file, int line, const char* what) {
-  runner().fail(fmt::format("{}:{}: {}", file, line, what));
-}
+void fail(const char* file, int line, const char* what) { runner().fail(file, line, what); }
 
 std::uint64_t block_number() { return runner().block_number(); }
 

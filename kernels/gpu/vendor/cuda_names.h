@@ -13,13 +13,16 @@ namespace hearth::kernels::cuda {
 
 inline constexpr const char* kApi = "CUDA";
 inline constexpr const char* kWithoutDriver =
-    "no NVIDIA driver (libcuda.so.1), or one that is older than this program";
+    "no NVIDIA device, or no driver (libcuda.so.1) as new as this program";
 inline constexpr unsigned kHostMapped = cudaHostAllocMapped | cudaHostAllocPortable;
 
 inline cudaError_t allocate_host(void** memory, std::size_t bytes) {
   return cudaHostAlloc(memory, bytes, kHostMapped);
 }
 inline cudaError_t free_host(void* memory) { return cudaFreeHost(memory); }
+inline cudaError_t call_host(cudaStream_t stream, void (*function)(void*), void* context) {
+  return cudaLaunchHostFunc(stream, function, context);
+}
 inline cudaError_t instantiate(cudaGraphExec_t* executable, cudaGraph_t graph) {
   return cudaGraphInstantiate(executable, graph, 0);
 }

@@ -185,7 +185,7 @@ class VendorStream final : public Stream {
   void write_value(SharedFlag flag, std::uint32_t value) override;
   void wait_value(SharedFlag flag, std::uint32_t value) override;
   void call_host(void (*function)(void*), void* context) override {
-    require(GPU(LaunchHostFunc)(stream_, function, context), "calling the host");
+    require(HEARTH_GPU_TARGET::call_host(stream_, function, context), "calling the host");
   }
   void synchronize() override { require(GPU(StreamSynchronize)(stream_), "work on the device"); }
 
@@ -339,7 +339,7 @@ GpuDevices find_devices() {
   int count = 0;
   const Status status = GPU(GetDeviceCount)(&count);
   if (status != kSuccess || count == 0) {
-    const bool no_driver = status == GPU(ErrorInsufficientDriver);
+    const bool no_driver = status == GPU(ErrorInsufficientDriver) || status == GPU(ErrorNoDevice);
     found.why_none = status == kSuccess ? "the driver shows no device"
                      : no_driver        ? kWithoutDriver
                                         : reason_of(status);

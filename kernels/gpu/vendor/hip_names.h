@@ -2,6 +2,7 @@
 #pragma once
 
 #include <hip/hip_runtime_api.h>
+#include <hip/hip_version.h>
 
 #include <cstdint>
 #include <string>
@@ -12,7 +13,7 @@
 namespace hearth::kernels::hip {
 
 inline constexpr const char* kApi = "HIP";
-inline constexpr const char* kWithoutDriver = "no AMD driver (amdgpu with /dev/kfd)";
+inline constexpr const char* kWithoutDriver = "no AMD device, or no driver (amdgpu with /dev/kfd)";
 
 inline hipError_t allocate_host(void** memory, std::size_t bytes) {
   return hipHostMalloc(memory, bytes, hipHostMallocMapped | hipHostMallocPortable);
@@ -24,6 +25,26 @@ inline hipError_t instantiate(hipGraphExec_t* executable, hipGraph_t graph) {
 inline std::string architecture_of(const hipDeviceProp_t& device) {
   const std::string name = device.gcnArchName;
   return name.substr(0, name.find(':'));
+}
+
+inline hipError_t call_host(hipStream_t stream, void (*function)(void*), void* context) {
+#if HIP_VERSION >= 50300000
+  return hipLaunchHostFunc(stream, function, context);
+#else  // declared in 5.2, but not in its library; this one cannot be captured
+  struct Call {
+    void (*function)(void*);
+    void* context;
+  };
+  const auto run = [](hipStream_t, hipError_t, void* data) {
+    const Call call = *static_cast<Call*>(data);
+    delete static_cast<Call*>(data);
+    call.function(call.context);
+  };
+  auto* const call = new Call{function, context};
+  const hipError_t error = hipStreamAddCallback(stream, run, call, 0);
+  if (error != hipSuccess) delete call;
+  return error;
+#endif
 }
 
 struct StreamMemoryOperations {

@@ -1,0 +1,119 @@
+// The device layer: the same on the host's emulation as on a GPU.
+#include <fmt/format.h>
+
+#include <numeric>
+#include <thread>
+
+#include "base/error.h"
+#include "kernels/gpu/backend.h"
+#include "kernels/gpu/emulation/device.h"
+#include "tests/gpu/support/test_device.h"
+
+namespace hearth::kernels {
+namespace {
+
+TEST(GpuBackends, SayWhatIsMissingWhereThereIsNoDevice) {
+  for (const GpuBackend& backend : gpu_backends()) {
+    const GpuDevices found = backend.find();
+    EXPECT_EQ(found.devices.empty(), !found.why_none.empty()) << backend.name;
+    if (!found.devices.empty()) continue;
+    fmt::print("{}: {}\n", backend.name, found.why_none);
+    try {
+      backend.open(0);
+      FAIL() << backend.name << " opened a device that is not there";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kDevice);
+    }
+  }
+}
+
+TEST(GpuDevice, CopiesThereAndBack) {
+  for (const TestDevice& on : test_devices()) {
+    std::vector<int> values(1000);
+    std::iota(values.begin(), values.end(), 0);
+    const DeviceArray<int> first(on, values), second(on, values.size());
+    on.stream->copy(second.data(), first.data(), Bytes(values.size() * sizeof(int)));
+    EXPECT_EQ(second.values(), values) << on.name;
+    on.stream->fill(second.data(), 1, Bytes(4));
+    EXPECT_EQ(second.values()[0], 0x01010101) << on.name;
+  }
+}
+
+TEST(GpuDevice, OutOfMemoryIsAResult) {
+  for (const TestDevice& on : test_devices()) {
+    const Bytes all = on.device->memory().total;
+    EXPECT_FALSE(DeviceBuffer::try_allocate(*on.device, all + kGiB).has_value()) << on.name;
+    const Bytes free = on.device->memory().free;
+    auto some = DeviceBuffer::try_allocate(*on.device, kMiB);  // and the device still works
+    ASSERT_TRUE(some.has_value()) << on.name;
+    EXPECT_GE(on.device->peak(), all - on.device->memory().free) << on.name;
+    some.reset();
+    EXPECT_EQ(on.device->memory().free, free) << on.name;
+  }
+}
+
+TEST(GpuDevice, AGraphRunsWhatWasCaptured) {
+  for (const TestDevice& on : test_devices()) {
+    const DeviceArray<int> from(on, std::vector<int>{1, 2, 3}), to(on, std::vector<int>{0, 0, 0});
+    on.stream->begin_capture();
+    on.stream->copy(to.data(), from.data(), Bytes(12));
+    on.stream->fill(from.data(), 0, Bytes(4));
+    const auto graph = on.stream->end_capture();
+    EXPECT_EQ(graph->node_count(), 2u) << on.name;
+    EXPECT_EQ(to.values(), (std::vector<int>{0, 0, 0})) << on.name;
+    on.stream->launch(*graph);
+    EXPECT_EQ(to.values(), (std::vector<int>{1, 2, 3})) << on.name;
+    on.stream->launch(*graph);
+    EXPECT_EQ(to.values(), (std::vector<int>{0, 2, 3})) << on.name;
+  }
+}
+
+TEST(GpuDevice, AStreamAndTheHostSignalEachOther) {
+  for (const TestDevice& on : test_devices()) {
+    auto memory = MappedMemory::try_allocate(*on.device, Bytes(8));
+    ASSERT_TRUE(memory.has_value()) << on.name;
+    auto* flags = reinterpret_cast<std::uint32_t*>(memory->data());
+    EXPECT_EQ(flags[0] | flags[1], 0u) << on.name;
+    std::thread host([&] {
+      while (__atomic_load_n(&flags[0], __ATOMIC_ACQUIRE) != 5) std::this_thread::yield();
+      __atomic_store_n(&flags[1], 7u, __ATOMIC_RELEASE);
+    });
+    on.stream->write_value({&flags[0]}, 5);
+    on.stream->wait_value({&flags[1]}, 6);  // a later value releases it, too
+    on.stream->write_value({&flags[0]}, 8);
+    on.stream->synchronize();
+    host.join();
+    EXPECT_EQ(flags[0], 8u) << on.name;
+  }
+}
+
+TEST(GpuDevice, EventsOrderStreams) {
+  for (const TestDevice& on : test_devices()) {
+    const auto other = on.device->new_stream(StreamPriority::kHigh);
+    const auto begin = on.device->new_event(EventTiming::kTimed);
+    const auto end = on.device->new_event(EventTiming::kTimed);
+    const DeviceArray<int> data(on, std::vector<int>{1});
+    on.stream->record(*begin);
+    on.stream->fill(data.data(), 0, Bytes(4));
+    on.stream->record(*end);
+    other->wait(*end);
+    int found = -1;
+    other->copy(&found, data.data(), Bytes(4));
+    other->synchronize();
+    EXPECT_EQ(found, 0) << on.name;
+    EXPECT_TRUE(end->reached()) << on.name;
+    EXPECT_GE(end->since(*begin).count(), 0) << on.name;
+  }
+}
+
+TEST(GpuDevice, CallsTheHostInItsTurn) {
+  for (const TestDevice& on : test_devices()) {
+    int calls = 0;
+    on.stream->call_host([](void* context) { ++*static_cast<int*>(context); }, &calls);
+    on.stream->synchronize();
+    EXPECT_EQ(calls, 1) << on.name;
+  }
+}
+
+}  // namespace
+}  // namespace hearth::kernels
