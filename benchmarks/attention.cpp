@@ -6,7 +6,8 @@
 // The pairs are measured in turn, round after round, layer by layer, and the best layer counts:
 // what else runs on the machine can only slow it down, and no pair finds its own data in the
 // caches, since those of the others came between. Columns: bytes of keys and values that a token
-// reads in one layer; GB/s of them of the kernel alone, on one thread without the pool; then
+// reads in one layer; of the kernel alone, on one thread without the pool, GB/s of them and G
+// multiply-adds a second, which the core bounds where memory does not (kernels/kv/README.md); then
 // through the pool with one and with two threads GB/s, their share of the bandwidth measured in the
 // same rounds, and the time relative to f16 (below 1: faster).
 #include <fmt/format.h>
@@ -129,6 +130,10 @@ class LongContext {
     });
   }
 
+  // Multiply-adds of a query with a key and of its weight with a value, of all heads of a layer.
+  double layer_products() const {
+    return static_cast<double>(positions_) * kShape.heads * (kShape.key_dim + kShape.value_dim);
+  }
   double layer_bytes() const {
     return KvCache::needs(shapes(1), formats_, "").bytes_read(positions_);
   }
@@ -246,12 +251,14 @@ void measure(std::uint32_t positions, std::uint32_t rounds, std::vector<std::str
   }
   fmt::print("\n{} positions, {} layers; memory {:.1f} GB/s with 1 thread, {:.1f} with 2\n",
              positions, layers, peak[0] / 1e9, peak[1] / 1e9);
-  fmt::print("{:14} {:>9} {:>7} {:>8} {:>6} {:>6} {:>8} {:>6} {:>6}\n", "keys/values", "MB/layer",
-             "kernel", "1 thread", "of bw", "x f16", "2 thr.", "of bw", "x f16");
+  fmt::print("{:14} {:>9} {:>7} {:>7} {:>8} {:>6} {:>6} {:>8} {:>6} {:>6}\n", "keys/values",
+             "MB/layer", "kernel", "GMAC/s", "1 thread", "of bw", "x f16", "2 thr.", "of bw",
+             "x f16");
   const Row& usual = rows.front();
   for (const Row& row : rows) {
     const double bytes = row.context->layer_bytes();
-    fmt::print("{:14} {:9.2f} {:7.1f}", row.name, bytes / 1e6, bytes / row.kernel / 1e9);
+    fmt::print("{:14} {:9.2f} {:7.1f} {:7.0f}", row.name, bytes / 1e6, bytes / row.kernel / 1e9,
+               row.context->layer_products() / row.kernel / 1e9);
     for (std::size_t t = 0; t < std::size(kThreads); ++t)
       fmt::print(" {:8.1f} {:4.0f} % {:6.2f}", bytes / row.pool[t] / 1e9,
                  100 * bytes / row.pool[t] / peak[t], row.pool[t] / usual.pool[t]);

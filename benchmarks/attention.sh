@@ -11,10 +11,10 @@ readonly bench=${BENCH:-build/bench/bin/bench_attention}
 "$bench" "${1:-1024,8192,32768,65536}" "${2:-7}" | tee /dev/stderr | awk '
   / positions, / { positions = $1 }
   positions == 32768 && ($1 == "f16/f16" || $1 == "q8_0/q8_0") {
-    check(sprintf("%s at %d positions, 2 threads: %d %% of the bandwidth", $1, positions, $9), $9 >= 80)
+    check(sprintf("%s at %d positions, 2 threads: %d %% of the bandwidth", $1, positions, $10), $10 >= 80)
   }
   positions >= 8192 && ($1 == "q8_0/q8_0" || $1 == "q4_0/q4_0") {
-    check(sprintf("%s at %d positions, 2 threads: %.2f of the time of f16", $1, positions, $11), $11 < 1)
+    check(sprintf("%s at %d positions, 2 threads: %.2f of the time of f16", $1, positions, $12), $12 < 1)
   }
   function check(what, fine) { printf "%-4s %s\n", fine ? "ok" : "MISS", what; missed += !fine }
   END { exit missed > 0 }'

@@ -11,10 +11,10 @@ namespace {
 
 // How far measurements lay from this model.
 //
-// CPU and disk, measured machine: 16 layers of Qwen3-30B-A3B (6.3 GB, 2 threads) decode in 30.2 ms
-// in memory. With memory for 60, 40 and 25 % of the file they read 46, 130 and 252 MB a token, for
-// which the disk alone takes 21, 59 and 114 ms; the model says 34, 76 and 136 ms where 38, 72 and
-// 131 were measured: 90 to 105 % of the predicted speed.
+// CPU and disk, measured machine: 16 layers of Qwen3-30B-A3B (6.3 GB, 2 threads) decode in 31.0 ms
+// in memory. With memory for 80, 60, 40 and 25 % of the file they read 5.5, 40, 113 and 209 MB a
+// token, for which the disk alone takes 3, 19, 55 and 102 ms; the model says 32, 41, 74 and 121 ms
+// where 33, 41, 71 and 120 were measured. From minute to minute the machine itself differs by more.
 constexpr double kMeasuredLow = 0.85, kMeasuredHigh = 1.1;
 // CPU, from a preset: kernels of one thread per core reach between half and all of what
 // kernel_efficiency assumes (a llama.cpp of 2026 46 to 61 % of the memory's rate, two threads).
@@ -72,20 +72,14 @@ DecodePrediction finished(DecodePrediction prediction, double seconds, double lo
   return prediction;
 }
 
-// Of the experts that are not in memory, the part that the next layer's router on this layer's
-// input does not guess: 18 to 19 % at three budgets of the model above; 11 to 19 % are published.
-constexpr double kNotGuessed = 0.18;
+// Of the compute and the disk's work that could go on side by side, the part that does. A layer
+// waits for the experts that nobody guessed, computes the one that arrives last when nothing is
+// left to be read, and is slower while the disk writes to memory (32.0 GB/s were 27.9 while 1.6
+// GB/s arrived). Between 80 and 25 % of the file in memory 0.30 to 0.63 was measured, see above.
+constexpr double kOverlap = 0.5;
 
-// How many layers meet at least one of the experts that each are met with this chance.
-double layers_that_meet(const ModelNeeds& needs, double chance) {
-  return needs.moe_layers * (1 - std::pow(1 - chance, needs.model.experts_used));
-}
-
-// A token's time has four parts. Serial: the head, and all in front of the first router, when no
-// expert is known that could be read; without prefetch, all attention. Then the rest of compute and
-// the disk, side by side. The stalls: a layer that meets an expert nobody guessed waits for its
-// read. Last, the tails: in each layer with a miss, the expert that arrives last is computed when
-// nothing is left to be read.
+// Serial is the head, and all in front of the first router, when no expert is known that could be
+// read; without prefetch, all attention. The rest of compute and the disk work side by side.
 DecodePrediction predict_on_cpu(const ModelNeeds& needs, const Machine& machine,
                                 const DecodeLoad& load) {
   const CpuMachine& cpu = machine.cpu;
@@ -106,14 +100,9 @@ DecodePrediction predict_on_cpu(const ModelNeeds& needs, const Machine& machine,
     const double before_router =
         read_by_kernels(needs.serial_read, cpu, load.threads).seconds + seconds(cpu.token_overhead);
     const double serial = load.prefetch ? before_router : compute - experts.seconds;
-    const double one_expert = experts.seconds / std::max(needs.cycle(), 1u);
-    const double one_read =
-        disk.seconds > 0 ? experts.bytes / std::max(needs.cycle(), 1u) / (disk.bytes / disk.seconds)
-                         : 0;
-    const double stalls =
-        load.prefetch ? layers_that_meet(needs, missed * kNotGuessed) * one_read : 0;
-    total = serial + std::max(compute - serial, disk.seconds) + stalls +
-            layers_that_meet(needs, missed) * one_expert;
+    const double beside = compute - serial;
+    total =
+        serial + std::max(beside, disk.seconds) + (1 - kOverlap) * std::min(beside, disk.seconds);
   }
 
   DecodePrediction prediction;

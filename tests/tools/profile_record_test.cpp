@@ -168,7 +168,10 @@ TEST(ProfileRecord, CtrlCFinishesTheChunkAndSaysHowToGoOn) {
   EXPECT_EQ(stopped.exit_code, 130);
   EXPECT_THAT(stopped.errors, HasSubstr("the same command continues there"));
   EXPECT_FALSE(std::filesystem::exists(path));
-  EXPECT_THAT(run_ok(arguments).errors, HasSubstr("continuing after "));
+  // On a busy machine the signal may come before the first chunk.
+  const bool nothing_done = stopped.errors.find("stopped after 0 of") != std::string::npos;
+  const std::string continued = run_ok(arguments).errors;
+  EXPECT_EQ(continued.find("continuing after ") == std::string::npos, nothing_done) << continued;
   expect_nothing_left(path);
 }
 
