@@ -43,7 +43,7 @@ struct PolicyInput {
   std::span<const float> popularity = {};
 };
 
-// Known names, in the order to print them; see profiler/policies/registry.cpp.
+// Known names, in the order to print them; see profiler/policies/policies.def.
 std::span<const std::string_view> policy_names();
 // Empty for an unknown name.
 std::unique_ptr<CachePolicy> make_policy(std::string_view name, const PolicyInput& input);

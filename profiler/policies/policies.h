@@ -1,4 +1,4 @@
-// The policies that exist; each is defined in its own file and listed in registry.cpp.
+// The functions that make the policies of policies.def; each is defined in its own file.
 #pragma once
 
 #include <memory>
@@ -7,12 +7,8 @@
 
 namespace hearth::profiler {
 
-std::unique_ptr<CachePolicy> make_lru(const PolicyInput& input);
-std::unique_ptr<CachePolicy> make_slru(const PolicyInput& input);
-std::unique_ptr<CachePolicy> make_layer_lru(const PolicyInput& input);
-std::unique_ptr<CachePolicy> make_least_stale(const PolicyInput& input);
-std::unique_ptr<CachePolicy> make_pin_lru(const PolicyInput& input);
-std::unique_ptr<CachePolicy> make_lfu_decay(const PolicyInput& input);
-std::unique_ptr<CachePolicy> make_forecast(const PolicyInput& input);
+#define CACHE_POLICY(name, make) std::unique_ptr<CachePolicy> make(const PolicyInput& input);
+#include "profiler/policies/policies.def"
+#undef CACHE_POLICY
 
 }  // namespace hearth::profiler

@@ -12,13 +12,9 @@ struct Entry {
 };
 
 constexpr Entry kPolicies[] = {
-    {"lru", make_lru},
-    {"slru", make_slru},
-    {"layer-lru", make_layer_lru},
-    {"least-stale", make_least_stale},
-    {"pin+lru", make_pin_lru},
-    {"lfu-decay", make_lfu_decay},
-    {"forecast", make_forecast},
+#define CACHE_POLICY(name, make) {name, make},
+#include "profiler/policies/policies.def"
+#undef CACHE_POLICY
 };
 
 constexpr auto kNames = [] {

@@ -88,7 +88,8 @@ Value Interpreter::evaluate_node(const Expression& e) {
       return Value::undefined("the inline if has no else, and its condition is false");
     case ExpressionKind::kList:
     case ExpressionKind::kTuple:
-      return Value::list(evaluate_all(e.parts), e.kind == ExpressionKind::kTuple);
+      return Value::list(evaluate_all(e.parts),
+                         e.kind == ExpressionKind::kTuple ? ListKind::kTuple : ListKind::kList);
     case ExpressionKind::kMapping: {
       std::vector<std::pair<Value, Value>> entries;
       for (std::size_t i = 0; i < e.parts.size(); i += 2) {
@@ -157,8 +158,11 @@ Value Interpreter::evaluate_call(const Expression& expression) {
   const Value object = evaluate(*callee.parts[0]);
   CallArguments arguments = evaluate_arguments(expression.arguments);
   charge_for(object);
-  if (has_method(object, callee.text))
-    return call_method(object, callee.text, std::move(arguments));
+  if (has_method(object, callee.text)) {
+    Value result = call_method(object, callee.text, std::move(arguments));
+    charge_for(result);
+    return result;
+  }
   return call(attribute_of(object, callee.text), std::move(arguments));
 }
 
@@ -205,6 +209,7 @@ Value Interpreter::apply_filter(std::string_view name, Value input, CallArgument
   ArgumentReader in(name, std::move(arguments));
   Value result = filter->apply(*this, input, in);
   in.finish();
+  if (filter->traverses) charge_for(result);
   return result;
 }
 

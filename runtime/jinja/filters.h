@@ -12,7 +12,7 @@ namespace hearth::runtime::jinja {
 struct Filter {
   std::string_view name;
   Value (*apply)(Interpreter&, const Value& input, ArgumentReader&);
-  bool traverses = true;  // takes time by the weight of its input
+  bool traverses = true;  // takes time by the weight of its input and of its result
 };
 
 const Filter* find_filter(std::string_view name);  // null if there is none

@@ -41,22 +41,60 @@ class Cycle final : public Callable {
   const std::size_t index_;
 };
 
-// The variable `loop` at item `i`.
-Value loop_state(const std::vector<Value>& items, std::size_t i) {
-  const auto count = static_cast<std::int64_t>(items.size());
-  const auto index = static_cast<std::int64_t>(i);
-  const Value nothing = Value::undefined("there is no such item of the loop");
-  return Value::mapping({{Value::text("index"), Value::integer(index + 1)},
-                         {Value::text("index0"), Value::integer(index)},
-                         {Value::text("revindex"), Value::integer(count - index)},
-                         {Value::text("revindex0"), Value::integer(count - index - 1)},
-                         {Value::text("first"), Value::boolean(index == 0)},
-                         {Value::text("last"), Value::boolean(index + 1 == count)},
-                         {Value::text("length"), Value::integer(count)},
-                         {Value::text("previtem"), i > 0 ? items[i - 1] : nothing},
-                         {Value::text("nextitem"), i + 1 < items.size() ? items[i + 1] : nothing},
-                         {Value::text("cycle"), Value::callable(std::make_shared<Cycle>(i))}});
-}
+// The variable `loop` at an item. Called, it is the loop over other items, if that is recursive.
+class Loop final : public Callable {
+ public:
+  using Items = std::shared_ptr<const std::vector<Value>>;
+  Loop(const Statement& statement, std::weak_ptr<Scope> around, Items items, std::size_t index,
+       unsigned level)
+      : statement_(statement),
+        around_(std::move(around)),
+        items_(std::move(items)),
+        index_(index),
+        level_(level) {}
+
+  Value call(Interpreter& interpreter, CallArguments arguments) const override {
+    ArgumentReader in("loop", std::move(arguments));
+    const Value all = in.require("iterable");
+    in.finish();
+    if (!statement_.recursive)
+      throw_error(ErrorCode::kBadInput, "the loop is called, but not marked as recursive");
+    const auto around = around_.lock();
+    if (around == nullptr) throw_error(ErrorCode::kBadInput, "a loop is called outside of itself");
+    return interpreter.run_recursive(statement_, around, all, level_ + 1);
+  }
+
+  std::optional<Value> attribute(std::string_view name) const override {
+    const auto count = static_cast<std::int64_t>(items_->size());
+    const auto index = static_cast<std::int64_t>(index_);
+    if (name == "index") return Value::integer(index + 1);
+    if (name == "index0") return Value::integer(index);
+    if (name == "revindex") return Value::integer(count - index);
+    if (name == "revindex0") return Value::integer(count - index - 1);
+    if (name == "first") return Value::boolean(index == 0);
+    if (name == "last") return Value::boolean(index + 1 == count);
+    if (name == "length") return Value::integer(count);
+    if (name == "depth") return Value::integer(level_ + 1);
+    if (name == "depth0") return Value::integer(level_);
+    if (name == "previtem") return item(index - 1);
+    if (name == "nextitem") return item(index + 1);
+    if (name == "cycle") return Value::callable(std::make_shared<Cycle>(index_));
+    return std::nullopt;
+  }
+
+ private:
+  Value item(std::int64_t at) const {
+    if (at < 0 || at >= static_cast<std::int64_t>(items_->size()))
+      return Value::undefined("there is no such item of the loop");
+    return (*items_)[static_cast<std::size_t>(at)];
+  }
+
+  const Statement& statement_;
+  const std::weak_ptr<Scope> around_;
+  const Items items_;
+  const std::size_t index_;
+  const unsigned level_;
+};
 
 }  // namespace
 
@@ -193,8 +231,7 @@ Interpreter::Flow Interpreter::run_if(const Statement& statement) {
   return run_block(statement.otherwise);
 }
 
-std::vector<Value> Interpreter::loop_items(const Statement& statement) {
-  const Value all = evaluate(*statement.expression);
+std::vector<Value> Interpreter::loop_items(const Statement& statement, const Value& all) {
   charge_for(all);
   std::vector<Value> items = items_of(all);
   if (statement.condition == nullptr) return items;
@@ -208,15 +245,33 @@ std::vector<Value> Interpreter::loop_items(const Statement& statement) {
 }
 
 Interpreter::Flow Interpreter::run_for(const Statement& statement) {
-  const std::vector<Value> items = loop_items(statement);
-  for (std::size_t i = 0; i < items.size(); ++i) {
+  return run_loop(statement, evaluate(*statement.expression), 0);
+}
+
+Interpreter::Flow Interpreter::run_loop(const Statement& statement, const Value& all,
+                                        unsigned level) {
+  const auto items = std::make_shared<const std::vector<Value>>(loop_items(statement, all));
+  for (std::size_t i = 0; i < items->size(); ++i) {
     charge(4 * kNodeWork);
+    const std::weak_ptr<Scope> around = scope_;
     const InnerScope scope(*this);
-    scope_->set("loop", loop_state(items, i));
-    assign(statement.target, items[i]);
+    scope_->set("loop",
+                Value::callable(std::make_shared<Loop>(statement, around, items, i, level)));
+    assign(statement.target, (*items)[i]);
     if (run_block(statement.body) == Flow::kBreak) break;
   }
-  return items.empty() ? run_block(statement.otherwise) : Flow::kNext;
+  return items->empty() ? run_block(statement.otherwise) : Flow::kNext;
+}
+
+Value Interpreter::run_recursive(const Statement& loop, const std::shared_ptr<Scope>& around,
+                                 const Value& all, unsigned level) {
+  const Depth depth(*this);
+  const unsigned line = line_;
+  const InnerScope scope(*this, around);
+  begin_output();
+  run_loop(loop, all, level);
+  line_ = line;
+  return Value::text(take_output());
 }
 
 Interpreter::Flow Interpreter::run_scoped(const Statement& statement) {

@@ -7,6 +7,7 @@
 #include <ctime>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -25,6 +26,7 @@ class Callable {
  public:
   virtual ~Callable() = default;
   virtual Value call(Interpreter& interpreter, CallArguments arguments) const = 0;
+  virtual std::optional<Value> attribute(std::string_view) const { return std::nullopt; }
 };
 
 using Variables = std::vector<std::pair<std::string, Value>>;
@@ -57,6 +59,9 @@ class Interpreter {
 
   Value evaluate(const Expression& expression);
   Value call(const Value& callable, CallArguments arguments);
+  // The text of a recursive loop over other items, within the scope `around` it.
+  Value run_recursive(const Statement& loop, const std::shared_ptr<Scope>& around, const Value& all,
+                      unsigned level);
   Value run_macro(const Statement& macro, const std::shared_ptr<Scope>& around,
                   CallArguments arguments);
   Value apply_filter(std::string_view name, Value input, CallArguments arguments);
@@ -86,7 +91,9 @@ class Interpreter {
   Flow run_statement(const Statement& statement);
   Flow run_if(const Statement& statement);
   Flow run_for(const Statement& statement);
-  std::vector<Value> loop_items(const Statement& statement);
+  // `level`: of the loop, where it is recursive.
+  Flow run_loop(const Statement& statement, const Value& all, unsigned level);
+  std::vector<Value> loop_items(const Statement& statement, const Value& all);
   Flow run_scoped(const Statement& statement);
   Text captured(const Block& block);
   void begin_output() { outputs_.emplace_back(); }

@@ -50,7 +50,7 @@ class Writer {
     if (value.is_integer()) return out_.append(fmt::format("{}", value.as_integer()));
     if (value.is_real()) return out_.append(number(value.as_real()));
     if (const Text* text = value.as_text()) return string(*text);
-    if (const List* list = value.as_list()) return array(*list);
+    if (value.as_list() != nullptr && !value.is_generator()) return array(*value.as_list());
     if (const Mapping* mapping = value.as_mapping()) return object(*mapping);
     throw_error(ErrorCode::kBadInput, "tojson: a value of type {} has no JSON form{}", value.kind(),
                 value.is_undefined() ? " (" + value.as_undefined()->what + ")" : "");

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "runtime/jinja/characters.h"
+#include "runtime/jinja/formatting.h"
 #include "runtime/jinja/interpreter.h"
 #include "runtime/jinja/operators.h"
 
@@ -119,9 +120,9 @@ bool has_affix(const Text& text, ArgumentReader& in, bool at_end) {
       throw_error(ErrorCode::kBadInput, "{} wants a string, not {}", in.function(), one.kind());
     return at_end ? text.view().ends_with(part->view()) : text.view().starts_with(part->view());
   };
-  const List* list = affix.as_list();
-  if (list == nullptr || !list->tuple) return fits(affix);
-  return std::any_of(list->items.begin(), list->items.end(), fits);
+  if (!affix.is_tuple()) return fits(affix);
+  const std::vector<Value>& items = affix.as_list()->items;
+  return std::any_of(items.begin(), items.end(), fits);
 }
 
 Value without_affix(const Text& text, ArgumentReader& in, bool at_end) {
@@ -171,97 +172,88 @@ struct NamedTextMethod {
   TextMethod call;
 };
 
-#define BY_TEXT [](const Text& text, ArgumentReader& in) -> Value
-#define OF_TEXT [](const Text& text, ArgumentReader&) -> Value
+// Parts before, of and after the first (or last) occurrence of what is given.
+Value partitioned(const Text& text, ArgumentReader& in, bool from_end) {
+  const Text by = in.require_text("sep");
+  if (by.empty()) throw_error(ErrorCode::kBadInput, "{}: the separator is empty", in.function());
+  const std::size_t at = from_end ? text.view().rfind(by.view()) : text.view().find(by.view());
+  std::vector<Text> parts = {text, Text(), Text()};
+  if (at != std::string_view::npos)
+    parts = {text.part(0, at), text.part(at, by.size()), text.part(at + by.size())};
+  else if (from_end)
+    std::swap(parts.front(), parts.back());
+  return Value::tuple({Value::text(parts[0]), Value::text(parts[1]), Value::text(parts[2])});
+}
 
-constexpr std::array<NamedTextMethod, 27> kTextMethods = {
-    {{"strip", BY_TEXT{return stripped(text, in, {});
-}  // namespace
-}  // namespace hearth::runtime::jinja
-, {"lstrip", BY_TEXT{return stripped(text, in, {.right = false});
+Value replaced_as_asked(const Text& text, ArgumentReader& in) {
+  const Text from = in.require_text("old"), to = in.require_text("new");
+  return Value::text(replaced(text, from, to, in.integer("count", -1)));
 }
+
+bool is_alphanumeric(char c) { return is_letter(c) || is_digit(c); }
+
+template <bool (*kTest)(char)>
+Value all_of(const Text& text, ArgumentReader&) {
+  return Value::boolean(all_are(text, kTest));
 }
-, {"rstrip", BY_TEXT{return stripped(text, in, {.left = false});
+
+template <Text (*kChange)(const Text&)>
+Value changed(const Text& text, ArgumentReader&) {
+  return Value::text(kChange(text));
 }
-}
-, {"split", BY_TEXT{return split(text, in, false);
-}
-}
-, {"rsplit", BY_TEXT{return split(text, in, true);
-}
-}
-, {"splitlines", BY_TEXT{return split_lines(text, in);
-}
-}
-, {"startswith", BY_TEXT{return Value::boolean(has_affix(text, in, false));
-}
-}
-, {"endswith", BY_TEXT{return Value::boolean(has_affix(text, in, true));
-}
-}
-, {"removeprefix", BY_TEXT{return without_affix(text, in, false);
-}
-}
-, {"removesuffix", BY_TEXT{return without_affix(text, in, true);
-}
-}
-, {"replace", BY_TEXT{const Text from = in.require_text("old"), to = in.require_text("new");
-return Value::text(replaced(text, from, to, in.integer("count", -1)));
-}
-}
-, {"upper", OF_TEXT{return Value::text(upper_case(text));
-}
-}
-, {"lower", OF_TEXT{return Value::text(lower_case(text));
-}
-}
-, {"title", OF_TEXT{return Value::text(title_case(text));
-}
-}
-, {"capitalize", OF_TEXT{return Value::text(capitalized(text));
-}
-}
-, {"find", BY_TEXT{return found_at(text, in, false, false);
-}
-}
-, {"rfind", BY_TEXT{return found_at(text, in, true, false);
-}
-}
-, {"index", BY_TEXT{return found_at(text, in, false, true);
-}
-}
-, {"count", BY_TEXT{return occurrences(text, in);
-}
-}
-, {"join", BY_TEXT{return Value::text(joined(text, items_of(in.require("parts")), false));
-}
-}
-, {"isdigit", OF_TEXT{return Value::boolean(all_are(text, is_digit));
-}
-}
-, {"isalpha", OF_TEXT{return Value::boolean(all_are(text, is_letter));
-}
-}
-, {"isalnum",
-   OF_TEXT{return Value::boolean(all_are(text, [](char c) { return is_letter(c) || is_digit(c); }));
-}
-}
-, {"isspace", OF_TEXT{return Value::boolean(is_white(text));
-}
-}
-, {"isupper", OF_TEXT{return Value::boolean(is_in_case(text, is_upper, is_lower));
-}
-}
-, {"islower", OF_TEXT{return Value::boolean(is_in_case(text, is_lower, is_upper));
-}
-}
-, {"isnumeric", OF_TEXT{return Value::boolean(all_are(text, is_digit));
-}
-}
-,
-}
-}
-;
+
+constexpr NamedTextMethod kTextMethods[] = {
+    {"strip", [](const Text& text, ArgumentReader& in) { return stripped(text, in, {}); }},
+    {"lstrip",
+     [](const Text& text, ArgumentReader& in) { return stripped(text, in, {.right = false}); }},
+    {"rstrip",
+     [](const Text& text, ArgumentReader& in) { return stripped(text, in, {.left = false}); }},
+    {"split", [](const Text& text, ArgumentReader& in) { return split(text, in, false); }},
+    {"rsplit", [](const Text& text, ArgumentReader& in) { return split(text, in, true); }},
+    {"partition",
+     [](const Text& text, ArgumentReader& in) { return partitioned(text, in, false); }},
+    {"rpartition",
+     [](const Text& text, ArgumentReader& in) { return partitioned(text, in, true); }},
+    {"splitlines", split_lines},
+    {"startswith", [](const Text& text,
+                      ArgumentReader& in) { return Value::boolean(has_affix(text, in, false)); }},
+    {"endswith", [](const Text& text,
+                    ArgumentReader& in) { return Value::boolean(has_affix(text, in, true)); }},
+    {"removeprefix",
+     [](const Text& text, ArgumentReader& in) { return without_affix(text, in, false); }},
+    {"removesuffix",
+     [](const Text& text, ArgumentReader& in) { return without_affix(text, in, true); }},
+    {"replace", replaced_as_asked},
+    {"format",
+     [](const Text& text, ArgumentReader& in) {
+       return Value::text(brace_formatted(text, in.take_rest()));
+     }},
+    {"upper", changed<upper_case>},
+    {"lower", changed<lower_case>},
+    {"title", changed<title_case>},
+    {"capitalize", changed<capitalized>},
+    {"find", [](const Text& text, ArgumentReader& in) { return found_at(text, in, false, false); }},
+    {"rfind", [](const Text& text, ArgumentReader& in) { return found_at(text, in, true, false); }},
+    {"index", [](const Text& text, ArgumentReader& in) { return found_at(text, in, false, true); }},
+    {"count", occurrences},
+    {"join",
+     [](const Text& text, ArgumentReader& in) {
+       return Value::text(joined(text, items_of(in.require("parts")), false));
+     }},
+    {"isdigit", all_of<is_digit>},
+    {"isnumeric", all_of<is_digit>},
+    {"isalpha", all_of<is_letter>},
+    {"isalnum", all_of<is_alphanumeric>},
+    {"isspace", [](const Text& text, ArgumentReader&) { return Value::boolean(is_white(text)); }},
+    {"isupper",
+     [](const Text& text, ArgumentReader&) {
+       return Value::boolean(is_in_case(text, is_upper, is_lower));
+     }},
+    {"islower",
+     [](const Text& text, ArgumentReader&) {
+       return Value::boolean(is_in_case(text, is_lower, is_upper));
+     }},
+};
 
 constexpr std::array<std::string_view, 4> kMappingMethods = {"items", "keys", "values", "get"};
 constexpr std::array<std::string_view, 2> kListMethods = {"index", "count"};
@@ -275,7 +267,7 @@ Value call_mapping(const Mapping& mapping, ArgumentReader& in) {
   }
   std::vector<Value> all;
   for (const auto& [key, value] : mapping.entries)
-    all.push_back(in.function() == "items"  ? Value::list({key, value}, true)
+    all.push_back(in.function() == "items"  ? Value::tuple({key, value})
                   : in.function() == "keys" ? key
                                             : value);
   return Value::list(std::move(all));
@@ -298,7 +290,9 @@ class BoundMethod final : public Callable {
   BoundMethod(Value object, std::string_view name) : object_(std::move(object)), name_(name) {}
   Value call(Interpreter& interpreter, CallArguments arguments) const override {
     interpreter.charge_for(object_);
-    return call_method(object_, name_, std::move(arguments));
+    Value result = call_method(object_, name_, std::move(arguments));
+    interpreter.charge_for(result);
+    return result;
   }
 
  private:
@@ -322,7 +316,7 @@ const NamedTextMethod* text_method(std::string_view name) {
 bool has_method(const Value& object, std::string_view name) {
   if (object.as_text() != nullptr) return text_method(name) != nullptr;
   if (object.as_mapping() != nullptr) return among(kMappingMethods, name);
-  return object.as_list() != nullptr && among(kListMethods, name);
+  return object.as_list() != nullptr && !object.is_generator() && among(kListMethods, name);
 }
 
 Value call_method(const Value& object, std::string_view name, CallArguments arguments) {

@@ -5,6 +5,8 @@
 
 #include "base/error.h"
 #include "runtime/jinja/characters.h"
+#include "runtime/jinja/formatting.h"
+#include "runtime/jinja/interpreter.h"
 #include "runtime/jinja/methods.h"
 
 namespace hearth::runtime::jinja {
@@ -109,11 +111,11 @@ Value repeated(const Value& part, std::int64_t count) {
   std::vector<Value> items;
   for (std::size_t i = 0; i < times; ++i)
     items.insert(items.end(), part.as_list()->items.begin(), part.as_list()->items.end());
-  return Value::list(std::move(items), part.as_list()->tuple);
+  return Value::list(std::move(items), part.as_list()->kind);
 }
 
 bool is_sequence(const Value& value) {
-  return value.as_text() != nullptr || value.as_list() != nullptr;
+  return value.as_text() != nullptr || (value.as_list() != nullptr && !value.is_generator());
 }
 
 Value joined(const Value& left, const Value& right) {
@@ -123,10 +125,12 @@ Value joined(const Value& left, const Value& right) {
     return Value::text(std::move(text));
   }
   const List *a = left.as_list(), *b = right.as_list();
-  if (a == nullptr || b == nullptr || a->tuple != b->tuple) unsuitable(Operator::kAdd, left, right);
+  if (a == nullptr || b == nullptr || left.is_tuple() != right.is_tuple() || left.is_generator() ||
+      right.is_generator())
+    unsuitable(Operator::kAdd, left, right);
   std::vector<Value> items = a->items;
   items.insert(items.end(), b->items.begin(), b->items.end());
-  return Value::list(std::move(items), a->tuple);
+  return Value::list(std::move(items), left.is_tuple() ? ListKind::kTuple : ListKind::kList);
 }
 
 Value missing(const Value& value, std::string_view name) {
@@ -145,11 +149,8 @@ void require_defined(const Value& value) {
 Value arithmetic(Operator op, const Value& left, const Value& right) {
   require_defined(left);
   require_defined(right);
-  if (op == Operator::kModulo && left.as_text() != nullptr) {
-    const List* list = right.as_list();
-    return Value::text(formatted(
-        *left.as_text(), list != nullptr && list->tuple ? list->items : std::vector<Value>{right}));
-  }
+  if (op == Operator::kModulo && left.as_text() != nullptr)
+    return Value::text(percent_formatted(*left.as_text(), right));
   if (left.is_integer() && right.is_integer())
     return integer_arithmetic(op, left.as_integer(), right.as_integer());
   if (left.is_number() && right.is_number())
@@ -208,7 +209,8 @@ Value item_of(const Value& value, const Value& key) {
   if (const Mapping* mapping = value.as_mapping())
     if (const Value* found = mapping->find(key)) return *found;
   if (name != nullptr) {
-    if (value.as_namespace() != nullptr) return attribute_of(value, name->view());
+    if (value.as_namespace() != nullptr || value.as_callable() != nullptr)
+      return attribute_of(value, name->view());
     if (has_method(value, name->view())) return bound_method(value, name->view());
     return missing(value, name->view());
   }
@@ -240,6 +242,10 @@ Value attribute_of(const Value& value, std::string_view name) {
   if (has_method(value, name)) return bound_method(value, name);
   if (const Mapping* mapping = value.as_mapping())
     if (const Value* found = mapping->find(name)) return *found;
+  if (const List* list = value.as_list(); list != nullptr && list->kind == ListKind::kGroup)
+    if (name == "grouper" || name == "list") return list->items[name == "list" ? 1 : 0];
+  if (const auto callable = value.as_callable())
+    if (auto found = callable->attribute(name)) return *std::move(found);
   return missing(value, name);
 }
 
@@ -264,8 +270,7 @@ Value slice_of(const Value& value, const SliceBounds& bounds) {
   require_defined(value);
   const Text* text = value.as_text();
   const List* list = value.as_list();
-  if (text == nullptr && list == nullptr)
-    throw_error(ErrorCode::kBadInput, "{} cannot be sliced", value.kind());
+  if (!is_sequence(value)) throw_error(ErrorCode::kBadInput, "{} cannot be sliced", value.kind());
   const std::int64_t step = bounds.step.value_or(1);
   if (step == 0) throw_error(ErrorCode::kBadInput, "a slice has step 0");
   std::vector<std::size_t> starts;
@@ -294,7 +299,7 @@ Value slice_of(const Value& value, const SliceBounds& bounds) {
       items.push_back(list->items[n]);
   }
   return text != nullptr ? Value::text(std::move(characters))
-                         : Value::list(std::move(items), list->tuple);
+                         : Value::list(std::move(items), list->kind);
 }
 
 std::vector<Value> items_of(const Value& value) {
@@ -318,49 +323,10 @@ std::vector<Value> items_of(const Value& value) {
 std::optional<std::size_t> length_of(const Value& value) {
   if (value.is_undefined()) return 0;
   if (const Text* text = value.as_text()) return character_count(text->view());
+  if (value.is_generator()) return std::nullopt;
   if (const List* list = value.as_list()) return list->items.size();
   if (const Mapping* mapping = value.as_mapping()) return mapping->entries.size();
   return std::nullopt;
-}
-
-Text formatted(const Text& format, const std::vector<Value>& arguments) {
-  Text out;
-  std::size_t next = 0;
-  for (std::size_t at = 0; at < format.size();) {
-    const std::size_t percent = format.view().find('%', at);
-    if (percent == std::string_view::npos) {
-      out.append(format.part(at));
-      break;
-    }
-    out.append(format.part(at, percent - at));
-    const char kind = percent + 1 < format.size() ? format.view()[percent + 1] : ' ';
-    at = percent + 2;
-    if (kind == '%') {
-      out.append("%");
-      continue;
-    }
-    const bool whole = kind == 'd' || kind == 'i';
-    if (!whole && kind != 's' && kind != 'r')
-      throw_error(ErrorCode::kBadInput, "formats are %s, %d, %i, %r and %%, not %{}",
-                  printable(std::string_view(&kind, 1)));
-    if (next == arguments.size())
-      throw_error(ErrorCode::kBadInput, "a format wants more than {} arguments", next);
-    const Value& value = arguments[next++];
-    if (whole && !value.is_number())
-      throw_error(ErrorCode::kBadInput, "%d wants a number, not {}", value.kind());
-    if (whole && value.is_real())
-      out.append(fmt::format("{:.0f}", std::trunc(value.as_real())));
-    else if (whole)
-      out.append(fmt::format("{}", value.as_integer()));
-    else
-      out.append(kind == 'r' ? to_repr(value) : to_text(value));
-    if (out.size() > kMaxWeight)
-      throw_error(ErrorCode::kBadInput, "a value has more than {} bytes", kMaxWeight);
-  }
-  if (next < arguments.size())
-    throw_error(ErrorCode::kBadInput, "a format takes {} arguments, but gets {}", next,
-                arguments.size());
-  return out;
 }
 
 }  // namespace hearth::runtime::jinja

@@ -29,9 +29,6 @@ Value slice_of(const Value& value, const SliceBounds& bounds);
 std::vector<Value> items_of(const Value& value);
 std::optional<std::size_t> length_of(const Value& value);  // none: it has no length
 
-// "a %s" with the arguments in place of %s, %d, %i and %r.
-Text formatted(const Text& format, const std::vector<Value>& arguments);
-
 // Throws for an undefined value: "'x' is undefined".
 void require_defined(const Value& value);
 

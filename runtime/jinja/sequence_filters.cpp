@@ -71,6 +71,7 @@ Value first(Interpreter&, const Value& input, ArgumentReader&) {
 }
 
 Value last(Interpreter&, const Value& input, ArgumentReader&) {
+  if (input.is_generator()) throw_error(ErrorCode::kBadInput, "last wants a list, not a generator");
   if (const List* list = input.as_list(); list != nullptr && !list->items.empty())
     return list->items.back();
   const std::vector<Value> items = items_of(input);
@@ -78,17 +79,17 @@ Value last(Interpreter&, const Value& input, ArgumentReader&) {
 }
 
 Value items_filter(Interpreter&, const Value& input, ArgumentReader&) {
-  if (input.is_undefined()) return Value::list({});
+  if (input.is_undefined()) return Value::generator({});
   if (input.as_mapping() == nullptr)
     throw_error(ErrorCode::kBadInput, "items wants a mapping, not {}", input.kind());
-  return call_method(input, "items", {});
+  return Value::generator(items_of(call_method(input, "items", {})));
 }
 
 Value reverse(Interpreter&, const Value& input, ArgumentReader&) {
   if (input.as_text() != nullptr) return slice_of(input, {.begin = {}, .end = {}, .step = -1});
   std::vector<Value> items = items_of(input);
   std::reverse(items.begin(), items.end());
-  return Value::list(std::move(items));
+  return Value::generator(std::move(items));
 }
 
 Value sort(Interpreter& interpreter, const Value& input, ArgumentReader& in) {
@@ -117,7 +118,7 @@ Value dictsort(Interpreter& interpreter, const Value& input, ArgumentReader& in)
   std::vector<std::pair<Value, Value>> keyed;
   for (const auto& [key, value] : mapping->entries)
     keyed.emplace_back(folded(by == "key" ? key : value, case_sensitive),
-                       Value::list({key, value}, true));
+                       Value::tuple({key, value}));
   sort_by_keys(interpreter, keyed, reversed);
   std::vector<Value> items;
   for (auto& [key, item] : keyed) items.push_back(std::move(item));
@@ -136,7 +137,7 @@ Value unique(Interpreter& interpreter, const Value& input, ArgumentReader& in) {
     keys.push_back(std::move(key));
     items.push_back(item);
   }
-  return Value::list(std::move(items));
+  return Value::generator(std::move(items));
 }
 
 Value extreme(const Value& input, ArgumentReader& in, bool largest) {
@@ -163,14 +164,15 @@ Value sum(Interpreter&, const Value& input, ArgumentReader& in) {
 // map("filter", ...) or map(attribute="path", default=...).
 Value map(Interpreter& interpreter, const Value& input, ArgumentReader& in) {
   CallArguments rest = in.take_rest();
-  std::vector<Value> items = items_of(input);
+  std::vector<Value> items;
+  if (input.truth()) items = items_of(input);  // none and 0 are empty here, as in Jinja
   if (rest.positional.empty()) {
     ArgumentReader named("map", std::move(rest));
     const Value path = named.require("attribute");
     const auto otherwise = named.take("default");
     named.finish();
     for (Value& item : items) item = at_path(item, path, otherwise ? &*otherwise : nullptr);
-    return Value::list(std::move(items));
+    return Value::generator(std::move(items));
   }
   const std::string filter = to_text(rest.positional[0]).bytes();
   rest.positional.erase(rest.positional.begin());
@@ -178,7 +180,7 @@ Value map(Interpreter& interpreter, const Value& input, ArgumentReader& in) {
     interpreter.charge(16);
     item = interpreter.apply_filter(filter, item, rest);
   }
-  return Value::list(std::move(items));
+  return Value::generator(std::move(items));
 }
 
 // Those items for which a test holds, or does not; without a test: those that are true.
@@ -199,6 +201,7 @@ Value select(Interpreter& interpreter, const Value& input, ArgumentReader& in, b
   }
   const auto test = take_first();
   std::vector<Value> kept;
+  if (!input.truth()) return Value::generator({});  // none and 0, too, as in Jinja
   for (const Value& item : items_of(input)) {
     interpreter.charge(16);
     const Value value = seen(item, path);
@@ -206,7 +209,73 @@ Value select(Interpreter& interpreter, const Value& input, ArgumentReader& in, b
         test ? interpreter.apply_test(to_text(*test).view(), value, rest) : value.truth();
     if (holds == wanted) kept.push_back(item);
   }
-  return Value::list(std::move(kept));
+  return Value::generator(std::move(kept));
+}
+
+// [(grouper, list), ...], in the order of the groupers.
+Value groupby(Interpreter& interpreter, const Value& input, ArgumentReader& in) {
+  const Value path = in.require("attribute");
+  const auto otherwise = in.take("default");
+  const bool case_sensitive = in.boolean("case_sensitive", false);
+  std::vector<std::pair<Value, Value>> keyed;
+  for (const Value& item : items_of(input)) {
+    const Value found = at_path(item, path, otherwise ? &*otherwise : nullptr);
+    keyed.emplace_back(folded(found, case_sensitive), item);
+  }
+  sort_by_keys(interpreter, keyed, false);
+  std::vector<Value> groups;
+  for (std::size_t begin = 0, end = 0; begin < keyed.size(); begin = end) {
+    std::vector<Value> members;
+    for (; end < keyed.size() && equal(keyed[end].first, keyed[begin].first); ++end)
+      members.push_back(keyed[end].second);
+    // As the first of the group has it, not as it was compared.
+    const Value grouper = at_path(members.front(), path, otherwise ? &*otherwise : nullptr);
+    groups.push_back(Value::list({grouper, Value::list(std::move(members))}, ListKind::kGroup));
+  }
+  return Value::list(std::move(groups));
+}
+
+std::size_t count_of(ArgumentReader& in, std::string_view parameter) {
+  const std::int64_t count = in.integer(parameter, 0);
+  if (count < 1 || count > std::int64_t{kMaxMappingEntries})
+    throw_error(ErrorCode::kBadInput, "{}: '{}' is {}; it must be 1 to {}", in.function(),
+                parameter, count, kMaxMappingEntries);
+  return static_cast<std::size_t>(count);
+}
+
+// Lists of so many items each; the last is filled up where there is something to fill it with.
+Value batch(Interpreter&, const Value& input, ArgumentReader& in) {
+  const std::size_t count = count_of(in, "linecount");
+  const Value filling = in.take("fill_with").value_or(Value::none());
+  std::vector<Value> batches, current;
+  const auto flush = [&] { batches.push_back(Value::list(std::exchange(current, {}))); };
+  for (const Value& item : items_of(input)) {
+    if (current.size() == count) flush();
+    current.push_back(item);
+  }
+  if (current.empty()) return Value::generator({});
+  if (!filling.is_none()) current.resize(count, filling);
+  flush();
+  return Value::generator(std::move(batches));
+}
+
+// So many lists, the first of which have an item more; the others are filled up.
+Value slice(Interpreter&, const Value& input, ArgumentReader& in) {
+  const std::size_t count = count_of(in, "slices");
+  const Value filling = in.take("fill_with").value_or(Value::none());
+  const std::vector<Value> items = items_of(input);
+  std::vector<Value> slices;
+  std::size_t begin = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t larger = items.size() % count;
+    const std::size_t end = begin + items.size() / count + (i < larger ? 1 : 0);
+    std::vector<Value> one(items.begin() + static_cast<std::ptrdiff_t>(begin),
+                           items.begin() + static_cast<std::ptrdiff_t>(end));
+    if (!filling.is_none() && i >= larger) one.push_back(filling);
+    slices.push_back(Value::list(std::move(one)));
+    begin = end;
+  }
+  return Value::generator(std::move(slices));
 }
 
 Value attribute(Interpreter&, const Value& input, ArgumentReader& in) {
@@ -228,6 +297,9 @@ constexpr Filter kFilters[] = {
     {"unique", unique},
     {"sum", sum},
     {"map", map},
+    {"groupby", groupby},
+    {"batch", batch},
+    {"slice", slice},
     {"attr", attribute, false},
     {"list",
      [](Interpreter&, const Value& v, ArgumentReader&) { return Value::list(items_of(v)); }},

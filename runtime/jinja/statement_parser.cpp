@@ -104,7 +104,7 @@ class StatementParser {
     if (!in_.skip_name("in")) in_.unexpected("in");
     statement.expression = in_.parse_tuple(false);
     if (in_.skip_name("if")) statement.condition = in_.parse_expression();
-    if (in_.skip_name("recursive")) fail(statement.line, "recursive loops are not supported");
+    statement.recursive = in_.skip_name("recursive");
     end_block();
     ++loops_;
     statement.body = parse_block({"else", "endfor"});

@@ -112,6 +112,7 @@ struct Branch {
 struct Statement {
   StatementKind kind;
   unsigned line = 0;
+  bool recursive = false;  // of kFor: its body may call loop(items)
   std::string text = {};
   ExpressionPtr expression = {};
   ExpressionPtr condition = {};

@@ -9,7 +9,7 @@
 namespace hearth::runtime::jinja {
 namespace {
 
-bool is_sequence(const Value& v) {
+bool is_iterable(const Value& v) {
   return v.as_text() != nullptr || v.as_list() != nullptr || v.as_mapping() != nullptr ||
          v.is_undefined();  // which has a length and items, all none
 }
@@ -36,84 +36,66 @@ bool is_in_case(const Value& value, char first, char last) {
   return letters;
 }
 
-#define OF [](Interpreter&, const Value& v, ArgumentReader&) -> bool
-#define COMPARED(op) \
-  [](Interpreter& i, const Value& v, ArgumentReader& in) { return holds(i, Operator::op, v, in); }
+// Of the value alone.
+template <bool (*kHolds)(const Value&)>
+bool of(Interpreter&, const Value& value, ArgumentReader&) {
+  return kHolds(value);
+}
 
-constexpr Test kTests[] = {{"defined", OF{return !v.is_undefined();
-}  // namespace
-}  // namespace hearth::runtime::jinja
-, {"undefined", OF{return v.is_undefined();
+template <Operator kOperator>
+bool compared(Interpreter& interpreter, const Value& value, ArgumentReader& in) {
+  return holds(interpreter, kOperator, value, in);
 }
+
+bool is_divisible(Interpreter&, const Value& value, ArgumentReader& in) {
+  return remainder(value, in.integer("num", 1)) == 0;
 }
-, {"none", OF{return v.is_none();
+
+bool is_same(Interpreter&, const Value& value, ArgumentReader& in) {
+  const Value other = in.require("other");
+  return value.kind() == other.kind() && equal(value, other);
 }
-}
-, {"string", OF{return v.as_text() != nullptr;
-}
-}
-, {"mapping", OF{return v.as_mapping() != nullptr;
-}
-}
-, {"iterable", OF{return is_sequence(v);
-}
-}
-, {"sequence", OF{return is_sequence(v);
-}
-}
-, {"number", OF{return v.is_number();
-}
-}
-, {"integer", OF{return v.is_integer() && !v.is_boolean();
-}
-}
-, {"float", OF{return v.is_real();
-}
-}
-, {"boolean", OF{return v.is_boolean();
-}
-}
-, {"true", OF{return v.is_boolean() && v.truth();
-}
-}
-, {"false", OF{return v.is_boolean() && !v.truth();
-}
-}
-, {"callable", OF{return v.as_callable() != nullptr;
-}
-}
-, {"lower", OF{return is_in_case(v, 'a', 'z');
-}
-}
-, {"upper", OF{return is_in_case(v, 'A', 'Z');
-}
-}
-, {"odd", OF{return remainder(v, 2) == 1;
-}
-}
-, {"even", OF{return remainder(v, 2) == 0;
-}
-}
-,
-    {"divisibleby", [](Interpreter&, const Value& v,
-                       ArgumentReader& in) { return remainder(v, in.integer("num", 1)) == 0; }},
-    {"sameas",
-     [](Interpreter&, const Value& v, ArgumentReader& in) {
-       const Value other = in.require("other");
-       return v.kind() == other.kind() && equal(v, other);
-     }},
-    {"filter", [](Interpreter&, const Value& v,
-                  ArgumentReader&) { return find_filter(to_text(v).view()) != nullptr; }},
-    {"test", [](Interpreter&, const Value& v,
-                ArgumentReader&) { return find_test(to_text(v).view()) != nullptr; }},
-    {"in", COMPARED(kIn)}, {"eq", COMPARED(kEqual)}, {"equalto", COMPARED(kEqual)},
-    {"==", COMPARED(kEqual)}, {"ne", COMPARED(kNotEqual)}, {"!=", COMPARED(kNotEqual)},
-    {"lt", COMPARED(kLess)}, {"lessthan", COMPARED(kLess)}, {"<", COMPARED(kLess)},
-    {"le", COMPARED(kLessOrEqual)}, {"<=", COMPARED(kLessOrEqual)}, {"gt", COMPARED(kGreater)},
-    {"greaterthan", COMPARED(kGreater)}, {">", COMPARED(kGreater)},
-    {"ge", COMPARED(kGreaterOrEqual)}, {">=", COMPARED(kGreaterOrEqual)},
-}
-;
+
+constexpr Test kTests[] = {
+    {"defined", of<[](const Value& v) { return !v.is_undefined(); }>},
+    {"undefined", of<[](const Value& v) { return v.is_undefined(); }>},
+    {"none", of<[](const Value& v) { return v.is_none(); }>},
+    {"string", of<[](const Value& v) { return v.as_text() != nullptr; }>},
+    {"mapping", of<[](const Value& v) { return v.as_mapping() != nullptr; }>},
+    {"iterable", of<is_iterable>},
+    {"sequence", of<[](const Value& v) { return is_iterable(v) && !v.is_generator(); }>},
+    {"number", of<[](const Value& v) { return v.is_number(); }>},
+    {"integer", of<[](const Value& v) { return v.is_integer() && !v.is_boolean(); }>},
+    {"float", of<[](const Value& v) { return v.is_real(); }>},
+    {"boolean", of<[](const Value& v) { return v.is_boolean(); }>},
+    {"true", of<[](const Value& v) { return v.is_boolean() && v.truth(); }>},
+    {"false", of<[](const Value& v) { return v.is_boolean() && !v.truth(); }>},
+    {"callable", of<[](const Value& v) { return v.as_callable() != nullptr; }>},
+    {"lower", of<[](const Value& v) { return is_in_case(v, 'a', 'z'); }>},
+    {"upper", of<[](const Value& v) { return is_in_case(v, 'A', 'Z'); }>},
+    {"odd", of<[](const Value& v) { return remainder(v, 2) == 1; }>},
+    {"even", of<[](const Value& v) { return remainder(v, 2) == 0; }>},
+    {"divisibleby", is_divisible},
+    {"sameas", is_same},
+    {"filter", of<[](const Value& v) { return find_filter(to_text(v).view()) != nullptr; }>},
+    {"test", of<[](const Value& v) { return find_test(to_text(v).view()) != nullptr; }>},
+    {"in", compared<Operator::kIn>},
+    {"eq", compared<Operator::kEqual>},
+    {"equalto", compared<Operator::kEqual>},
+    {"==", compared<Operator::kEqual>},
+    {"ne", compared<Operator::kNotEqual>},
+    {"!=", compared<Operator::kNotEqual>},
+    {"lt", compared<Operator::kLess>},
+    {"lessthan", compared<Operator::kLess>},
+    {"<", compared<Operator::kLess>},
+    {"le", compared<Operator::kLessOrEqual>},
+    {"<=", compared<Operator::kLessOrEqual>},
+    {"gt", compared<Operator::kGreater>},
+    {"greaterthan", compared<Operator::kGreater>},
+    {">", compared<Operator::kGreater>},
+    {"ge", compared<Operator::kGreaterOrEqual>},
+    {">=", compared<Operator::kGreaterOrEqual>},
+};
 
 }  // namespace
 

@@ -66,13 +66,14 @@ Text quoted(const Text& text) {
 }
 
 Text list_text(const List& list) {
-  Text out(list.tuple ? "(" : "[");
+  const bool tuple = list.kind == ListKind::kTuple || list.kind == ListKind::kGroup;
+  Text out(tuple ? "(" : "[");
   for (std::size_t i = 0; i < list.items.size(); ++i) {
     if (i > 0) out.append(", ");
     out.append(to_repr(list.items[i]));
   }
-  if (list.tuple && list.items.size() == 1) out.append(",");
-  out.append(list.tuple ? ")" : "]");
+  if (tuple && list.items.size() == 1) out.append(",");
+  out.append(tuple ? ")" : "]");
   return out;
 }
 
@@ -107,9 +108,9 @@ Value Value::text(Text value) {
   return Value(Variant(std::make_shared<const Text>(std::move(value))));
 }
 
-Value Value::list(std::vector<Value> items, bool tuple) {
+Value Value::list(std::vector<Value> items, ListKind kind) {
   List list;
-  list.tuple = tuple;
+  list.kind = kind;
   for (const Value& item : items) add_part(list, item);
   list.items = std::move(items);
   return Value(Variant(std::make_shared<const List>(std::move(list))));
@@ -146,7 +147,7 @@ bool Value::truth() const {
   if (is_undefined() || is_none()) return false;
   if (is_number()) return as_real() != 0;
   if (const Text* text = as_text()) return !text->empty();
-  if (const List* list = as_list()) return !list->items.empty();
+  if (const List* list = as_list()) return is_generator() || !list->items.empty();
   if (const Mapping* mapping = as_mapping()) return !mapping->entries.empty();
   return true;
 }
@@ -158,7 +159,10 @@ std::string_view Value::kind() const {
   if (is_integer()) return "int";
   if (is_real()) return "float";
   if (as_text() != nullptr) return "str";
-  if (const List* list = as_list()) return list->tuple ? "tuple" : "list";
+  if (const List* list = as_list()) {
+    constexpr std::string_view kNames[] = {"list", "tuple", "tuple", "generator"};
+    return kNames[static_cast<std::size_t>(list->kind)];
+  }
   if (as_mapping() != nullptr) return "dict";
   return as_namespace() != nullptr ? "Namespace" : "function";
 }
@@ -183,7 +187,8 @@ bool equal(const Value& a, const Value& b) {
   if (a.is_none() || a.is_undefined()) return a.kind() == b.kind();
   const List *list = a.as_list(), *other_list = b.as_list();
   if (list != nullptr && other_list != nullptr) {
-    if (list->tuple != other_list->tuple || list->items.size() != other_list->items.size())
+    if (a.is_generator() || b.is_generator()) return list == other_list;
+    if (a.is_tuple() != b.is_tuple() || list->items.size() != other_list->items.size())
       return false;
     for (std::size_t i = 0; i < list->items.size(); ++i)
       if (!equal(list->items[i], other_list->items[i])) return false;
@@ -204,7 +209,8 @@ std::optional<int> compare(const Value& a, const Value& b) {
   if (a.as_text() != nullptr && b.as_text() != nullptr)
     return a.as_text()->bytes().compare(b.as_text()->bytes());
   const List *list = a.as_list(), *other = b.as_list();
-  if (list != nullptr && other != nullptr && list->tuple == other->tuple)
+  if (list != nullptr && other != nullptr && a.is_tuple() == b.is_tuple() && !a.is_generator() &&
+      !b.is_generator())
     return compare_lists(*list, *other);
   return std::nullopt;
 }

@@ -25,9 +25,14 @@ struct Undefined {
 };
 struct None {};
 
+// What some filters give is a generator: true whatever it holds, without a length, and to be gone
+// through or made a list of. (Unlike Python's it can be gone through more than once.) A group is a
+// tuple whose two items are called grouper and list.
+enum class ListKind { kList, kTuple, kGroup, kGenerator };
+
 struct List {
   std::vector<Value> items;
-  bool tuple = false;
+  ListKind kind = ListKind::kList;
   unsigned depth = 1;  // of lists and mappings in one another
   std::size_t weight = 0;
 };
@@ -67,13 +72,24 @@ class Value {
   static Value text(Text value);  // throws Error(kBadInput) beyond kMaxWeight
   static Value text(std::string_view written) { return text(Text(written)); }
   // Throw Error(kBadInput) for what is too large, nested too deeply, or holds a namespace.
-  static Value list(std::vector<Value> items, bool tuple = false);
+  static Value list(std::vector<Value> items, ListKind kind = ListKind::kList);
+  static Value tuple(std::vector<Value> items) { return list(std::move(items), ListKind::kTuple); }
+  static Value generator(std::vector<Value> items) {
+    return list(std::move(items), ListKind::kGenerator);
+  }
   static Value mapping(std::vector<std::pair<Value, Value>> entries);
   static Value name_space() { return Value(Variant(std::make_shared<Namespace>())); }
   static Value callable(std::shared_ptr<const Callable> callable) {
     return Value(Variant(std::move(callable)));
   }
 
+  bool is_tuple() const {
+    const List* list = as_list();
+    return list != nullptr && (list->kind == ListKind::kTuple || list->kind == ListKind::kGroup);
+  }
+  bool is_generator() const {
+    return as_list() != nullptr && as_list()->kind == ListKind::kGenerator;
+  }
   bool is_undefined() const { return holds<Undefined>(); }
   bool is_none() const { return holds<None>(); }
   bool is_boolean() const { return holds<bool>(); }

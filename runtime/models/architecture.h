@@ -1,5 +1,5 @@
 // An architecture: one file that turns metadata and tensor names into blocks, and one line in
-// registry.cpp.
+// architectures.def.
 #pragma once
 
 #include <span>
@@ -24,18 +24,8 @@ struct KnownArchitecture {
 };
 std::span<const KnownArchitecture> architectures_without_support();
 
-void build_deepseek2(const MetadataReader& metadata, Model& model);
-void build_ernie4_5_moe(const MetadataReader& metadata, Model& model);
-void build_gemma4(const MetadataReader& metadata, Model& model);
-void build_glm4moe(const MetadataReader& metadata, Model& model);
-void build_gpt_oss(const MetadataReader& metadata, Model& model);
-void build_llama(const MetadataReader& metadata, Model& model);
-void build_llama4(const MetadataReader& metadata, Model& model);
-void build_minimax_m2(const MetadataReader& metadata, Model& model);
-void build_olmoe(const MetadataReader& metadata, Model& model);
-void build_qwen2moe(const MetadataReader& metadata, Model& model);
-void build_qwen35moe(const MetadataReader& metadata, Model& model);
-void build_qwen3moe(const MetadataReader& metadata, Model& model);
-void build_qwen3next(const MetadataReader& metadata, Model& model);
+#define ARCHITECTURE(name, build) void build(const MetadataReader& metadata, Model& model);
+#include "runtime/models/architectures.def"
+#undef ARCHITECTURE
 
 }  // namespace hearth::runtime

@@ -49,6 +49,23 @@ constexpr std::string_view kGpt4o =
 constexpr std::string_view kTekken =
     CASED_WORD "|" UPPER_WORD R"(|\p{N}| ?+[^\p{WSpace}\p{L}\p{N}]++[\r\n/]*+|)" WHITE_SPACE;
 
+// The script Han as of Unicode 15: \p{Han} has more or less in it, by the version of PCRE2.
+#define HAN                                                                                  \
+  R"([\x{2E80}-\x{2E99}\x{2E9B}-\x{2EF3}\x{2F00}-\x{2FD5}\x{3005}\x{3007}\x{3021}-\x{3029})" \
+  R"(\x{3038}-\x{303B}\x{3400}-\x{4DBF}\x{4E00}-\x{9FFF}\x{F900}-\x{FA6D}\x{FA70}-\x{FAD9})" \
+  R"(\x{16FE2}\x{16FE3}\x{16FF0}\x{16FF1}\x{20000}-\x{2A6DF}\x{2A700}-\x{2B739})"            \
+  R"(\x{2B740}-\x{2B81D}\x{2B820}-\x{2CEA1}\x{2CEB0}-\x{2EBE0}\x{2F800}-\x{2FA1D})"          \
+  R"(\x{30000}-\x{3134A}\x{31350}-\x{323AF}])"
+#define NO_HAN "(?:(?!" HAN ")"
+
+// As gpt-4o's, with words that Han does not belong to.
+constexpr std::string_view kKimiK2 =
+    HAN R"(++|[^\r\n\p{L}\p{N}]?(?:)" NO_HAN R"([\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}])*+\p{Ll})" NO_HAN
+        R"([\p{Ll}\p{Lm}\p{Lo}\p{M}])*+|(?:[\p{Lu}\p{Lt}]*+)" NO_HAN
+        R"([\p{Lm}\p{Lo}\p{M}])++)++))" CONTRACTION R"(?+|[^\r\n\p{L}\p{N}]?)" NO_HAN
+        R"([\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}])++)" CONTRACTION
+        R"(?+|\p{N}{1,3}+| ?+[^\p{WSpace}\p{L}\p{N}]++[\r\n]*+|)" WHITE_SPACE;
+
 constexpr std::string_view kDeepseekV3 =
     R"([!-/:-@\[-`{-~][A-Za-z]++|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]++| ?+[\p{P}\p{S}]++[\r\n]*+|)" WHITE_SPACE;
 
@@ -98,6 +115,7 @@ const std::vector<SplitRule>& split_rules() {
        .patterns = {kTekken},
        .whole_tokens_first = true,
        .adds_bos = true},
+      {.name = "kimi-k2", .aliases = {}, .patterns = {kKimiK2}, .whole_tokens_first = true},
       {.name = "deepseek-llm",
        .aliases = {},
        .patterns = {R"([\r\n])", kDeepseekLlmWord, kDeepseekLlmPunctuation,

@@ -9,6 +9,8 @@
 #include "profiler/planner.h"
 #include "profiler/profile_toml.h"
 #include "profiler/trace_file.h"
+#include "runtime/session_file.h"
+#include "tests/fuzz/session_models.h"
 #include "tests/io/support/gguf_image.h"
 #include "tests/profiler/support/machines.h"
 #include "tests/profiler/support/needs.h"
@@ -111,9 +113,33 @@ void write_jinja_seeds(const std::filesystem::path& directory) {
   write(directory / "state",
         "{% set ns = namespace(n=0) %}{% for i in range(9)[::-2] %}{% set ns.n = ns.n + i ** 2 %}"
         "{% if i is odd %}{% continue %}{% endif %}{% endfor %}{{ ns.n // 3 % 5 }}");
+  write(directory / "formats",
+        "{% for m in messages recursive %}{{ '{0.role:>6}|{0.role!r:^{w}}|{1:+,.2f}'.format(m, 7, "
+        "w=9) }}"
+        "{{ '%-5s|%05.1f' % (m.role, 2.5) }}{{ loop([m]) if loop.depth < 3 }}{% endfor %}"
+        "{{ messages | groupby('role') | map(attribute='grouper') | batch(2, 0) | list }}");
   write(directory / "text",
         "{# c #}{% raw %}{{ }}{% endraw %}{% set t %}{{ 'a\\n' * 3 }}{% endset %}"
         "{{ t.split('\\n') | map('upper') | select | list | unique | sort | first | indent(2) }}");
+}
+
+// Of every engine that is fuzzed, with a tile that is whole and one that is not.
+void write_session_seeds(const std::filesystem::path& directory) {
+  using namespace hearth;
+  std::filesystem::create_directories(directory);
+  for (const testing::SessionModel& model : testing::kSessionModels) {
+    runtime::Engine engine(testing::options_of(model));
+    runtime::Session session(engine);
+    for (const std::uint32_t count : {1u, testing::kSessionTokens}) {
+      session.reset();
+      runtime::Timeline timeline{.tokens = std::vector<TokenId>(count, 3)};
+      const std::span<const float> logits = session.evaluate(timeline.tokens);
+      timeline.logits.assign(logits.begin(), logits.end());
+      engine.experts().settle();
+      const std::string name = model.name + std::to_string(count);
+      runtime::save_session((directory / name).string(), engine, session, timeline);
+    }
+  }
 }
 
 }  // namespace
@@ -126,5 +152,6 @@ int main(int argument_count, char** arguments) {
   write_machine_seeds(std::filesystem::path(arguments[1]) / "machine");
   write_jinja_seeds(std::filesystem::path(arguments[1]) / "jinja");
   write_plan_seeds(std::filesystem::path(arguments[1]) / "plan");
+  write_session_seeds(std::filesystem::path(arguments[1]) / "session");
   return 0;
 }

@@ -15,8 +15,8 @@ using namespace hearth::runtime;
 std::vector<std::unique_ptr<Tokenizer>> make_tokenizers() {
   std::vector<std::unique_ptr<Tokenizer>> tokenizers;
   for (const char* rule :
-       {"gpt-2", "qwen2", "qwen35", "llama-bpe", "glm4", "gpt-4o", "tekken", "deepseek-llm",
-        "deepseek-coder", "deepseek-v3", "falcon", "starcoder", "default"})
+       {"gpt-2", "qwen2", "qwen35", "llama-bpe", "glm4", "gpt-4o", "kimi-k2", "tekken",
+        "deepseek-llm", "deepseek-coder", "deepseek-v3", "falcon", "starcoder", "default"})
     tokenizers.push_back(Tokenizer::from_metadata(
         byte_level_vocabulary(rule, doublings({"a", " ", "\n", "1", "中", "\xff"}, 3),
                               {{"<|end|>", 3}, {"<|end", 3}, {"<tool>", 4}, {"\n\n", 4}})));

@@ -1,52 +1,13 @@
 // Templates against Jinja itself (tests/golden/jinja), and what a hostile one cannot do.
 #include <gtest/gtest.h>
 
-#include <fstream>
-#include <nlohmann/json.hpp>
-#include <sstream>
 #include <string>
 
 #include "base/error.h"
-#include "runtime/jinja/template.h"
+#include "tests/runtime/support/json_values.h"
 
 namespace hearth::runtime::jinja {
 namespace {
-
-using Json = nlohmann::ordered_json;
-
-const std::string kFolder = HEARTH_SOURCE_DIR "/tests/golden/jinja/";
-
-std::string read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  EXPECT_TRUE(file) << path;
-  return text.str();
-}
-
-Value value_of(const Json& json) {
-  if (json.is_null()) return Value::none();
-  if (json.is_boolean()) return Value::boolean(json.get<bool>());
-  if (json.is_number_integer()) return Value::integer(json.get<std::int64_t>());
-  if (json.is_number()) return Value::real(json.get<double>());
-  if (json.is_string()) return Value::text(Text::given(json.get<std::string>()));
-  if (json.is_array()) {
-    std::vector<Value> items;
-    for (const Json& item : json) items.push_back(value_of(item));
-    return Value::list(std::move(items));
-  }
-  std::vector<std::pair<Value, Value>> entries;
-  for (const auto& [key, value] : json.items())
-    entries.emplace_back(Value::text(key), value_of(value));
-  return Value::mapping(std::move(entries));
-}
-
-std::tm golden_time() {  // of make.py
-  std::tm time{};
-  time.tm_year = 125, time.tm_mon = 6, time.tm_mday = 9;
-  time.tm_hour = 8, time.tm_min = 5, time.tm_sec = 3;
-  return time;
-}
 
 std::string rendered(std::string_view source, const Variables& variables = {},
                      const Limits& limits = {}) {
@@ -62,18 +23,16 @@ std::string error_of(std::string_view source, const Limits& limits = {}) {
 }
 
 TEST(Jinja, WritesAndRefusesWhatJinjaDoes) {
-  const Json golden = Json::parse(read_file(kFolder + "cases.json"));
+  const Json golden = Json::parse(read_file(kJinjaFolder + "cases.json"));
   ASSERT_GT(golden["cases"].size(), 300u);
   for (const Json& one : golden["cases"]) {
     const std::string source = one.contains("template")
                                    ? one["template"].get<std::string>()
-                                   : read_file(kFolder + one["file"].get<std::string>());
+                                   : read_file(kJinjaFolder + one["file"].get<std::string>());
     Json all = golden["variables"][one["with"].get<std::string>()];
     if (one.contains("variables")) all.update(one["variables"]);
-    Variables variables;
-    for (const auto& [name, value] : all.items()) variables.emplace_back(name, value_of(value));
     try {
-      const std::string text = rendered(source, variables);
+      const std::string text = rendered(source, variables_of(all));
       EXPECT_FALSE(one.contains("refused")) << one << "\ngives: " << text;
       if (one.contains("expected")) {
         EXPECT_EQ(text, one["expected"].get<std::string>()) << one;
@@ -103,6 +62,8 @@ TEST(Jinja, WhatWasGivenStaysMarked) {
   EXPECT_EQ(marks("{{ x | tojson }}"), ". a,b .");
   EXPECT_EQ(marks("{% set y %}<{{ x[1:3] }}>{% endset %}{{ y * 2 }}"), ".a,..a,.");
   EXPECT_EQ(marks("{% macro m(v) %}({{ v }}){% endmacro %}{{ m(x) | trim | reverse }}"), ". b,a .");
+  EXPECT_EQ(marks("{{ '{:>7}|%s'.format(x) % x }}"), ".. a,b . a,b ");
+  EXPECT_EQ(marks("{{ x.partition(',')[1:] | join('<') }}"), ",.b ");
   EXPECT_EQ(marks("{{ '%s|' | format(x) }}{{ [x] }}"), " a,b ... a,b ..");
 }
 
@@ -114,8 +75,10 @@ TEST(Jinja, AMistakeNamesItsLine) {
             "test: line 3: there is no filter 'nope'");
   EXPECT_EQ(error_of("\n{{ raise_exception('no\nway') }}"),
             "test: line 2: the template refuses: no\\x0away");
-  EXPECT_EQ(error_of("{% for x in y recursive %}{% endfor %}"),
-            "test: line 1: recursive loops are not supported; give another with --chat-template");
+  EXPECT_EQ(error_of("{% for x in [1] %}\n{{ loop([2]) }}{% endfor %}"),
+            "test: line 2: the loop is called, but not marked as recursive");
+  EXPECT_EQ(error_of("\n{{ '{:d}'.format('a') }}"),
+            "test: line 2: a format of type 'd' cannot write a value of type str");
 }
 
 TEST(Jinja, AHostileTemplateEndsSoon) {
@@ -136,6 +99,13 @@ TEST(Jinja, AHostileTemplateEndsSoon) {
             std::string::npos);
   EXPECT_NE(error_of("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}").find("400 deep"),
             std::string::npos);
+  EXPECT_NE(error_of("{% for i in [1] recursive %}{{ loop([1]) }}{% endfor %}").find("400 deep"),
+            std::string::npos);
+  EXPECT_NE(error_of("{% for i in range(99999) %}{% set x = '%9999999d' % 1 %}{% endfor %}", small)
+                .find("takes too long"),
+            std::string::npos);
+  EXPECT_NE(error_of("{{ '{:99999999}'.format(1) }}").find("width"), std::string::npos);
+  EXPECT_NE(error_of("{{ '%.999999f' % 1.5 }}").find("precision"), std::string::npos);
   EXPECT_NE(error_of("{% for i in range(9999) %}{{ 'xxxxxxxxxxxxxxxx' }}{% endfor %}", small)
                 .find("writes more than 65536 bytes"),
             std::string::npos);

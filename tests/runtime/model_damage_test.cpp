@@ -87,7 +87,7 @@ TEST(ModelDamage, RandomBitFlips) {
   const Bytes peak = runtime::peak_memory();
   Random random(20261120);
   int survivors = 0;
-  for (int i = 0; i < 100000; ++i) {
+  for (int i = 0; i < 30000; ++i) {
     std::vector<std::uint64_t> bits(1 + random.below(3));
     for (std::uint64_t& bit : bits) bit = random.below(8 * header);
     const auto flip = [&] {
@@ -98,8 +98,8 @@ TEST(ModelDamage, RandomBitFlips) {
     flip();
   }
   // Flips in names that nothing asks for go unseen, flips in shapes do not.
-  EXPECT_GT(survivors, 1000);
-  EXPECT_LT(survivors, 99000);
+  EXPECT_GT(survivors, 300);
+  EXPECT_LT(survivors, 29700);
   // Of a file of a quarter of a MiB nothing takes more than a few times that.
   if (!kSanitized) {
     EXPECT_LT(runtime::peak_memory() - peak, Bytes(16 << 20));

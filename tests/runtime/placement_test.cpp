@@ -120,7 +120,7 @@ TEST(Placement, TheSmallestBudgetIsTheLeastThatWorks) {
 }
 
 TEST(Placement, NeverChangesTheAnswer) {
-  constexpr Lengths kLengths{.prompt = 300, .generate = 128};
+  constexpr Lengths kLengths{.prompt = 150, .generate = 64};
   const Bytes smallest = smallest_budget();
   Engine reference(simplest());
   const Answer expected = answer_of(reference, kLengths);

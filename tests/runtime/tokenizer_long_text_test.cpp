@@ -1,6 +1,6 @@
 // Millions of times one character, the worst texts for cutting and merging: time must stay linear,
 // but for a logarithm. The bound on the processor's time leaves room for sanitizers; quadratic work
-// would take days. The times are printed.
+// would take hours. The times are printed.
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -12,7 +12,7 @@
 namespace hearth::runtime {
 namespace {
 
-constexpr double kMostSeconds = 60.0;
+constexpr double kMostSecondsPerMebibyte = 4.0;
 
 struct Unit {
   const char* name;
@@ -33,7 +33,7 @@ void encode_long_runs(const Tokenizer& tokenizer, std::size_t mebibytes) {
     const auto tokens = tokenizer.encode(text, {});
     const double took = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
     std::printf("  %zu MiB of %s: %.2f s, %zu tokens\n", mebibytes, unit.name, took, tokens.size());
-    EXPECT_LT(took, kMostSeconds) << unit.name;
+    EXPECT_LT(took, kMostSecondsPerMebibyte * static_cast<double>(mebibytes)) << unit.name;
     EXPECT_TRUE(tokenizer.decode(tokens) == text) << unit.name;
   }
 }
@@ -47,7 +47,7 @@ std::vector<std::string> unit_texts() {
 TEST(LongText, ByteLevelBpe) {
   const auto tokenizer =
       Tokenizer::from_metadata(byte_level_vocabulary("qwen2", doublings(unit_texts(), 5)));
-  encode_long_runs(*tokenizer, 16);
+  encode_long_runs(*tokenizer, 2);
 }
 
 TEST(LongText, SentencePiece) {
@@ -60,7 +60,7 @@ TEST(LongText, SentencePiece) {
   io::GgufMetadata metadata;
   metadata.set("tokenizer.ggml.model", std::string("llama"));
   set_tokens(metadata, tokens);
-  encode_long_runs(*Tokenizer::from_metadata(metadata), 4);
+  encode_long_runs(*Tokenizer::from_metadata(metadata), 1);
 }
 
 }  // namespace

@@ -60,4 +60,5 @@ def main():
     path.write_text(f'{{"variables": {variables},\n"cases": [\n{lines}\n]}}\n')
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -60,6 +60,12 @@ class ModelCopy {
   void set(const std::string& key, std::vector<std::string> strings) {
     set(key, io::GgufValue(std::make_shared<io::GgufArray>(io::GgufArray{std::move(strings)})));
   }
+  // The keys of the architecture follow.
+  void rename_architecture(const std::string& from, const std::string& to) {
+    for (auto& entry : entries_)
+      if (entry.key.starts_with(from + ".")) entry.key.replace(0, from.size(), to);
+    set("general.architecture", to);
+  }
   void remove_key(std::string_view key) {
     std::erase_if(entries_, [&](const auto& entry) { return entry.key == key; });
   }
