@@ -213,7 +213,7 @@ HEARTH_DEVICE void attend_chunk(const AttendTask& task, const QueryRange& range,
   }
   sync_threads();
   for (unsigned q = thread_index(); q < n; q += block_threads()) {
-    if (queries.end[q] == 0) continue;
+    if (queries.end[q] <= index * size) continue;  // the chunk is none of its context
     const std::size_t query = std::size_t{row_of(range, q)} * task.heads + head_of(range, q);
     state.maxima[query] = queries.maxima[q];
     state.sums[query] = queries.sums[q];
