@@ -28,9 +28,9 @@ void expect_specified_everywhere(const std::vector<HeadsCase>& cases) {
     for (const HeadsCase& c : cases) expect_specified(on, c);
 }
 
-// Positions for two tiles to be read in the format, with what lies before and behind them.
-std::uint32_t positions_for(KvFormat format) {
-  return traits(format).sink() + 2 * traits(format).tile() + 5;
+// Positions for some tiles to be read in the format, with what lies before and behind them.
+std::uint32_t positions_for(KvFormat format, std::uint32_t tiles) {
+  return traits(format).sink() + tiles * traits(format).tile() + 5;
 }
 
 TEST(GpuAttention, EveryPairOfFormats) {
@@ -38,7 +38,7 @@ TEST(GpuAttention, EveryPairOfFormats) {
   for (const KvFormatTraits& keys : kKvFormats)
     for (const KvFormatTraits& values : kKvFormats)
       cases.push_back(
-          {.positions = std::max(positions_for(keys.format), positions_for(values.format)),
+          {.positions = std::max(positions_for(keys.format, 1), positions_for(values.format, 1)),
            .group = 2,
            .keys = keys.format,
            .values = values.format,
@@ -50,7 +50,7 @@ TEST(GpuAttention, EveryFormatInHeadsOfModels) {
   std::vector<HeadsCase> cases;
   for (const KvFormatTraits& format : kKvFormats)
     for (const std::uint32_t dim : {64u, 96u, 128u, 192u, 256u, 512u})
-      cases.push_back({.positions = positions_for(format.format) + dim % 7,
+      cases.push_back({.positions = positions_for(format.format, 2) + dim % 7,
                        .group = 1,
                        .key_dim = dim,
                        .value_dim = dim,
@@ -132,9 +132,8 @@ TEST(GpuAttention, RowsOfAStepHaveTheBitsOfSingleSteps) {
   for (const KvFormatTraits& format : kKvFormats)
     for (const std::uint32_t tail : {0u, 40u}) {
       const std::uint32_t rows = 2 + static_cast<std::uint32_t>(device) % 7;
-      const HeadsCase c{.positions = positions_for(format.format) + tail,
+      const HeadsCase c{.positions = positions_for(format.format, 2) + tail,
                         .rows = rows,
-                        .kv_heads = 2,
                         .group = 3,
                         .keys = format.format,
                         .values = format.format,
