@@ -115,5 +115,39 @@ TEST(GpuDevice, CallsTheHostInItsTurn) {
   }
 }
 
+TEST(PinnedMemory, EndsWhereTheSystemRefuses) {
+  std::vector<std::byte> memory(10 * 4096);
+  for (const std::uint64_t pages : {0u, 3u, 4u, 10u}) {
+    emulated::EmulatedDevice device({.pinnable = Bytes(pages * 4096)});
+    const auto pinned = PinnedMemory::pin(device, memory, Bytes(2 * 4096));
+    EXPECT_EQ(pinned.pinned().size(), pages / 2 * 2 * 4096) << pages;
+    EXPECT_EQ(pinned.complete(), pages == 10) << pages;
+  }  // whose device CHECKs that nothing stays pinned
+}
+
+TEST(DeviceFaults, AnAllocationFailsAndTheNextOneDoesNot) {
+  emulated::EmulatedDevice device({.failing_allocation = 2});
+  const auto first = DeviceBuffer::try_allocate(device, kMiB);
+  EXPECT_TRUE(first.has_value());
+  EXPECT_FALSE(DeviceBuffer::try_allocate(device, kMiB).has_value());
+  EXPECT_TRUE(DeviceBuffer::try_allocate(device, kMiB).has_value());
+}
+
+TEST(DeviceFaults, ALostDeviceAnswersNothing) {
+  emulated::EmulatedDevice device({.last_operation = 2});
+  const auto buffer = DeviceBuffer::try_allocate(device, kMiB);
+  const auto stream = device.new_stream(StreamPriority::kNormal);
+  stream->fill(buffer->data(), 0, Bytes(4));
+  stream->fill(buffer->data(), 0, Bytes(4));
+  for (int i = 0; i < 2; ++i) {
+    try {
+      stream->fill(buffer->data(), 0, Bytes(4));
+      FAIL();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kDevice);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace hearth::kernels

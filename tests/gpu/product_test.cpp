@@ -31,9 +31,9 @@ std::vector<float> scalar_product(const WeightMatrix& w, const Activations& x) {
 // a block of threads and not.
 TEST_P(GpuProduct, GivesTheBitsOfScalar) {
   Random random(3);
-  for (const std::uint32_t columns : {1u, 23u, 32u, 64u, 96u, 256u, 288u, 320u, 768u}) {
+  for (const std::uint32_t columns : {1u, 23u, 32u, 64u, 256u, 288u, 320u, 768u}) {
     if (!legal(columns)) continue;
-    for (const std::uint32_t tokens : {1u, 2u, 5u, 8u})
+    for (const std::uint32_t tokens : {1u, 3u, 8u})
       for (const Blocks blocks : {Blocks::kRandom, Blocks::kExtreme, Blocks::kSpecial}) {
         if (columns > 320 && tokens > 1 && blocks != Blocks::kRandom) continue;
         const std::uint32_t rows = tokens == 1 ? 37 : 3;

@@ -43,7 +43,8 @@ const std::map<std::string, std::string>& product() {
     for (const char* folder : {"base", "io", "kernels", "profiler", "runtime", "tools"})
       for (const auto& entry : fs::recursive_directory_iterator(kRoot / folder)) {
         const std::string extension = entry.path().extension().string();
-        if (extension != ".h" && extension != ".cpp" && extension != ".def") continue;
+        static const std::set<std::string> kinds = {".h", ".cpp", ".cu", ".cuh", ".def"};
+        if (kinds.count(extension) == 0) continue;
         found[entry.path().lexically_relative(kRoot).generic_string()] =
             without_comments(read(entry.path()));
       }
@@ -106,16 +107,21 @@ const std::vector<Kind>& kinds() {
        .added =
            [](const std::string& name, const std::string& text) {
              const std::string own = "kernels/quant/" + lower(name) + ".h";
+             const bool grids = name.starts_with("IQ") && !name.starts_with("IQ4");
+             const bool large = name.ends_with("_K") || name == "IQ4_XS";
              const std::string unpack =
-                 "kernels/cpu/matmul/" +
-                 std::string(name.starts_with("IQ") && !name.starts_with("IQ4") ? "unpack_grids.h"
-                                                                                : "unpack.h");
+                 std::string("kernels/cpu/matmul/") + (grids ? "unpack_grids.h" : "unpack.h");
+             const std::string gpu_unpack =
+                 std::string("kernels/gpu/") + (grids   ? "unpack_grids.cuh"
+                                                : large ? "unpack_k.cuh"
+                                                        : "unpack.cuh");
              return Added{.words = {"k" + name, quoted(text)},
                           .files = {own, "kernels/quant/formats.def", "kernels/quant/codecs.h",
-                                    unpack, "tools/hearth/random_blocks.cpp"}};
+                                    unpack, gpu_unpack, "tools/hearth/random_blocks.cpp"}};
            },
        .exceptions =
            {{"kernels/cpu/matmul/tile.h", {}, "codes that are signed, scales that are large"},
+            {"kernels/gpu/product.cuh", {"NVFP4"}, "scales that are large"},
             {"tools/hearth/synth_model.h", {"Q4_K", "Q6_K"}, "what synth makes unless told"},
             {"tools/hearth/synth_model.cpp", {"Q8_0"}, "tensors that no mix makes smaller"},
             {"tools/hearth/doctor_report.cpp", {"Q4_K"}, "the rate that is shown first"}},

@@ -119,9 +119,9 @@ class BlockRunner {
   std::uint64_t block_number_ = 0;
   FunctionRef<void()>* kernel_ = nullptr;
   context::fcontext_t scheduler_ = nullptr;
-  const void* scheduler_stack_ = nullptr;
-  std::size_t scheduler_stack_bytes_ = 0;
-  void* scheduler_fake_stack_ = nullptr;
+  [[maybe_unused]] const void* scheduler_stack_ = nullptr;  // of an address sanitizer
+  [[maybe_unused]] std::size_t scheduler_stack_bytes_ = 0;
+  [[maybe_unused]] void* scheduler_fake_stack_ = nullptr;
   std::string failure_;
 };
 

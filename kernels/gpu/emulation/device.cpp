@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/error.h"
 #include "kernels/gpu/emulation/queue.h"
 
 namespace hearth::kernels::emulated {
@@ -32,8 +33,11 @@ class EmulatedGraph final : public Graph {
  public:
   explicit EmulatedGraph(std::vector<Queue::Work> nodes) : nodes_(std::move(nodes)) {}
   std::size_t node_count() const override { return nodes_.size(); }
-  void run() const {
-    for (const Queue::Work& node : nodes_) node();
+  void run(EmulatedDevice& device) const {
+    for (const Queue::Work& node : nodes_) {
+      device.operate();
+      node();
+    }
   }
 
  private:
@@ -42,16 +46,19 @@ class EmulatedGraph final : public Graph {
 
 class EmulatedStream final : public Stream, public Queue {
  public:
-  using Queue::Queue;
+  EmulatedStream(EmulatedDevice& device, unsigned lanes, std::uint64_t seed)
+      : Queue(lanes, seed), device_(device) {}
 
   NativeStream native() const override {
     return const_cast<Queue*>(static_cast<const Queue*>(this));
   }
   void enqueue(Work work) override {
-    if (captures_)
+    if (captures_) {
       captured_.push_back(std::move(work));
-    else
+    } else {
+      device_.operate();
       work();
+    }
   }
 
   void copy(void* to, const void* from, Bytes bytes) override {
@@ -90,10 +97,11 @@ class EmulatedStream final : public Stream, public Queue {
     return std::make_unique<EmulatedGraph>(std::exchange(captured_, {}));
   }
   void launch(const Graph& graph) override {
-    enqueue([&graph] { static_cast<const EmulatedGraph&>(graph).run(); });
+    enqueue([this, &graph] { static_cast<const EmulatedGraph&>(graph).run(device_); });
   }
 
  private:
+  EmulatedDevice& device_;
   bool captures_ = false;
   std::vector<Work> captured_;
 };
@@ -133,7 +141,8 @@ Bytes EmulatedDevice::peak() const {
 }
 
 std::unique_ptr<Stream> EmulatedDevice::new_stream(StreamPriority) {
-  return std::make_unique<EmulatedStream>(options_.lanes, options_.seed + (streams_++ << 32));
+  return std::make_unique<EmulatedStream>(*this, options_.lanes,
+                                          options_.seed + (streams_++ << 32));
 }
 
 std::unique_ptr<Event> EmulatedDevice::new_event(EventTiming) {
@@ -142,6 +151,7 @@ std::unique_ptr<Event> EmulatedDevice::new_event(EventTiming) {
 
 void* EmulatedDevice::try_allocate(Bytes bytes) {
   const std::lock_guard lock(mutex_);
+  if (++allocations_asked_ == options_.failing_allocation) return nullptr;
   if (bytes.count > options_.memory.count - used_.count) return nullptr;
   void* memory = allocate_host(bytes.count);
   if (memory == nullptr) return nullptr;
@@ -171,12 +181,24 @@ void EmulatedDevice::free_mapped(void* memory) noexcept { std::free(memory); }
 
 bool EmulatedDevice::try_pin(std::span<std::byte> memory) {
   const std::lock_guard lock(mutex_);
-  return pinned_.emplace(memory.data(), memory.size()).second;
+  if (pinned_bytes_ + Bytes(memory.size()) > options_.pinnable) return false;
+  CHECK(pinned_.emplace(memory.data(), memory.size()).second);
+  pinned_bytes_ += Bytes(memory.size());
+  return true;
 }
 
 void EmulatedDevice::unpin(std::byte* memory) noexcept {
   const std::lock_guard lock(mutex_);
-  CHECK_EQ(pinned_.erase(memory), 1u);
+  const auto found = pinned_.find(memory);
+  CHECK(found != pinned_.end());
+  pinned_bytes_ -= Bytes(found->second);
+  pinned_.erase(found);
+}
+
+void EmulatedDevice::operate() {
+  const std::uint64_t number = ++operations_;
+  if (options_.last_operation != 0 && number > options_.last_operation)
+    throw_error(ErrorCode::kDevice, "emulated device: lost at operation {}", number);
 }
 
 }  // namespace hearth::kernels::emulated

@@ -18,6 +18,12 @@ struct DeviceOptions {
   unsigned lanes = 32;
   std::uint64_t seed = 0;  // of the order of threads
   Bytes memory = 4 * kGiB;
+  Bytes pinnable = 1024 * kGiB;  // a limit of the system on locked memory
+  // Faults. The allocation of that number, from 1 on, finds no memory; 0: none.
+  std::uint64_t failing_allocation = 0;
+  // After so many operations (a copy, a kernel, a flag …) the device is lost: each further one
+  // throws Error(kDevice); 0: never.
+  std::uint64_t last_operation = 0;
 };
 
 class EmulatedDevice final : public Device {
@@ -39,14 +45,18 @@ class EmulatedDevice final : public Device {
   void free_mapped(void* memory) noexcept override;
   void unpin(std::byte* memory) noexcept override;
 
+  // Counts an operation; throws where the device is lost.
+  void operate();
+
  private:
   DeviceOptions options_;
   DeviceProperties properties_;
   mutable std::mutex mutex_;
   std::map<void*, Bytes> allocations_;
   std::map<std::byte*, std::size_t> pinned_;
-  Bytes used_, peak_;
-  std::atomic<std::uint64_t> streams_ = 0;
+  Bytes used_, peak_, pinned_bytes_;
+  std::uint64_t allocations_asked_ = 0;
+  std::atomic<std::uint64_t> streams_ = 0, operations_ = 0;
 };
 
 }  // namespace hearth::kernels::emulated
