@@ -87,4 +87,32 @@ std::span<std::byte> Arena::take(Bytes size, std::size_t alignment) {
   return bytes().subspan(begin, size.count);
 }
 
+namespace {
+
+std::span<std::byte> whole_pages(std::span<std::byte> part) {
+  const auto address = reinterpret_cast<std::uintptr_t>(part.data());
+  const std::size_t front = round_up(address, kPage) - address;
+  if (front >= part.size()) return {};
+  return part.subspan(front, (part.size() - front) / kPage * kPage);
+}
+
+}  // namespace
+
+void Arena::give_back(std::span<std::byte> part) {
+  const std::span<std::byte> pages = whole_pages(part);
+  if (pages.empty()) return;
+  if (madvise(pages.data(), pages.size(), MADV_DONTNEED) == 0) return;
+  throw_error(ErrorCode::kBudget, "the system does not take {} MiB of memory back: {}",
+              pages.size() >> 20, std::strerror(errno));  // EINVAL: mlockall()
+}
+
+void Arena::take_again(std::span<std::byte> part) {
+  const std::span<std::byte> pages = whole_pages(part);
+  if (pages.empty()) return;
+  const int error = populate(pages.data(), pages.size());
+  if (error == 0) return;
+  give_back(part);
+  refuse(Bytes(pages.size()), error);
+}
+
 }  // namespace hearth::io

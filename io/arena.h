@@ -1,4 +1,4 @@
-// A large piece of anonymous memory, taken once and given back once.
+// A large piece of anonymous memory, taken once and given back once; parts of it also in between.
 #pragma once
 
 #include <cstddef>
@@ -33,6 +33,12 @@ class Arena {
   // Carves the next piece off the front; CHECKs that it fits. `alignment` is a power of two.
   std::span<std::byte> take(Bytes size, std::size_t alignment = kAlignment);
   Bytes remaining() const { return Bytes(size_ - taken_); }
+
+  // The whole pages inside of a part return to the system, and what they held is lost; nobody may
+  // touch the part, nor a device write to it, before it is taken again, with any contents. Both
+  // throw Error(kBudget) when the system refuses, and what is not taken again remains given back.
+  void give_back(std::span<std::byte> part);
+  void take_again(std::span<std::byte> part);
 
  private:
   std::byte* data_ = nullptr;

@@ -67,8 +67,10 @@ class AsyncReader {
   virtual ~AsyncReader() = default;
 
   // Memory that reads will go to, registered with the kernel where that is possible (fewer page
-  // pins per read); purely an optimisation. At most once, before the first submit.
-  virtual void register_memory(std::span<std::byte> memory) = 0;
+  // pins per read), in place of what was registered before: pages stay the kernel's until then.
+  // Purely an optimisation. While nothing is outstanding.
+  virtual void register_memory(std::span<const std::span<std::byte>> regions) = 0;
+  void register_memory(std::span<std::byte> memory) { register_memory({&memory, 1}); }
 
   // Queues all requests; never blocks for data, allocates nothing. At most
   // `ReaderOptions::max_queued` may be outstanding (CHECK).

@@ -32,6 +32,15 @@ GgufFile GgufFile::parse(std::span<const std::byte> bytes, const std::string& na
   return file;
 }
 
+GgufFile GgufFile::unwritten(GgufMetadata metadata, const std::string& name) {
+  GgufPart part;
+  part.metadata = std::move(metadata);
+  part.has_data = false;
+  GgufFile file;
+  file.add(name, std::move(part));
+  return file;
+}
+
 void GgufFile::add(const std::string& path, GgufPart part) {
   const auto file = static_cast<std::uint32_t>(paths_.size());
   if (file == 0) {

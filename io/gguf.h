@@ -110,6 +110,9 @@ class GgufFile {
   static GgufFile parse(std::span<const std::byte> bytes, const std::string& name,
                         BlockShapeOf block_shape_of);
 
+  // A file that is not written yet, without tensors: what its metadata ask for.
+  static GgufFile unwritten(GgufMetadata metadata, const std::string& name);
+
   const GgufMetadata& metadata() const { return metadata_; }
   const std::vector<GgufTensor>& tensors() const { return tensors_; }  // in file order
   const GgufTensor* find(std::string_view name) const;                 // null if absent

@@ -28,7 +28,8 @@ class PreadReader final : public AsyncReader {
   PreadReader(const ReaderParts& parts, int uring_refusal);
   ~PreadReader() override;
 
-  void register_memory(std::span<std::byte>) override {}  // nothing to gain with pread
+  using AsyncReader::register_memory;
+  void register_memory(std::span<const std::span<std::byte>>) override {}  // no gain with pread
   void submit(std::span<const ReadRequest> requests) override;
   std::size_t reap(std::span<ReadCompletion> out, Wait wait) override;
   std::size_t outstanding() const override;

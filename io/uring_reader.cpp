@@ -102,7 +102,8 @@ class UringReader final : public AsyncReader {
   UringReader(const ReaderParts& parts, std::unique_ptr<Ring> ring);
   ~UringReader() override;
 
-  void register_memory(std::span<std::byte> memory) override;
+  using AsyncReader::register_memory;
+  void register_memory(std::span<const std::span<std::byte>> regions) override;
   void submit(std::span<const ReadRequest> requests) override;
   std::size_t reap(std::span<ReadCompletion> out, Wait wait) override;
   std::size_t outstanding() const override { return queue_.outstanding(); }
@@ -113,6 +114,7 @@ class UringReader final : public AsyncReader {
   void start_waiting();
   void attempt(Piece& piece);
   int registered_buffer(std::span<const std::byte> destination) const;
+  std::size_t registered_bytes() const;
   io_uring_sqe* free_entry();
   // Takes every completion that is there; `again` is called for pieces that need another attempt.
   template <typename Again>
@@ -123,7 +125,7 @@ class UringReader final : public AsyncReader {
   ReadQueue queue_;
   std::unique_ptr<Ring> ring_;
   bool files_registered_ = false;
-  std::span<std::byte> registered_;  // in pieces of kRegisteredPiece; empty if none
+  std::vector<iovec> registered_;  // at most kRegisteredPiece each; empty if none
   int register_refusal_ = 0;
 };
 
@@ -166,18 +168,20 @@ void UringReader::register_files() {
       io_uring_register_files(ring_->get(), fds.data(), static_cast<unsigned>(fds.size())) == 0;
 }
 
-void UringReader::register_memory(std::span<std::byte> memory) {
-  CHECK(registered_.empty());
+void UringReader::register_memory(std::span<const std::span<std::byte>> regions) {
   CHECK_EQ(queue_.outstanding(), 0u);
+  if (!registered_.empty()) io_uring_unregister_buffers(ring_->get());
+  registered_.clear();
   std::vector<iovec> buffers;
-  for (std::size_t at = 0; at < memory.size(); at += kRegisteredPiece)
-    buffers.push_back({.iov_base = memory.data() + at,
-                       .iov_len = std::min<std::size_t>(kRegisteredPiece, memory.size() - at)});
+  for (const std::span<std::byte> memory : regions)
+    for (std::size_t at = 0; at < memory.size(); at += kRegisteredPiece)
+      buffers.push_back({.iov_base = memory.data() + at,
+                         .iov_len = std::min<std::size_t>(kRegisteredPiece, memory.size() - at)});
   if (buffers.empty()) return;
   const int result =
       calls_.register_buffers(ring_->get(), buffers.data(), static_cast<unsigned>(buffers.size()));
   if (result == 0)
-    registered_ = memory;
+    registered_ = std::move(buffers);
   else
     register_refusal_ = -result;
 }
@@ -230,12 +234,19 @@ void UringReader::attempt(Piece& piece) {
 
 // Index of the registered buffer that holds all of `destination`; -1 if none does.
 int UringReader::registered_buffer(std::span<const std::byte> destination) const {
-  const auto begin = reinterpret_cast<std::uintptr_t>(registered_.data());
   const auto first = reinterpret_cast<std::uintptr_t>(destination.data());
-  if (first < begin || first + destination.size() > begin + registered_.size()) return -1;
-  const std::uint64_t buffer = (first - begin) / kRegisteredPiece;
-  const std::uint64_t last = (first - begin + destination.size() - 1) / kRegisteredPiece;
-  return buffer == last ? static_cast<int>(buffer) : -1;
+  for (std::size_t i = 0; i < registered_.size(); ++i) {
+    const auto begin = reinterpret_cast<std::uintptr_t>(registered_[i].iov_base);
+    if (first >= begin && first + destination.size() <= begin + registered_[i].iov_len)
+      return static_cast<int>(i);
+  }
+  return -1;
+}
+
+std::size_t UringReader::registered_bytes() const {
+  std::size_t bytes = 0;
+  for (const iovec& buffer : registered_) bytes += buffer.iov_len;
+  return bytes;
 }
 
 // There is an entry for every read; it can be missing only while the kernel is out of memory.
@@ -269,7 +280,7 @@ void UringReader::harvest(Again again) {
 std::string UringReader::description() const {
   std::string memory;
   if (!registered_.empty())
-    memory = fmt::format(", {} MiB registered", registered_.size() >> 20);
+    memory = fmt::format(", {} MiB registered", registered_bytes() >> 20);
   else if (register_refusal_ != 0)
     memory = fmt::format(", memory not registered ({}; a higher `ulimit -l` allows it)",
                          std::strerror(register_refusal_));

@@ -27,6 +27,9 @@ class CachePolicy {
   virtual void on_insert(ExpertId id) = 0;             // now resident or on its way
   virtual void on_evict(ExpertId id) = 0;              // chosen here, or given up by the owner
 
+  // The class has this many slots from now on, and at most so many residents.
+  virtual void on_slots(std::uint8_t /*size_class*/, std::uint32_t /*slots*/) {}
+
   // The resident expert of `size_class` to give up, among those `may_evict` allows (not leased, not
   // live); empty if it allows none. Does not change the policy: on_evict follows.
   virtual std::optional<ExpertId> choose_victim(std::uint8_t size_class,
@@ -37,7 +40,7 @@ class CachePolicy {
 struct PolicyInput {
   ExpertSpace space;
   std::span<const std::uint8_t> size_class_of;    // [space.size()]
-  std::span<const std::uint32_t> slots_of_class;  // per size class
+  std::span<const std::uint32_t> slots_of_class;  // per size class, until on_slots()
   // Expected uses per token of every expert, from a profile [space.size()]; empty: nothing is
   // known.
   std::span<const float> popularity = {};

@@ -255,6 +255,18 @@ void predict(const ModelNeeds& needs, const PlanRequest& request, const Machine&
 
 }  // namespace
 
+SlotPlan divide_slots(const ModelNeeds& needs, std::span<const float> popularity,
+                      std::span<const std::uint32_t> most, Bytes bytes) {
+  const Classes all(needs, popularity);
+  CHECK_EQ(most.size(), all.all().size());
+  std::vector<SlotClass> classes(all.all().begin(), all.all().end());
+  for (std::size_t c = 0; c < classes.size(); ++c) {
+    classes[c].experts = std::min(classes[c].experts, most[c]);
+    if (!classes[c].uses.empty()) classes[c].uses = classes[c].uses.first(classes[c].experts);
+  }
+  return plan_slots(classes, bytes, needs.model.experts_used);
+}
+
 PlacementPlan plan_placement(const ModelNeeds& needs, const PlanRequest& request,
                              const Machine* machine, const ExpertProfile* profile) {
   CHECK(!needs.scratch.empty());

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "profiler/machine.h"
 #include "profiler/model_needs.h"
 #include "profiler/placement_plan.h"
+#include "profiler/slot_plan.h"
 
 namespace hearth::profiler {
 
@@ -35,6 +37,11 @@ struct PlanRequest {
 // free than this would take; Error(kUsage) for an unknown policy.
 PlacementPlan plan_placement(const ModelNeeds& needs, const PlanRequest& request,
                              const Machine* machine, const ExpertProfile* profile);
+
+// Fewer bytes for experts than a plan has, divided among its classes, with at most `most` slots
+// each. `popularity`: as of ExpertProfile, or empty.
+SlotPlan divide_slots(const ModelNeeds& needs, std::span<const float> popularity,
+                      std::span<const std::uint32_t> most, Bytes bytes);
 
 // One change to what was asked for, and what it would give, best first.
 struct Advice {

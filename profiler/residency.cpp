@@ -18,9 +18,15 @@ Residency::Residency(Config config, std::unique_ptr<CachePolicy> policy)
   CHECK_LE(classes_.size(), std::size_t{kNoClass});
   for (const std::uint8_t size_class : config_.size_class_of)
     CHECK(size_class == kNoClass || size_class < classes_.size());
-  for (std::size_t i = 0; i < classes_.size(); ++i)  // the lowest slot on top
-    for (std::uint32_t slot = config_.slots_of_class[i]; slot > 0; --slot)
-      classes_[i].free.push_back(slot - 1);
+  for (std::size_t i = 0; i < classes_.size(); ++i) {
+    classes_[i].slots = config_.slots_of_class[i];
+    put_free(classes_[i], 0, classes_[i].slots);
+  }
+}
+
+// The lowest slot on top.
+void Residency::put_free(SizeClass& of, std::uint32_t begin, std::uint32_t end) {
+  for (std::uint32_t slot = end; slot > begin; --slot) of.free.push_back(slot - 1);
 }
 
 void Residency::begin_step() { ++step_; }
@@ -104,6 +110,37 @@ void Residency::evict_all() {
       vacate(config_.space.id(i));
 }
 
+void Residency::set_slots(std::uint8_t size_class, std::uint32_t slots,
+                          FunctionRef<void(SlotId from, SlotId to)> move) {
+  CHECK_LT(size_class, classes_.size());
+  CHECK_LE(slots, config_.slots_of_class[size_class]);
+  SizeClass& changed = classes_[size_class];
+  const auto is_ready = [&](ExpertId id) {
+    const Expert& one = expert(id);
+    return one.state == ExpertState::kReady && one.leases == 0;
+  };
+  while (changed.slots - changed.free.size() > slots) {
+    const std::optional<ExpertId> victim = policy_->choose_victim(size_class, is_ready);
+    CHECK(victim.has_value());
+    vacate(*victim);
+  }
+  std::erase_if(changed.free, [&](std::uint32_t slot) { return slot >= slots; });
+  for (std::uint32_t i = 0; i < experts_.size(); ++i) {
+    Expert& moved = experts_[i];
+    if (config_.size_class_of[i] != size_class || moved.state == ExpertState::kAbsent) continue;
+    if (moved.slot < slots) continue;
+    CHECK(is_ready(config_.space.id(i)));
+    const std::uint32_t to = changed.free.back();
+    changed.free.pop_back();
+    move({size_class, moved.slot}, {size_class, to});
+    moved.slot = to;
+  }
+  if (slots > changed.slots) put_free(changed, changed.slots, slots);
+  changed.slots = slots;
+  changed.exhausted_in = 0;
+  policy_->on_slots(size_class, slots);
+}
+
 void Residency::vacate(ExpertId id) {
   Expert& leaving = expert(id);
   CHECK_EQ(leaving.leases, 0u);
@@ -154,7 +191,7 @@ const ResidencyCounters& Residency::counters(LayerIndex layer) const {
 
 std::uint32_t Residency::slots(std::uint8_t size_class) const {
   CHECK_LT(size_class, classes_.size());
-  return config_.slots_of_class[size_class];
+  return classes_[size_class].slots;
 }
 
 std::uint32_t Residency::free_slots(std::uint8_t size_class) const {

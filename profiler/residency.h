@@ -5,6 +5,9 @@
 //   absent --begin_fill--> filling --fill_done--> ready --(victim of a begin_fill)--> absent
 //                             \--fill_failed--> absent
 //
+// The slots of a class can be fewer than at the start, and as many again: those in use are the
+// first.
+//
 // Invariants: an expert has at most one slot and a slot at most one expert; an expert with leases,
 // or one being filled, is never a victim; an expert used in the current step is never a victim of a
 // prefetch, and neither is one used in the step before (a prefetch never evicts a live entry).
@@ -18,6 +21,7 @@
 #include <span>
 #include <vector>
 
+#include "base/function_ref.h"
 #include "base/ids.h"
 #include "profiler/cache_policy.h"
 
@@ -45,7 +49,7 @@ class Residency {
   struct Config {
     ExpertSpace space;
     std::vector<std::uint8_t> size_class_of;    // [space.size()]; kNoClass: expert does not exist
-    std::vector<std::uint32_t> slots_of_class;  // per size class
+    std::vector<std::uint32_t> slots_of_class;  // per size class: at the start, and at most
   };
   static constexpr std::uint8_t kNoClass = std::numeric_limits<std::uint8_t>::max();
 
@@ -69,6 +73,12 @@ class Residency {
   // Gives up every ready expert that is not leased; what the policy learned of them stays.
   void evict_all();
 
+  // The class has this many slots from now on. With fewer, victims of the policy go, which are no
+  // evictions for another expert, and those that stay `move` from the last slots to the first; all
+  // of the class are ready and none is leased.
+  void set_slots(std::uint8_t size_class, std::uint32_t slots,
+                 FunctionRef<void(SlotId from, SlotId to)> move);
+
   void lease(ExpertId id);  // of a ready or filling expert; counted
   void release(ExpertId id);
   std::uint32_t leases(ExpertId id) const;
@@ -89,6 +99,7 @@ class Residency {
     bool prefetched = false;  // and not routed since
   };
   struct SizeClass {
+    std::uint32_t slots = 0;
     std::vector<std::uint32_t> free;  // a stack of slots
     // No prefetch finds a victim in this step any more, so that hopeless searches are not repeated.
     std::uint64_t exhausted_in = 0;
@@ -101,6 +112,7 @@ class Residency {
   void observe(ExpertId id);
   bool evict_for(std::uint8_t size_class, FillReason reason);
   void vacate(ExpertId id);
+  void put_free(SizeClass& of, std::uint32_t begin, std::uint32_t end);
   void may_have_become_evictable(ExpertId id);
 
   const Config config_;

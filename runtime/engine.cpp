@@ -59,13 +59,6 @@ void EngineOptions::follow(profiler::PlacementPlan taken, const std::string& pat
   plan_path = path;
 }
 
-std::optional<io::BlockShape> block_shape_of(std::uint32_t gguf_type) {
-  const auto format = kernels::format_of_gguf_type(gguf_type);
-  if (!format) return std::nullopt;
-  const kernels::WeightFormatTraits& traits = kernels::traits(*format);
-  return io::BlockShape{traits.values_per_block, traits.bytes_per_block};
-}
-
 Engine::Engine(const EngineOptions& options)
     : ram_is_bounded_(options.budget.ram.has_value()),
       kv_formats_(kv_formats_of(options)),
@@ -94,7 +87,7 @@ void Engine::load(const EngineOptions& options) {
   dense_ = io::Arena(plan_.ram.dense);
   model_->weights.load(*reader_, dense_, progress);
   experts_ =
-      std::make_unique<ExpertStore>(file_, model_->experts, *reader_,
+      std::make_unique<ExpertStore>(file_.paths(), model_->experts, *reader_,
                                     ExpertStore::Options{.policy = plan_.policy,
                                                          .slots_of_class = plan_.ram.slots_of_class,
                                                          .popularity = popularity(),
@@ -103,14 +96,40 @@ void Engine::load(const EngineOptions& options) {
   experts_->seed(plan_.seed, [&](Bytes done) { progress(dense + done); });
 }
 
-void Engine::restore_seed() {
-  experts_->settle();
-  experts_->drop_all();
-  experts_->seed(plan_.seed, [](Bytes) {});
+void Engine::restore_seed() { replace_experts(plan_.seed); }
+
+std::uint32_t Engine::expert_slots() const {
+  std::uint32_t slots = 0;
+  for (std::uint8_t c = 0; c < needs_.classes.size(); ++c) slots += experts_->residency().slots(c);
+  return slots;
+}
+
+Bytes Engine::expert_ram() const {
+  Bytes total;
+  for (std::uint8_t c = 0; c < needs_.classes.size(); ++c)
+    total += needs_.classes[c].slot * experts_->residency().slots(c);
+  return total;
+}
+
+Bytes Engine::least_expert_ram() const {
+  return profiler::divide_slots(needs_, popularity(), plan_.ram.slots_of_class, Bytes(0)).needed;
+}
+
+void Engine::set_expert_ram(Bytes bytes) {
+  const profiler::SlotPlan divided =
+      profiler::divide_slots(needs_, popularity(), plan_.ram.slots_of_class, bytes);
+  if (divided.needed > bytes)
+    throw_error(ErrorCode::kBudget,
+                "{} bytes for experts are too few: the least that works is {} ({} experts of each "
+                "size at once)",
+                bytes.count, divided.needed.count, model_->config.experts_used);
+  experts_->set_slots(divided.slots);
 }
 
 void Engine::replace_experts(std::span<const ExpertId> ids) {
-  std::vector<std::uint32_t> free = plan_.ram.slots_of_class;
+  std::vector<std::uint32_t> free;
+  for (std::uint8_t c = 0; c < needs_.classes.size(); ++c)
+    free.push_back(experts_->residency().slots(c));
   std::vector<ExpertId> kept;
   for (const ExpertId id : ids) {
     std::uint32_t& slots = free[needs_.class_of_layer[id.layer]];

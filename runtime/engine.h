@@ -97,12 +97,20 @@ class Engine {
   const Prefetcher& prefetcher() const { return *prefetcher_; }
 
   std::span<const std::byte> dense_memory() const { return dense_.bytes(); }
+  // Memory of the slots that are in use: the plan's at first, and never more. Gives memory back or
+  // takes it again between two steps, as many slots as these bytes hold. Throws Error(kBudget)
+  // below the least that works and when the system refuses memory; then nothing has changed.
+  Bytes expert_ram() const;
+  Bytes least_expert_ram() const;
+  void set_expert_ram(Bytes bytes);
+
   // Expert memory as it is before the first token: empty, or seeded. Waits for reads. Throws
   // Error(kIo).
   void restore_seed();
   // Expert memory holds these and nothing else, as far as there are slots. Likewise.
   void replace_experts(std::span<const ExpertId> ids);
-  bool holds_all_experts() const { return plan_.ram.slots() == plan_.experts; }
+  bool holds_all_experts() const { return expert_slots() == plan_.experts; }
+  std::uint32_t expert_slots() const;
 
   std::span<const std::byte> largest_arena() const;
   bool ram_is_bounded() const { return ram_is_bounded_; }  // --ram was given
@@ -128,8 +136,5 @@ class Engine {
   std::unique_ptr<ExpertStore> experts_;
   std::unique_ptr<Prefetcher> prefetcher_;
 };
-
-// Shape of a block of each weight format, as the GGUF reader wants it.
-std::optional<io::BlockShape> block_shape_of(std::uint32_t gguf_type);
 
 }  // namespace hearth::runtime

@@ -5,12 +5,12 @@
 
 namespace hearth::runtime {
 
-std::unique_ptr<Model> build_model(const io::GgufFile& file) {
+std::unique_ptr<Model> build_model(const io::GgufFile& file, TensorSource* source) {
   const MetadataReader metadata(file);
   std::string known;
   for (const Architecture& architecture : architectures()) {
     if (architecture.name == metadata.architecture()) {
-      auto model = std::make_unique<Model>(file);
+      auto model = std::make_unique<Model>(file, source);
       architecture.build(metadata, *model);
       return model;
     }

@@ -20,7 +20,8 @@ struct Layer {
 };
 
 struct Model {
-  explicit Model(const io::GgufFile& file) : weights(file) {}
+  explicit Model(const io::GgufFile& file, TensorSource* source = nullptr)
+      : weights(file, source) {}
 
   ModelConfig config;
   WeightTable weights;
@@ -44,6 +45,7 @@ struct Model {
 
 // Finds the architecture in the registry and lets it build the model.
 // Throws Error(kUnsupported) for an unknown architecture, naming the known ones.
-std::unique_ptr<Model> build_model(const io::GgufFile& file);
+// With a source, tensors are asked of it instead of the file, and nothing can be loaded.
+std::unique_ptr<Model> build_model(const io::GgufFile& file, TensorSource* source = nullptr);
 
 }  // namespace hearth::runtime

@@ -25,6 +25,11 @@ class Session {
   // The logits after the last token; valid until the next call.
   std::span<const float> evaluate(std::span<const TokenId> tokens);
 
+  // Throws what evaluate() would before it computes anything.
+  void check(std::span<const TokenId> tokens) const;
+  // A step failed that had changed the recurrent state: only reset() helps.
+  bool torn() const { return torn_; }
+
   // Back to an empty timeline, with the logits of a new session (runtime/kv_cache.h); experts stay
   // where they are.
   void reset();
@@ -57,7 +62,6 @@ class Session {
   std::uint64_t steps() const { return steps_; }
 
  private:
-  void check(std::span<const TokenId> tokens) const;
   void check_room(std::size_t positions) const;
 
   Engine& engine_;
@@ -66,7 +70,7 @@ class Session {
   RecurrentState recurrent_;
   Scratch scratch_;
   std::uint32_t position_ = 0;
-  bool torn_ = false;  // a step failed that had changed the recurrent state
+  bool torn_ = false;
   std::uint64_t steps_ = 0;
   StepTimes times_;
   std::vector<std::function<void(const profiler::Routing&)>> listeners_;

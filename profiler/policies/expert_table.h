@@ -25,6 +25,10 @@ class ExpertTable {
   std::uint32_t experts_per_layer() const { return space_.experts_per_layer; }
   std::uint8_t size_classes() const { return static_cast<std::uint8_t>(slots_of_class_.size()); }
   std::uint32_t slots(std::uint8_t size_class) const { return slots_of_class_[size_class]; }
+  void set_slots(std::uint8_t size_class, std::uint32_t slots) {
+    CHECK_LT(size_class, size_classes());
+    slots_of_class_[size_class] = slots;
+  }
 
   std::uint32_t flat(ExpertId id) const {
     CHECK(space_.contains(id));

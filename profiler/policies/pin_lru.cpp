@@ -72,6 +72,12 @@ class PinLru final : public CachePolicy {
 
   void on_evict(ExpertId id) override { lists_.remove(table_.flat(id)); }
 
+  void on_slots(std::uint8_t size_class, std::uint32_t slots) override {
+    table_.set_slots(size_class, slots);
+    rank(size_class);
+    rebuild_lists(size_class);
+  }
+
   std::optional<ExpertId> choose_victim(std::uint8_t size_class,
                                         FunctionRef<bool(ExpertId)> may_evict) override {
     CHECK_LT(size_class, table_.size_classes());

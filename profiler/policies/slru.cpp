@@ -37,6 +37,11 @@ class Slru final : public CachePolicy {
 
   void on_evict(ExpertId id) override { remove(table_.flat(id)); }
 
+  void on_slots(std::uint8_t size_class, std::uint32_t slots) override {
+    table_.set_slots(size_class, slots);
+    limit_protected(size_class);
+  }
+
   std::optional<ExpertId> choose_victim(std::uint8_t size_class,
                                         FunctionRef<bool(ExpertId)> may_evict) override {
     CHECK_LT(size_class, table_.size_classes());
@@ -62,10 +67,16 @@ class Slru final : public CachePolicy {
     const std::uint8_t size_class = table_.size_class(expert);
     is_protected_[expert] = true;
     lists_.push_newest(guarded(size_class), expert);
-    if (++protected_of_class_[size_class] <= protected_slots(table_.slots(size_class))) return;
-    const std::uint32_t oldest = lists_.oldest(guarded(size_class));
-    remove(oldest);
-    lists_.push_newest(on_trial(size_class), oldest);
+    ++protected_of_class_[size_class];
+    limit_protected(size_class);
+  }
+
+  void limit_protected(std::uint8_t size_class) {
+    while (protected_of_class_[size_class] > protected_slots(table_.slots(size_class))) {
+      const std::uint32_t oldest = lists_.oldest(guarded(size_class));
+      remove(oldest);
+      lists_.push_newest(on_trial(size_class), oldest);
+    }
   }
 
   ExpertTable table_;

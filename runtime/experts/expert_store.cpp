@@ -1,6 +1,9 @@
 #include "runtime/experts/expert_store.h"
 
+#include <xxhash.h>
+
 #include <algorithm>
+#include <cstring>
 #include <optional>
 #include <ranges>
 #include <span>
@@ -40,6 +43,11 @@ ExpertWeights ExpertLease::weights() const {
   return store_->weights(id_);
 }
 
+const std::byte* ExpertLease::part(std::uint32_t index) const {
+  CHECK(held() && ready());
+  return store_->part(id_, index);
+}
+
 SizeClasses size_classes(const ExpertCatalog& catalog, std::uint64_t alignment) {
   SizeClasses classes;
   for (std::uint32_t l = 0; l < catalog.layers(); ++l) {
@@ -64,33 +72,40 @@ SizeClasses size_classes(const ExpertCatalog& catalog, std::uint64_t alignment) 
     const auto at = std::lower_bound(sizes.begin(), sizes.end(), layer.slot_bytes(alignment));
     const auto index = static_cast<std::uint8_t>(at - sizes.begin());
     classes.class_of_layer.push_back(index);
-    classes.experts[index] += layer.count;
+    for (std::uint16_t e = 0; e < layer.count; ++e) classes.experts[index] += layer.parts(e) > 0;
   }
   return classes;
 }
 
-namespace {
-
-std::unique_ptr<Residency> make_residency(const ExpertCatalog& catalog, const SizeClasses& classes,
-                                          const ExpertStore::Options& options) {
-  Residency::Config config{catalog.space(), {}, options.slots_of_class};
-  config.size_class_of.assign(config.space.size(), Residency::kNoClass);
-  for (std::uint32_t l = 0; l < catalog.layers(); ++l)
-    for (std::uint32_t e = 0; e < catalog.layer(static_cast<LayerIndex>(l)).count; ++e)
-      config.size_class_of[l * config.space.experts_per_layer + e] = classes.class_of_layer[l];
-  auto policy = profiler::make_policy(options.policy, {.space = config.space,
-                                                       .size_class_of = config.size_class_of,
-                                                       .slots_of_class = config.slots_of_class,
-                                                       .popularity = options.popularity});
-  CHECK(policy != nullptr);  // names are validated where options are read
-  return std::make_unique<Residency>(std::move(config), std::move(policy));
+Bytes slot_memory_of(const SizeClasses& classes, std::span<const std::uint32_t> slots_of_class) {
+  CHECK_EQ(slots_of_class.size(), classes.slot_bytes.size());
+  Bytes total;
+  for (std::size_t c = 0; c < classes.slot_bytes.size(); ++c)
+    total += Bytes(classes.slot_bytes[c]) * slots_of_class[c];
+  return total;
 }
 
-}  // namespace
+std::unique_ptr<Residency> make_residency(const ExpertCatalog& catalog, const SizeClasses& classes,
+                                          std::string_view policy,
+                                          std::span<const std::uint32_t> slots_of_class,
+                                          std::span<const float> popularity) {
+  Residency::Config config{catalog.space(), {}, {slots_of_class.begin(), slots_of_class.end()}};
+  config.size_class_of.assign(config.space.size(), Residency::kNoClass);
+  for (std::uint32_t flat = 0; flat < config.space.size(); ++flat) {
+    const ExpertId id = config.space.id(flat);
+    if (catalog.has(id)) config.size_class_of[flat] = classes.class_of_layer[id.layer];
+  }
+  auto chooser = profiler::make_policy(policy, {.space = config.space,
+                                                .size_class_of = config.size_class_of,
+                                                .slots_of_class = config.slots_of_class,
+                                                .popularity = popularity});
+  CHECK(chooser != nullptr);  // names are validated where options are read
+  return std::make_unique<Residency>(std::move(config), std::move(chooser));
+}
 
-ExpertStore::ExpertStore(const io::GgufFile& file, const ExpertCatalog& catalog,
+ExpertStore::ExpertStore(const std::vector<std::string>& paths, const ExpertCatalog& catalog,
                          io::AsyncReader& reader, const Options& options, const Clock& clock)
-    : file_(file),
+    : paths_(paths),
       catalog_(catalog),
       reader_(reader),
       clock_(clock),
@@ -98,16 +113,18 @@ ExpertStore::ExpertStore(const io::GgufFile& file, const ExpertCatalog& catalog,
       alignment_(reader.alignment()),
       max_reads_(options.max_reads),
       classes_(size_classes(catalog, alignment_)) {
-  CHECK_EQ(options.slots_of_class.size(), classes_.slot_bytes.size());
-  Bytes total;
-  for (std::size_t c = 0; c < classes_.slot_bytes.size(); ++c)
-    total += Bytes(classes_.slot_bytes[c]) * options.slots_of_class[c];
-  arena_ = io::Arena(total);
-  for (std::size_t c = 0; c < classes_.slot_bytes.size(); ++c)
-    class_memory_.push_back(
-        arena_.take(Bytes(classes_.slot_bytes[c]) * options.slots_of_class[c], 1).data());
-  reader_.register_memory(arena_.bytes());
-  residency_ = make_residency(catalog, classes_, options);
+  const Bytes total = slot_memory_of(classes_, options.slots_of_class);
+  if (options.memory.empty()) arena_ = io::Arena(total);
+  memory_ = options.memory.empty() ? arena_.bytes() : options.memory;
+  CHECK_LE(total.count, memory_.size());
+  std::byte* next = memory_.data();
+  for (std::size_t c = 0; c < classes_.slot_bytes.size(); ++c) {
+    class_memory_.push_back(next);
+    next += classes_.slot_bytes[c] * options.slots_of_class[c];
+  }
+  residency_ =
+      make_residency(catalog, classes_, options.policy, options.slots_of_class, options.popularity);
+  register_slots();
   filling_.resize(space_.size());
 }
 
@@ -117,53 +134,119 @@ std::byte* ExpertStore::slot_memory(profiler::SlotId slot) const {
   return class_memory_[slot.size_class] + slot.index * classes_.slot_bytes[slot.size_class];
 }
 
+std::span<std::byte> ExpertStore::slots_memory(std::size_t size_class, std::uint32_t begin,
+                                               std::uint32_t end) const {
+  const std::uint64_t bytes = classes_.slot_bytes[size_class];
+  return {class_memory_[size_class] + begin * bytes, (end - begin) * bytes};
+}
+
+// What is registered cannot be given back: the kernel keeps its pages, and would read into them.
+void ExpertStore::register_slots() {
+  std::vector<std::span<std::byte>> regions;
+  for (std::uint8_t c = 0; c < classes_.slot_bytes.size(); ++c)
+    regions.push_back(slots_memory(c, 0, residency_->slots(c)));
+  reader_.register_memory(regions);
+}
+
+void ExpertStore::take_memory_again(std::span<const std::uint32_t> slots_of_class) {
+  const auto added = [&](std::uint8_t c) {
+    const std::uint32_t now = residency_->slots(c);
+    return slots_memory(c, now, std::max(now, slots_of_class[c]));
+  };
+  std::uint8_t c = 0;
+  try {
+    for (; c < slots_of_class.size(); ++c) arena_.take_again(added(c));
+  } catch (...) {
+    while (c > 0) arena_.give_back(added(--c));
+    throw;
+  }
+}
+
+void ExpertStore::set_slots(std::span<const std::uint32_t> slots_of_class) {
+  CHECK_EQ(slots_of_class.size(), classes_.slot_bytes.size());
+  settle();
+  const bool own = !arena_.empty();            // else whoever gave the memory keeps it
+  if (own) take_memory_again(slots_of_class);  // before anything changes: it may fail
+  const auto move = [this](profiler::SlotId from, profiler::SlotId to) {
+    std::memcpy(slot_memory(to), slot_memory(from), classes_.slot_bytes[to.size_class]);
+  };
+  std::vector<std::uint32_t> before;
+  for (std::uint8_t c = 0; c < slots_of_class.size(); ++c) {
+    before.push_back(residency_->slots(c));
+    residency_->set_slots(c, slots_of_class[c], move);
+  }
+  register_slots();
+  for (std::uint8_t c = 0; c < slots_of_class.size(); ++c)
+    if (own && slots_of_class[c] < before[c])
+      arena_.give_back(slots_memory(c, slots_of_class[c], before[c]));
+}
+
 // Asks the queue first: a decision on slots that could not be carried out would have to be undone.
 FetchResult ExpertStore::fetch(ExpertId id, profiler::FillReason reason) {
-  if (!reader_has_room()) return FetchResult::kQueueFull;
+  if (!reader_has_room(id)) return FetchResult::kQueueFull;
   const auto slot = residency_->begin_fill(id, reason);
   if (!slot) return FetchResult::kNoSlot;
   read_into(*slot, id, reason);
   return FetchResult::kStarted;
 }
 
-bool ExpertStore::reader_has_room() const {
-  return reader_.outstanding() + kExpertMatrices <= max_reads_;
+bool ExpertStore::reader_has_room(ExpertId id) const {
+  return reader_.outstanding() + catalog_.layer(id.layer).parts(id.index) <= max_reads_;
 }
 
 void ExpertStore::read_into(profiler::SlotId slot, ExpertId id, profiler::FillReason reason) {
   const LayerExperts& layer = catalog_.layer(id.layer);
   std::byte* memory = slot_memory(slot);
-  std::array<io::ReadRequest, kExpertMatrices> requests;
-  for (std::size_t m = 0; m < kExpertMatrices; ++m) {
-    const ExpertSlab& slab = layer.slabs[m];
-    const io::ReadWindow window =
-        io::read_window(slab.offset + id.index * slab.stride, slab.bytes, alignment_);
-    requests[m] = {.file = slab.file,
+  std::array<io::ReadRequest, kMaxExpertParts> requests;
+  const std::uint32_t parts = layer.parts(id.index);
+  for (std::uint32_t i = 0; i < parts; ++i) {
+    const ExpertPart part = layer.part(id.index, i);
+    const io::ReadWindow window = io::read_window(part.offset, part.bytes, alignment_);
+    requests[i] = {.file = part.file,
                    .offset = window.offset,
                    .destination = {memory, window.length},
                    .needed = window.needed,
-                   .tag = space_.flat(id) * kExpertMatrices + m};
-    memory += io::window_capacity(slab.bytes, alignment_);
+                   .tag = std::uint64_t{space_.flat(id)} * kMaxExpertParts + i};
+    memory += io::window_capacity(part.bytes, alignment_);
   }
-  filling_[space_.flat(id)] = {.reason = reason, .reads = kExpertMatrices};
-  reader_.submit(requests);
+  filling_[space_.flat(id)] = {.reason = reason, .reads = static_cast<std::uint8_t>(parts)};
+  on_their_way_ += 1;
+  reader_.submit(std::span(requests).first(parts));
 }
 
 void ExpertStore::collect(io::AsyncReader::Wait wait) {
+  if (const std::optional<ExpertId> failed = reap(wait)) throw_if_failed(*failed);
+}
+
+void ExpertStore::take_note(io::AsyncReader::Wait wait) { reap(wait); }
+
+// The first expert whose fill failed while somebody waits for it, if any; the others are taken note
+// of all the same.
+std::optional<ExpertId> ExpertStore::reap(io::AsyncReader::Wait wait) {
   std::array<io::ReadCompletion, 32> completions;
   const Nanoseconds start = clock_.now();
   std::size_t count = reader_.reap(completions, wait);
   if (wait == io::AsyncReader::Wait::kOne) time_waited_ += clock_.now() - start;
-  std::optional<ExpertId> failed;  // the first; the others are taken note of all the same
+  std::optional<ExpertId> failed;
   while (count > 0) {
     for (const io::ReadCompletion& completion : std::span(completions).first(count))
       if (!finish_read(completion) && !failed) failed = expert_of(completion);
     count = reader_.reap(completions, io::AsyncReader::Wait::kNow);
   }
-  if (!failed) return;
-  const Filling& filling = filling_[space_.flat(*failed)];
-  throw_read_error(file_.paths()[filling.failed_part], filling.error,
-                   fmt::format("expert {} of layer {}", failed->index, failed->layer));
+  return failed;
+}
+
+void ExpertStore::throw_if_failed(ExpertId id) const {
+  const Filling& filling = filling_[space_.flat(id)];
+  if (!filling.failed) return;
+  const ExpertPart part = catalog_.layer(id.layer).part(id.index, filling.failed_part);
+  const std::string& path = paths_[part.file];
+  if (filling.error == kWrongHash)
+    throw_error(ErrorCode::kBadFile,
+                "{}: expert {} of layer {}, {} bytes at byte {}, has not the hash {:016x}; the "
+                "file is damaged or another one: copy it again",
+                path, id.index, id.layer, part.bytes, part.offset, *part.hash);
+  throw_read_error(path, filling.error, fmt::format("expert {} of layer {}", id.index, id.layer));
 }
 
 void ExpertStore::release(ExpertId id) {
@@ -203,30 +286,33 @@ void ExpertStore::load_absent() {
   std::vector<ExpertId> absent;
   for (std::uint32_t flat = 0; flat < space_.size(); ++flat) {
     const ExpertId id = space_.id(flat);
-    if (id.index < catalog_.layer(id.layer).count && state(id) == ExpertState::kAbsent)
-      absent.push_back(id);
+    if (catalog_.has(id) && state(id) == ExpertState::kAbsent) absent.push_back(id);
   }
   seed(absent, [](Bytes) {});
 }
 
 ExpertId ExpertStore::expert_of(const io::ReadCompletion& completion) const {
-  return space_.id(static_cast<std::uint32_t>(completion.tag / kExpertMatrices));
+  return space_.id(static_cast<std::uint32_t>(completion.tag / kMaxExpertParts));
 }
 
 // False when it makes the fill of an expert fail that somebody waits for.
 bool ExpertStore::finish_read(const io::ReadCompletion& completion) {
   const ExpertId id = expert_of(completion);
-  const LayerExperts& layer = catalog_.layer(id.layer);
+  const auto index = static_cast<std::uint8_t>(completion.tag % kMaxExpertParts);
   Filling& filling = filling_[space_.flat(id)];
   CHECK_GT(filling.reads, 0);
   filling.reads -= 1;
-  if (completion.error != 0) {
-    filling.error = completion.error;
-    filling.failed_part = layer.slabs[completion.tag % kExpertMatrices].file;
+  const int error = completion.error != 0      ? completion.error
+                    : hash_is_right(id, index) ? 0
+                                               : kWrongHash;
+  if (error != 0) {
+    filling.error = error;
+    filling.failed_part = index;
   }
   if (filling.reads > 0) return true;
+  on_their_way_ -= 1;
   if (filling.error == 0) {
-    bytes_read_ += Bytes(layer.bytes());
+    bytes_read_ += Bytes(catalog_.layer(id.layer).bytes(id.index));
     residency_->fill_done(id);
     return true;
   }
@@ -235,7 +321,7 @@ bool ExpertStore::finish_read(const io::ReadCompletion& completion) {
     return true;
   }
   // A prefetch may fail unseen; what has become wanted meanwhile is read again, as a demand.
-  if (filling.reason != profiler::FillReason::kDemand && reader_has_room()) {
+  if (filling.reason != profiler::FillReason::kDemand && reader_has_room(id)) {
     read_into(*residency_->slot(id), id, profiler::FillReason::kDemand);
     return true;
   }
@@ -243,17 +329,30 @@ bool ExpertStore::finish_read(const io::ReadCompletion& completion) {
   return false;
 }
 
-ExpertWeights ExpertStore::weights(ExpertId id) const {
+bool ExpertStore::hash_is_right(ExpertId id, std::uint32_t index) const {
+  const ExpertPart expected = catalog_.layer(id.layer).part(id.index, index);
+  return !expected.hash || XXH3_64bits(part(id, index), expected.bytes) == *expected.hash;
+}
+
+// Where the bytes of a part are, or will be.
+const std::byte* ExpertStore::part(ExpertId id, std::uint32_t index) const {
   const auto slot = residency_->slot(id);
   CHECK(slot.has_value());
   const LayerExperts& layer = catalog_.layer(id.layer);
+  CHECK_LT(index, layer.parts(id.index));
   const std::byte* memory = slot_memory(*slot);
+  for (std::uint32_t i = 0; i < index; ++i)
+    memory += io::window_capacity(layer.part(id.index, i).bytes, alignment_);
+  return memory + layer.part(id.index, index).offset % alignment_;
+}
+
+ExpertWeights ExpertStore::weights(ExpertId id) const {
+  const LayerExperts& layer = catalog_.layer(id.layer);
+  CHECK(layer.listed.empty());
   std::array<kernels::WeightMatrix, kExpertMatrices> matrices;
-  for (std::size_t m = 0; m < kExpertMatrices; ++m) {
+  for (std::uint32_t m = 0; m < kExpertMatrices; ++m) {
     const ExpertSlab& slab = layer.slabs[m];
-    const std::uint64_t skip = (slab.offset + id.index * slab.stride) % alignment_;
-    matrices[m] = {slab.format, slab.rows, slab.columns, memory + skip};
-    memory += io::window_capacity(slab.bytes, alignment_);
+    matrices[m] = {slab.format, slab.rows, slab.columns, part(id, m)};
   }
   return {matrices[0], matrices[1], matrices[2]};
 }

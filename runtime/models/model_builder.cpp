@@ -50,11 +50,9 @@ void ModelBuilder::require(bool fine, std::string_view what) const {
 
 void ModelBuilder::add_embedding_and_output() {
   ModelConfig& c = config();
-  const io::GgufTensor* embedding = metadata_.file().find("token_embd.weight");
-  c.vocabulary = embedding == nullptr || embedding->shape[1] > 1u << 24
-                     ? 1
-                     : static_cast<std::uint32_t>(embedding->shape[1]);
   WeightTable& w = weights();
+  const std::uint64_t vocabulary = w.tensor("token_embd.weight", {}).shape[1];
+  c.vocabulary = vocabulary > 1u << 24 ? 1 : static_cast<std::uint32_t>(vocabulary);
   model_.token_embedding = w.matrix("token_embd.weight", c.vocabulary, c.embedding);
   model_.output_norm = w.vector("output_norm.weight", c.embedding);
   model_.output = w.has("output.weight") ? w.matrix("output.weight", c.vocabulary, c.embedding)
@@ -261,7 +259,7 @@ void ModelBuilder::add_moe(std::uint32_t layer, const MoeBlock::Options& options
                            const MoeBlock::Weights& weights) {
   const auto index = static_cast<LayerIndex>(layer);
   auto block = std::make_unique<MoeBlock>(index, config(), options, weights);
-  model_.experts.add_layer(metadata_.file(), index, options.router.experts, config().embedding,
+  model_.experts.add_layer(model_.weights, index, options.router.experts, config().embedding,
                            options.expert_ff);
   if (previous_ != nullptr) previous_->set_next(block.get());
   previous_ = block.get();

@@ -29,6 +29,13 @@ void throw_missing_tensor(const io::GgufFile& file, const std::string& name) {
               file.name(), name);
 }
 
+std::optional<io::BlockShape> block_shape_of(std::uint32_t gguf_type) {
+  const auto format = kernels::format_of_gguf_type(gguf_type);
+  if (!format) return std::nullopt;
+  const kernels::WeightFormatTraits& traits = kernels::traits(*format);
+  return io::BlockShape{traits.values_per_block, traits.bytes_per_block};
+}
+
 kernels::WeightFormat checked_format(const io::GgufFile& file, const io::GgufTensor& tensor) {
   const auto format = kernels::format_of_gguf_type(tensor.type_id);
   if (!format)
@@ -55,33 +62,37 @@ const kernels::WeightMatrix* WeightTable::declare(const io::GgufTensor& tensor, 
   return &entries_.back().matrix;
 }
 
+const io::GgufTensor& WeightTable::tensor(const std::string& name,
+                                          std::span<const std::uint64_t> shape) const {
+  const io::GgufTensor* const found =
+      source_ != nullptr ? source_->find(name, shape) : file_.find(name);
+  if (found == nullptr) throw_missing_tensor(file_, name);
+  return *found;
+}
+
 const kernels::WeightMatrix* WeightTable::matrix(const std::string& name, std::uint32_t rows,
                                                  std::uint32_t columns) {
-  const io::GgufTensor* tensor = file_.find(name);
-  if (tensor == nullptr) throw_missing_tensor(file_, name);
-  return declare(*tensor, rows, columns, 2);
+  return declare(tensor(name, std::array<std::uint64_t, 2>{columns, rows}), rows, columns, 2);
 }
 
 WeightVector WeightTable::vector(const std::string& name, std::uint32_t size) {
-  const WeightVector found = optional_vector(name, size);
-  if (!found.present()) throw_missing_tensor(file_, name);
-  return found;
+  return floats(name, 1, size, 1);
 }
 
 WeightVector WeightTable::optional_vector(const std::string& name, std::uint32_t size) {
-  return optional_floats(name, 1, size, 1);
+  return has(name) ? floats(name, 1, size, 1) : WeightVector();
 }
 
 WeightVector WeightTable::optional_vectors(const std::string& name, std::uint32_t rows,
                                            std::uint32_t size) {
-  return optional_floats(name, rows, size, 2);
+  return has(name) ? floats(name, rows, size, 2) : WeightVector();
 }
 
-WeightVector WeightTable::optional_floats(const std::string& name, std::uint32_t rows,
-                                          std::uint32_t size, std::uint32_t dimensions) {
-  const io::GgufTensor* tensor = file_.find(name);
-  if (tensor == nullptr) return {};
-  const kernels::WeightMatrix* matrix = declare(*tensor, rows, size, dimensions);
+WeightVector WeightTable::floats(const std::string& name, std::uint32_t rows, std::uint32_t size,
+                                 std::uint32_t dimensions) {
+  const std::array<std::uint64_t, 2> shape{size, rows};
+  const kernels::WeightMatrix* matrix =
+      declare(tensor(name, std::span(shape).first(dimensions)), rows, size, dimensions);
   if (matrix->format != kernels::WeightFormat::kF32)
     throw_error(ErrorCode::kUnsupported,
                 "{}: tensor {} is {} where F32 is expected; convert the model again", file_.name(),
@@ -91,15 +102,14 @@ WeightVector WeightTable::optional_floats(const std::string& name, std::uint32_t
 
 const kernels::WeightMatrix* WeightTable::matrices(const std::string& name, std::uint32_t count,
                                                    std::uint32_t rows, std::uint32_t columns) {
-  const io::GgufTensor* tensor = file_.find(name);
-  if (tensor == nullptr) throw_missing_tensor(file_, name);
-  if (tensor->dimensions == 3 && tensor->shape[2] != count)
+  const io::GgufTensor& found = tensor(name, std::array<std::uint64_t, 3>{columns, rows, count});
+  if (found.dimensions == 3 && found.shape[2] != count)
     throw_error(
         ErrorCode::kBadFile,
         "{}: tensor {} holds {} matrices where {} are expected; the file does not match its "
         "metadata",
-        file_.name(), printable(name), tensor->shape[2], count);
-  return declare(*tensor, count * rows, columns, 3);
+        file_.name(), printable(name), found.shape[2], count);
+  return declare(found, count * rows, columns, 3);
 }
 
 const kernels::WeightMatrix* WeightTable::transposed(const kernels::WeightMatrix* source,

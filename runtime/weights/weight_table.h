@@ -6,6 +6,7 @@
 #pragma once
 
 #include <deque>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -15,8 +16,12 @@
 #include "io/async_reader.h"
 #include "io/gguf.h"
 #include "kernels/weight_format.h"
+#include "runtime/weights/tensor_source.h"
 
 namespace hearth::runtime {
+
+// Shape of a block of each weight format, as the GGUF reader wants it.
+std::optional<io::BlockShape> block_shape_of(std::uint32_t gguf_type);
 
 // Shape and format of a tensor in the file as a matrix, or an Error naming what is wrong with it.
 kernels::WeightFormat checked_format(const io::GgufFile& file, const io::GgufTensor& tensor);
@@ -43,7 +48,9 @@ struct RowGroups {
 
 class WeightTable {
  public:
-  explicit WeightTable(const io::GgufFile& file) : file_(file) {}
+  // Without a source, tensors are those of the file.
+  explicit WeightTable(const io::GgufFile& file, TensorSource* source = nullptr)
+      : file_(file), source_(source) {}
   WeightTable(const WeightTable&) = delete;
   WeightTable& operator=(const WeightTable&) = delete;
 
@@ -64,7 +71,12 @@ class WeightTable {
   // arena_bytes() and weight_bytes() count.
   const kernels::WeightMatrix* transposed(const kernels::WeightMatrix* source,
                                           const RowGroups& groups);
-  bool has(const std::string& name) const { return file_.find(name) != nullptr; }
+  bool has(const std::string& name) const {
+    return source_ != nullptr ? source_->has(name) : file_.find(name) != nullptr;
+  }
+  // A tensor that must be there, for whoever reads it otherwise. Its shape is not checked.
+  const io::GgufTensor& tensor(const std::string& name, std::span<const std::uint64_t> shape) const;
+  const io::GgufFile& file() const { return file_; }
 
   // Bytes of the arena load() needs when reads are aligned to `alignment`.
   Bytes arena_bytes(std::uint64_t alignment) const;
@@ -82,8 +94,8 @@ class WeightTable {
   };
   const kernels::WeightMatrix* declare(const io::GgufTensor& tensor, std::uint32_t rows,
                                        std::uint32_t columns, std::uint32_t dimensions);
-  WeightVector optional_floats(const std::string& name, std::uint32_t rows, std::uint32_t size,
-                               std::uint32_t dimensions);
+  WeightVector floats(const std::string& name, std::uint32_t rows, std::uint32_t size,
+                      std::uint32_t dimensions);
 
   struct Made {
     const Entry* source;
@@ -93,6 +105,7 @@ class WeightTable {
   static void make(const Made& made, std::byte* out);
 
   const io::GgufFile& file_;
+  TensorSource* const source_;
   std::deque<Entry> entries_;  // stable addresses
   std::deque<Made> made_;
 };

@@ -31,6 +31,29 @@ TEST_P(ArenaPagesTest, EveryPageIsThereBeforeItIsUsed) {
       std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{}; }));
 }
 
+TEST_P(ArenaPagesTest, GivesBackThePagesInsideOfAPartAndTakesThemAgain) {
+  Arena arena(Bytes(4 << 20), GetParam());
+  const std::span<std::byte> bytes = arena.bytes();
+  std::fill(bytes.begin(), bytes.end(), std::byte{7});
+  const std::size_t begin = 4096 + 100, end = (3 << 20) + 100;
+  const auto resident_pages = [&] {
+    std::vector<unsigned char> resident(bytes.size() / 4096);
+    EXPECT_EQ(mincore(bytes.data(), bytes.size(), resident.data()), 0);
+    return std::count_if(resident.begin(), resident.end(),
+                         [](unsigned char page) { return (page & 1) != 0; });
+  };
+  const std::ptrdiff_t all = resident_pages();
+  arena.give_back(bytes.subspan(begin, end - begin));
+  const std::ptrdiff_t inside = ((3 << 20) - 2 * 4096) / 4096;
+  EXPECT_EQ(resident_pages(), all - inside);
+  arena.take_again(bytes.subspan(begin, end - begin));
+  EXPECT_EQ(resident_pages(), all);
+  for (std::size_t i = 0; i < bytes.size(); ++i)
+    if (i < begin || i >= end) ASSERT_EQ(bytes[i], std::byte{7}) << i;
+  arena.give_back(bytes.subspan(10, 4096));  // holds no whole page
+  EXPECT_EQ(resident_pages(), all);
+}
+
 TEST(ArenaTest, TakesAlignedPiecesUntilItIsUsedUp) {
   Arena arena(Bytes(8192));
   const auto first = arena.take(Bytes(100));

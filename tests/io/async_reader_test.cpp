@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "io/arena.h"
 #include "io/reader_backends.h"
 #include "tests/io/support/allocation_count.h"
 #include "tests/io/support/reader_testing.h"
@@ -183,6 +184,31 @@ TEST_P(AsyncReaderTest, MemoryInsideAndOutsideTheRegisteredSpan) {
   for (const RangeRead& read : reads) reader->submit({&read.request, 1});
   for (const ReadCompletion& completion : reap_all(*reader)) EXPECT_EQ(completion.error, 0);
   for (const RangeRead& read : reads) EXPECT_TRUE(read.holds(file.bytes()));
+}
+
+// Pages that were given back and taken again are others: a read must not go to the old ones.
+TEST_P(AsyncReaderTest, MemoryMayBeRegisteredAnewInParts) {
+  const RandomFile& file = shared_file();
+  const auto reader = open(file.path());
+  Arena arena(Bytes(1 << 20));
+  const std::span<std::byte> all = arena.bytes(), front = all.first(256 << 10),
+                             back = all.subspan(512 << 10);
+  reader->register_memory(all);
+  const auto read_everywhere = [&] {
+    std::span<std::byte> first = front, second = back;
+    const RangeRead reads[] = {{11, 100'000, 0, first, *reader}, {22, 300'000, 1, second, *reader}};
+    for (const RangeRead& read : reads) reader->submit({&read.request, 1});
+    for (const ReadCompletion& completion : reap_all(*reader)) EXPECT_EQ(completion.error, 0);
+    for (const RangeRead& read : reads) EXPECT_TRUE(read.holds(file.bytes()));
+  };
+  read_everywhere();
+  reader->register_memory(front);
+  arena.give_back(all.subspan(front.size()));
+  EXPECT_EQ(back[0], std::byte{0});
+  arena.take_again(all.subspan(front.size()));
+  const std::span<std::byte> regions[] = {front, back};
+  reader->register_memory(regions);
+  read_everywhere();
 }
 
 TEST_P(AsyncReaderTest, NothingIsWrittenAfterTheDestructor) {

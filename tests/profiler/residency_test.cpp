@@ -123,6 +123,32 @@ TEST(Residency, CountsEachExpertOncePerDecision) {
   EXPECT_EQ(tier.counters().hits, 4u);
 }
 
+TEST(Residency, GivesSlotsUpAndTakesThemAgain) {
+  for (const std::string_view policy : policy_names()) {
+    SCOPED_TRACE(policy);
+    Residency tier = make_residency(policy, make_config({1, 8}, {4}));
+    for (std::uint16_t i = 0; i < 4; ++i) fill(tier, {0, i}, FillReason::kDemand);
+    observe(tier, {0, 3});
+    std::vector<std::pair<SlotId, SlotId>> moves;
+    const auto note = [&](SlotId from, SlotId to) { moves.emplace_back(from, to); };
+    tier.set_slots(0, 1, note);
+    EXPECT_EQ(tier.slots(0), 1u);
+    EXPECT_EQ(tier.resident(0), 1u);
+    EXPECT_EQ(tier.state({0, 3}), ExpertState::kReady);  // the most recent, and the most used
+    EXPECT_EQ(tier.slot({0, 3}), (SlotId{0, 0}));
+    EXPECT_EQ(moves, (std::vector<std::pair<SlotId, SlotId>>{{{0, 3}, {0, 0}}}));
+    EXPECT_EQ(tier.begin_fill({0, 5}, FillReason::kDemand), (SlotId{0, 0}));
+    tier.fill_done({0, 5});
+    tier.set_slots(0, 4, note);
+    EXPECT_EQ(moves.size(), 1u);
+    EXPECT_EQ(tier.free_slots(0), 3u);
+    EXPECT_EQ(tier.begin_fill({0, 6}, FillReason::kDemand), (SlotId{0, 1}));
+    EXPECT_EQ(tier.state({0, 5}), ExpertState::kReady);
+    EXPECT_DEATH(tier.set_slots(0, 5, note), "slots");
+    EXPECT_DEATH(tier.set_slots(0, 1, note), "is_ready|has_value");  // 6 is filling
+  }
+}
+
 TEST(Residency, RefusesMisuse) {
   auto config = make_config({2, 4}, {2});
   config.size_class_of[1] = Residency::kNoClass;
@@ -149,11 +175,11 @@ class Model {
 
   // Does the operation that `word` encodes, if the state allows it, and compares.
   void apply(std::uint32_t word) {
-    const std::uint32_t flat = word / 16 % config_.space.size();
+    const std::uint32_t flat = word / 17 % config_.space.size();
     const ExpertId id = config_.space.id(flat);
     Entry& entry = entries_[flat];
     if (config_.size_class_of[flat] == Residency::kNoClass) return;
-    switch (word % 16) {
+    switch (word % 17) {
       case 0:
         ++step_, tier_.begin_step();
         break;
@@ -190,6 +216,9 @@ class Model {
       case 15:
         if (entry.leases > 0) tier_.release(id), --entry.leases;
         break;
+      case 16:
+        set_slots(config_.size_class_of[flat], word / 17);
+        break;
     }
   }
 
@@ -207,13 +236,15 @@ class Model {
       if (!slot) continue;
       RC_ASSERT(*slot == entry.slot);
       RC_ASSERT(slot->size_class == config_.size_class_of[flat]);
-      RC_ASSERT(slot->index < config_.slots_of_class[slot->size_class]);
+      RC_ASSERT(slot->index < slots_[slot->size_class]);
       RC_ASSERT(owners.emplace(*slot, flat).second);
       ++taken[slot->size_class];
       if (entry.state == ExpertState::kReady) ++resident[id.layer];
     }
-    for (std::uint8_t i = 0; i < taken.size(); ++i)
-      RC_ASSERT(tier_.free_slots(i) == config_.slots_of_class[i] - taken[i]);
+    for (std::uint8_t i = 0; i < taken.size(); ++i) {
+      RC_ASSERT(tier_.slots(i) == slots_[i]);
+      RC_ASSERT(tier_.free_slots(i) == slots_[i] - taken[i]);
+    }
     for (LayerIndex layer = 0; layer < resident.size(); ++layer)
       RC_ASSERT(tier_.resident(layer) == resident[layer]);
     compare_counters();
@@ -280,6 +311,34 @@ class Model {
              reason == FillReason::kSeed ? entry.used_in : step_};
   }
 
+  // As few victims as have to go, and the others are found where they moved.
+  void set_slots(std::uint8_t size_class, std::uint32_t word) {
+    std::uint32_t present = 0;
+    for (std::uint32_t flat = 0; flat < entries_.size(); ++flat) {
+      if (config_.size_class_of[flat] != size_class) continue;
+      if (entries_[flat].state == ExpertState::kFilling || entries_[flat].leases > 0) return;
+      present += entries_[flat].state == ExpertState::kReady ? 1 : 0;
+    }
+    const std::uint32_t slots = word % (config_.slots_of_class[size_class] + 1);
+    std::map<SlotId, SlotId> moved;
+    tier_.set_slots(size_class, slots, [&](SlotId from, SlotId to) {
+      RC_ASSERT(from.index >= slots && to.index < slots);
+      RC_ASSERT(moved.emplace(from, to).second);
+    });
+    slots_[size_class] = slots;
+    std::uint32_t gone = 0;
+    for (std::uint32_t flat = 0; flat < entries_.size(); ++flat) {
+      Entry& entry = entries_[flat];
+      if (config_.size_class_of[flat] != size_class || entry.state == ExpertState::kAbsent)
+        continue;
+      if (tier_.state(config_.space.id(flat)) == ExpertState::kAbsent)
+        entry = {.used_in = entry.used_in}, ++gone;
+      else if (const auto to = moved.find(entry.slot); to != moved.end())
+        entry.slot = to->second;
+    }
+    RC_ASSERT(gone == present - std::min(present, slots));
+  }
+
   void compare_counters() {
     ResidencyCounters total;
     const auto same = [](const ResidencyCounters& a, const ResidencyCounters& b) {
@@ -298,6 +357,7 @@ class Model {
 
   const Residency::Config config_;
   Residency tier_;
+  std::vector<std::uint32_t> slots_ = config_.slots_of_class;
   std::vector<Entry> entries_ = std::vector<Entry>(config_.space.size());
   std::vector<ResidencyCounters> counters_ = std::vector<ResidencyCounters>(config_.space.layers);
   std::int64_t step_ = 0;

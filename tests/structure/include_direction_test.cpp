@@ -28,7 +28,9 @@ struct Source {
   std::vector<Include> includes;
 
   std::string folder() const { return path.substr(0, path.find('/')); }
-  bool is_header() const { return path.ends_with(".h") || path.ends_with(".cuh"); }
+  bool is_header() const {
+    return path.ends_with(".h") || path.ends_with(".hpp") || path.ends_with(".cuh");
+  }
 };
 
 // Which folders of the project a folder may include. tests, benchmarks and tools may include all.
@@ -38,8 +40,11 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"kernels", {"base", "kernels"}},
     {"profiler", {"base", "profiler"}},
     {"runtime", {"base", "io", "kernels", "profiler", "runtime"}},
-    {"tools", {"base", "io", "kernels", "profiler", "runtime", "tools"}},
-    {"tests", {"base", "io", "kernels", "profiler", "runtime", "tools", "tests"}},
+    {"include", {}},  // what programs see; its own headers are <hearth/...>
+    {"api", {"base", "io", "kernels", "profiler", "runtime", "api"}},
+    {"examples", {"kernels"}},  // the specification alone
+    {"tools", {"base", "io", "kernels", "profiler", "runtime", "api", "tools"}},
+    {"tests", {"base", "io", "kernels", "profiler", "runtime", "api", "tools", "tests"}},
     {"benchmarks", {"base", "io", "kernels", "profiler", "runtime", "tools", "benchmarks"}},
 };
 
@@ -49,6 +54,7 @@ struct Vendor {
   std::vector<std::string_view> places;
 };
 const std::vector<Vendor> kVendors = {
+    {"hearth/", {"include/", "api/", "examples/", "tools/", "tests/"}},
     {"liburing", {"io/"}},
     {"CLI/", {"tools/"}},
     {"nlohmann/", {"tools/", "tests/"}},
@@ -65,6 +71,8 @@ const std::vector<Vendor> kVendors = {
 };
 
 constexpr std::size_t kMostLines = 600;
+const std::set<std::string> kExtensions = {".h",  ".hpp", ".c",   ".cpp",
+                                           ".cu", ".cuh", ".def", ".inc"};
 
 std::vector<std::string> read_lines(const fs::path& path) {
   std::ifstream in(path);
@@ -109,8 +117,7 @@ const std::vector<Source>& sources() {
       if (!fs::exists(root / folder)) continue;
       for (const auto& entry : fs::recursive_directory_iterator(root / folder)) {
         const std::string extension = entry.path().extension().string();
-        const std::set<std::string> kinds = {".h", ".cpp", ".cu", ".cuh", ".def", ".inc"};
-        if (kinds.count(extension) != 0) found.push_back(read_source(root, entry.path()));
+        if (kExtensions.count(extension) != 0) found.push_back(read_source(root, entry.path()));
       }
     }
     return found;

@@ -125,6 +125,21 @@ TEST(BenchKv, PrintsATableThatSaysWhatItDid) {
   EXPECT_THAT(result.errors, HasSubstr("random keys and values"));
 }
 
+// Of latents of 32 + 16 channels only formats without blocks hold anything; one line each says so.
+TEST(BenchKv, LeavesOutWhatAModelCannotHold) {
+  const std::string latent = HEARTH_SOURCE_DIR "/tests/golden/deepseek2-lite.gguf";
+  const CommandResult all =
+      run_hearth(bench_kv_of(latent, {"all", "-n", "1", "-r", "1", "-o", "jsonl"}));
+  EXPECT_EQ(all.exit_code, 0) << all.errors;
+  EXPECT_EQ(std::count(all.output.begin(), all.output.end(), '\n'), 3) << all.output;
+  std::size_t left_out = 0;
+  for (std::size_t at = 0; (at = all.errors.find(" is left out: ", at)) != all.errors.npos; ++at)
+    ++left_out;
+  EXPECT_EQ(left_out, kernels::kKvFormatCount - 3) << all.errors;
+  expect_error(run_hearth(bench_kv_of(latent, {"kvarn4,q8_0", "-n", "1"})), kFailed,
+               {"cannot be kept"}, Before::kReport);
+}
+
 TEST(BenchKv, RefusesWhatHasNoEffect) {
   const auto refused = [&](std::vector<std::string> flags, std::string_view part) {
     expect_error(run_hearth(bench_kv_of(kTiny, std::move(flags))), kMisused, {part});

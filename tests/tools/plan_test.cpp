@@ -52,15 +52,27 @@ TEST(PlanCommand, KnowsTheBytesOfARecurrentModel) {
   const CommandResult made =
       run_hearth({"synth", "-o", path, "--shape", "qwen3.6-35b-a3b", "--header-only"});
   ASSERT_EQ(made.exit_code, 0) << made.errors;
-  const auto plan = plan_json({"-m", path, "--ram", "16GiB", "-t", "2", "-c", "4096"});
+  // Of another machine, so that the memory that is free here does not matter.
+  const auto plan_of = [&](const char* context) {
+    return plan_json(
+        {"-m", path, "--ram", "16GiB", "-t", "2", "-c", context, "--machine", "ddr5-5600-dual"});
+  };
+  const auto plan = plan_of("4096");
   EXPECT_EQ(plan["experts_total"], 10'240);
   EXPECT_EQ(plan["ram"]["state"], 30 * (32 * 128 * 128 + 3 * 8192) * 4);  // 62.8 MiB
-  const auto longer = plan_json({"-m", path, "--ram", "16GiB", "-t", "2", "-c", "8192"});
+  EXPECT_EQ(plan["kv_bytes_per_token"], 20'480);
+  std::uint64_t expert_bytes = 0;
+  for (const auto& one : plan["classes"])
+    expert_bytes += one["expert"].get<std::uint64_t>() * one["experts"].get<std::uint64_t>();
+  EXPECT_EQ(expert_bytes / 10'240, 1'904'640);  // three matrices of 512 × 2048 in 4.8 bits
+  const auto longer = plan_of("8192");
   EXPECT_EQ(longer["ram"]["kv"].get<std::int64_t>() - plan["ram"]["kv"].get<std::int64_t>(),
             4096 * 20'480);
   EXPECT_EQ(longer["ram"]["state"], plan["ram"]["state"]);
-  const CommandResult text = run_plan({"-m", path, "--ram", "16GiB", "-t", "2"});
-  EXPECT_NE(text.output.find("62.8 MiB"), std::string::npos) << text.output;
+  const CommandResult text =
+      run_plan({"-m", path, "--ram", "16GiB", "-t", "2", "--machine", "rtx4060-8g-ddr5"});
+  for (const char* part : {"62.8 MiB", "20,480 bytes for each more"})
+    EXPECT_NE(text.output.find(part), std::string::npos) << part << "\n" << text.output;
 }
 
 TEST(PlanCommand, NeedsTheHeaderOnly) {

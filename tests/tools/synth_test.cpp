@@ -107,9 +107,9 @@ TEST(Synth, FormatsAreTheOnesNamed) {
 
 TEST(Synth, TheMixHasMoreBitsInHalfOfTheLayers) {
   SynthShape shape = synth_shape("qwen3-30b-a3b");
-  shape.layers = 16;
+  shape.set_layers(16);
   std::string more;
-  for (const SynthTensor& tensor : synth_tensors(shape, synth_mix("q4_k_m")))
+  for (const SynthTensor& tensor : synth_model(shape, synth_mix("q4_k_m")).tensors)
     if (tensor.name.ends_with("ffn_down_exps.weight"))
       more += tensor.format == kernels::WeightFormat::kQ6_K ? '6' : '4';
   EXPECT_EQ(more, "6644644644644666");

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "io/async_reader.h"
+#include "runtime/kv_cache.h"
 #include "runtime/logits_hash.h"
 #include "runtime/plan_input.h"
 #include "runtime/session.h"
@@ -33,6 +34,7 @@ class KvBench {
         file_(io::GgufFile::open(options.engine.model, runtime::block_shape_of)),
         model_(runtime::build_model(file_)),
         tokenizer_(runtime::Tokenizer::from_metadata(file_.metadata())) {
+    leave_out_what_cannot_be();
     if (o_.engine.context == 0)
       o_.engine.context = std::max({timed_positions(), o_.text ? kQualityChunk : 1,
                                     o_.engine.kv_tail.value_or(runtime::kDefaultKvTail) + kTiles});
@@ -62,6 +64,24 @@ class KvBench {
     std::optional<std::uint32_t> slots;  // none: the budget is not enough
     std::string reason;                  // then
   };
+
+  // The heads of a model, or its latents, may be nothing that a format holds: the others go on.
+  void leave_out_what_cannot_be() {
+    std::string reason;
+    std::erase_if(o_.pairs, [&](const KvPair& pair) {
+      try {
+        runtime::KvCache::needs(model_->kv_layers(), {.keys = pair.keys, .values = pair.values},
+                                file_.name());
+        return false;
+      } catch (const Error& error) {
+        if (error.code() != ErrorCode::kUnsupported) throw;
+        reason = error.what();
+      }
+      fmt::print(stderr, "note      {} is left out: {}\n", pair.name(), reason);
+      return true;
+    });
+    if (o_.pairs.empty()) throw Error(ErrorCode::kUnsupported, reason);
+  }
 
   std::uint32_t chunk() const { return std::min(kQualityChunk, o_.engine.context); }
   std::uint32_t deepest() const { return *std::max_element(o_.depths.begin(), o_.depths.end()); }

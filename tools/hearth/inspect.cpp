@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "runtime/engine.h"
 #include "tools/hearth/command_line.h"
 #include "tools/hearth/model_summary.h"
 #include "tools/hearth/quantity.h"
@@ -60,6 +61,7 @@ void print_summary(const io::GgufFile& file, const ModelSummary& summary) {
   row("file", "{}, {}, GGUF version {}{}", printable(file.name()), format_size(file.file_bytes()),
       file.version(),
       file.paths().size() == 1 ? "" : fmt::format(", {} parts", file.paths().size()));
+  if (!file.has_data()) row("note", "the file ends before its weights do");
   row("architecture", "{}{}", printable(summary.architecture),
       summary.name.empty() ? "" : fmt::format(", {}", printable(summary.name)));
   row("parameters", "{}, {} of them active per token", format_count(summary.parameters),
@@ -104,6 +106,7 @@ Json tensor_json(const io::GgufFile& file, const io::GgufTensor& tensor) {
 Json summary_json(const io::GgufFile& file, const ModelSummary& summary) {
   Json json = {{"files", file.paths()},
                {"file_bytes", file.file_bytes().count},
+               {"has_weights", file.has_data()},
                {"gguf_version", file.version()},
                {"architecture", summary.architecture},
                {"name", summary.name},
@@ -158,7 +161,8 @@ int inspect(const Arguments& arguments) {
   line.add({.names = "--json", .help = "print JSON, sizes in bytes"}, options.json);
   if (!line.parse(arguments)) return 0;
 
-  const io::GgufFile file = open_model_file(options.model);
+  const io::GgufFile file =
+      io::GgufFile::open(options.model, runtime::block_shape_of, io::GgufFile::Data::kMayBeMissing);
   const ModelSummary summary = summarize(file);
   if (options.json) {
     print_json(file, summary, options.tensors);

@@ -37,13 +37,17 @@ void count_format(const io::GgufTensor& tensor, ModelSummary& summary) {
 }
 
 // Values that the cache keeps for one token in the layer of `tensor`, as far as this tensor says:
-// the rows of the projection that makes keys or values. With latent attention (deepseek2) the one
-// compressed row is both.
-std::uint64_t cached_values(const io::GgufTensor& tensor) {
-  for (const std::string_view suffix :
-       {".attn_k.weight", ".attn_v.weight", ".attn_kv_a_mqa.weight"})
-    if (std::string_view(tensor.name).ends_with(suffix)) return tensor.shape[1];
-  return 0;
+// the rows of the projection that makes keys or values, or both where there is no other (gemma4).
+// With latent attention (deepseek2) the one compressed row is both.
+std::uint64_t cached_values(const io::GgufFile& file, const io::GgufTensor& tensor) {
+  constexpr std::string_view kKeys = ".attn_k.weight", kValues = ".attn_v.weight";
+  const std::string_view name = tensor.name;
+  if (name.ends_with(kKeys)) {
+    const std::string layer(name.substr(0, name.size() - kKeys.size()));
+    return tensor.shape[1] * (file.find(layer + std::string(kValues)) == nullptr ? 2 : 1);
+  }
+  const bool counts = name.ends_with(kValues) || name.ends_with(".attn_kv_a_mqa.weight");
+  return counts ? tensor.shape[1] : 0;
 }
 
 void read_metadata(const io::GgufMetadata& metadata, ModelSummary& summary) {
@@ -88,7 +92,7 @@ ModelSummary summarize(const io::GgufFile& file) {
   for (const io::GgufTensor& tensor : file.tensors()) {
     count_format(tensor, summary);
     summary.parameters += tensor.elements();
-    kv_values += cached_values(tensor);
+    kv_values += cached_values(file, tensor);
     const Bytes size = tensor.size.value_or(Bytes(0));
     const auto layer = layer_of(tensor.name);
     if (!layer || !is_routed_expert(tensor)) {

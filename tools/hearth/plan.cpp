@@ -141,6 +141,7 @@ int plan(const Arguments& arguments) {
   PlanReport report{.needs = needs,
                     .plan = placement,
                     .model_path = options.model_path,
+                    .file_bytes = file.file_bytes(),
                     .machine = {},
                     .memory_from = budget_text(flags, machine),
                     .notes = notes_of(machine, file, *model, placement),

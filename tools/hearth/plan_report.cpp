@@ -30,7 +30,12 @@ void memory_row(const PlacementPlan& plan, std::string_view title, Bytes TierPla
   fmt::print("{}{}{}\n", line, of.empty() ? "" : "  ", of);
 }
 
-void print_memory(const PlacementPlan& plan) {
+// What one more token of context takes, in whole tiles of many.
+Bytes kv_bytes_per_token(const profiler::KvNeeds& kv) {
+  return Bytes(kv.keys.per_tile.count / kv.keys.tile + kv.values.per_tile.count / kv.values.tile);
+}
+
+void print_memory(const PlacementPlan& plan, const profiler::KvNeeds& kv) {
   fmt::print("{:<17}{:>16}", "bytes", "RAM");
   if (plan.vram) fmt::print("{:>16}", "VRAM");
   fmt::print("\n");
@@ -38,7 +43,8 @@ void print_memory(const PlacementPlan& plan) {
              plan.vram ? "process; driver and context" : "an upper bound");
   memory_row(plan, "dense weights", &TierPlan::dense);
   memory_row(plan, "KV cache", &TierPlan::kv,
-             fmt::format("{} tokens, {}", format_grouped(plan.context), kv_text(plan)));
+             fmt::format("{} tokens, {}, {} bytes for each more", format_grouped(plan.context),
+                         kv_text(plan), format_grouped(kv_bytes_per_token(kv).count)));
   memory_row(plan, "state", &TierPlan::state,
              fmt::format("{} that recurrent layers remember of a session",
                          format_size(plan.vram ? plan.vram->state : plan.ram.state)));
@@ -112,7 +118,7 @@ void print_plan(const PlanReport& report) {
       plan.model.formats);
   if (!report.machine.empty()) row("machine", "{}", report.machine);
   row("budget", "{}", report.memory_from);
-  print_memory(plan);
+  print_memory(plan, report.needs.kv);
   print_slots(report.needs, plan);
   print_policy(report.needs, plan);
   print_prediction(plan);
@@ -126,10 +132,15 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 Json tier_json(const TierPlan& tier) {
-  return {{"process", tier.process.count}, {"dense", tier.dense.count},
-          {"kv", tier.kv.count},           {"state", tier.state.count},
-          {"scratch", tier.scratch.count}, {"experts", tier.experts.count},
-          {"total", tier.total().count},   {"slots_of_class", tier.slots_of_class}};
+  return {{"process", tier.process.count},
+          {"dense", tier.dense.count},
+          {"kv", tier.kv.count},
+          {"state", tier.state.count},
+          {"scratch", tier.scratch.count},
+          {"experts", tier.experts.count},
+          {"total", tier.total().count},
+          {"slots", tier.slots()},
+          {"slots_of_class", tier.slots_of_class}};
 }
 
 Json prediction_json(const profiler::DecodePrediction& prediction) {
@@ -151,6 +162,7 @@ Json prediction_json(const profiler::DecodePrediction& prediction) {
 std::string plan_json(const PlanReport& report) {
   const PlacementPlan& plan = report.plan;
   Json json = {{"model_filename", report.model_path},
+               {"file_bytes", report.file_bytes.count},
                {"machine", report.machine.empty() ? Json(nullptr) : Json(report.machine)},
                {"n_ctx", plan.context},
                {"n_ubatch", plan.batch},
@@ -161,6 +173,7 @@ std::string plan_json(const PlanReport& report) {
                {"kv_rotation", plan.kv_rotation},
                {"ram", tier_json(plan.ram)},
                {"vram", plan.vram ? tier_json(*plan.vram) : Json(nullptr)},
+               {"kv_bytes_per_token", kv_bytes_per_token(report.needs.kv).count},
                {"experts_total", plan.experts},
                {"policy", plan.policy},
                {"policy_reason", plan.policy_reason},

@@ -12,6 +12,7 @@ struct PlanReport {
   const profiler::ModelNeeds& needs;
   const profiler::PlacementPlan& plan;
   std::string model_path;
+  Bytes file_bytes;                // with the weights, be they there or not
   std::string machine;             // with where its figures come from; empty: none
   std::string memory_from;         // what the budget is
   std::vector<std::string> notes;  // a line each, beside those of the plan

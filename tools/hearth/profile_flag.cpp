@@ -3,7 +3,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <utility>
-#include <vector>
 
 #include "base/error.h"
 #include "profiler/profile_toml.h"
@@ -17,10 +16,7 @@ std::shared_ptr<const profiler::ExpertProfile> load(const std::string& path,
                                                     const io::GgufFile& file,
                                                     const runtime::Model& model) {
   profiler::ExpertProfile profile = profiler::load_profile(path);
-  std::vector<std::uint32_t> experts;
-  for (std::uint32_t layer = 0; layer < model.experts.layers(); ++layer)
-    experts.push_back(model.experts.layer(static_cast<LayerIndex>(layer)).count);
-  profiler::check_profile_of(profile, runtime::identity_of(file), experts, path);
+  profiler::check_profile_of(profile, runtime::identity_of(file), model.experts.counts(), path);
   return std::make_shared<const profiler::ExpertProfile>(std::move(profile));
 }
 

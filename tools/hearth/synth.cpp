@@ -26,7 +26,10 @@ namespace {
 constexpr std::uint64_t kPieceBytes = 4 << 20;  // what one task generates
 
 struct SynthOptions {
-  std::string output, shape = "qwen3-30b-a3b", mix = "q4_k_m", vocabulary;
+  std::string output, shape = "qwen3-30b-a3b", vocabulary;
+  std::optional<std::string> mix;  // else the shape's
+  std::optional<Bytes> size;       // of the layers' choice
+  bool list = false;
   bool header_only = false;
   std::optional<std::uint32_t> layers, experts, experts_used, embedding, expert_ff, heads, kv_heads,
       head_dim, vocabulary_size, context;
@@ -48,7 +51,11 @@ void add_shape_flags(SynthOptions& o, CommandLine& line) {
   const auto add = [&](std::string_view names, std::string_view help, auto& variable) {
     line.add({.names = names, .value = "N", .help = help}, variable);
   };
-  add("--layers", "layers, each with attention and experts", o.layers);
+  add("--layers", "the first layers; of leading dense ones all but the last at most", o.layers);
+  line.add({.names = "--size",
+            .value = "SIZE",
+            .help = "as many layers as this holds, and at least one of each kind"},
+           o.size);
   add("--experts", "experts per layer", o.experts);
   add("--top-k", "experts used per token", o.experts_used);
   add("--embedding", "width of the residual stream", o.embedding);
@@ -66,7 +73,8 @@ void add_weight_flags(SynthOptions& o, CommandLine& line) {
   line.group("Weights");
   line.add({.names = "--mix",
             .value = "NAME",
-            .help = "q4_k_m (Q4_K, and Q6_K where llama.cpp's has it) or one format for all"},
+            .help = "q4_k_m (as llama.cpp mixes it), mxfp4_moe (experts in MXFP4, the rest in "
+                    "Q8_0), or one format for all; else that of the shape"},
            o.mix);
   const auto add = [&](std::string_view names, std::string_view help, auto& variable) {
     line.add({.names = names, .value = "FORMAT", .help = help}, variable);
@@ -114,34 +122,39 @@ void check_kind(const SynthOptions& o, const CommandLine& line) {
 
 SynthShape chosen_shape(const SynthOptions& o, std::size_t vocabulary) {
   SynthShape shape = synth_shape(o.shape);
-  if (shape.has_latent() && (o.kv_heads || o.head_dim))
+  if (shape.count("attention.kv_lora_rank") > 0 && (o.kv_heads || o.head_dim))
     throw_error(ErrorCode::kUsage,
                 "{} has no effect on {}, whose heads share one latent; leave it out",
                 o.kv_heads ? "--kv-heads" : "--head-dim", shape.name);
-  const auto override_with = [](std::optional<std::uint32_t> value, std::uint32_t& field) {
-    if (value) field = *value;
+  const auto set = [&](std::optional<std::uint32_t> value, std::string_view flag,
+                       std::initializer_list<std::string_view> keys) {
+    for (const std::string_view key : keys)
+      if (value) shape.set(key, *value, flag);
   };
-  override_with(o.layers, shape.layers);
-  override_with(o.experts, shape.experts);
-  override_with(o.experts_used, shape.experts_used);
-  override_with(o.embedding, shape.embedding);
-  override_with(o.expert_ff, shape.expert_ff);
-  override_with(o.heads, shape.heads);
-  override_with(o.kv_heads, shape.kv_heads);
-  override_with(o.head_dim, shape.head_dim);
-  override_with(o.context, shape.context);
+  if (o.layers) shape.set_layers(*o.layers);
+  if (o.expert_ff) shape.set_expert_ff(*o.expert_ff);
+  set(o.experts, "--experts", {"expert_count"});
+  set(o.experts_used, "--top-k", {"expert_used_count"});
+  set(o.embedding, "--embedding", {"embedding_length"});
+  set(o.heads, "--heads", {"attention.head_count"});
+  set(o.kv_heads, "--kv-heads", {"attention.head_count_kv"});
+  set(o.head_dim, "--head-dim", {"attention.key_length", "attention.value_length"});
+  set(o.context, "--context", {"context_length"});
   shape.vocabulary = static_cast<std::uint32_t>(vocabulary);
   return shape;
 }
 
-SynthFormats chosen_formats(const SynthOptions& o) {
-  SynthFormats formats = synth_mix(o.mix);
-  if (o.dense_format) formats.dense = parse_format(*o.dense_format);
+SynthFormats chosen_formats(const SynthOptions& o, const SynthShape& shape) {
+  SynthFormats formats = synth_mix(o.mix.value_or(shape.mix));
+  if (o.dense_format) {
+    formats.dense = parse_format(*o.dense_format);
+    formats.substitutes = false;
+  }
   if (o.output_format) formats.output = parse_format(*o.output_format);
   if (!o.expert_format && !o.down_format) return formats;
   if (o.expert_format) formats.expert = formats.down = parse_format(*o.expert_format);
   if (o.down_format) formats.down = parse_format(*o.down_format);
-  formats.more_bits_in_half_the_layers = false;
+  formats.more_bits = false;
   return formats;
 }
 
@@ -230,22 +243,33 @@ void write_model(const SynthOptions& options) {
                                           : vocabulary_of_file(options.vocabulary);
   const SynthShape shape =
       chosen_shape(options, vocabulary.strings("tokenizer.ggml.tokens")->size());
-  const std::vector<SynthTensor> tensors = synth_tensors(shape, chosen_formats(options));
+  const SynthFormats formats = chosen_formats(options, shape);
+  const SynthModel model =
+      options.size ? fit_layers(shape, formats, *options.size) : synth_model(shape, formats);
 
   io::GgufWriter writer(options.output);
-  set_synth_metadata(shape, writer);
-  for (const io::GgufMetadata::Entry& entry : vocabulary.entries())
-    writer.set(entry.key, entry.value);
-  Bytes total;
-  for (const SynthTensor& tensor : tensors) {
+  for (const io::GgufMetadata* metadata : {&model.metadata, &vocabulary})
+    for (const io::GgufMetadata::Entry& entry : metadata->entries())
+      writer.set(entry.key, entry.value);
+  for (const SynthTensor& tensor : model.tensors)
     writer.declare(tensor.name, tensor.shape, kernels::traits(tensor.format).gguf_type,
                    tensor.bytes());
-    total += tensor.bytes();
-  }
   if (options.header_only) return writer.finish_header();
-  SynthWriter pieces(options, writer, total);
-  for (const SynthTensor& tensor : tensors) pieces.add(tensor);
+  SynthWriter pieces(options, writer, model.bytes());
+  for (const SynthTensor& tensor : model.tensors) pieces.add(tensor);
   pieces.finish();
+}
+
+void list_shapes() {
+  fmt::print("{:<19}{:<14}{:>6}{:>9}{:>6}{:>12}{:>12}  {}\n", "shape", "architecture", "layers",
+             "experts", "top-k", "parameters", "size", "mix");
+  for (const std::string& name : synth_shape_names()) {
+    const SynthShape shape = synth_shape(name);
+    const SynthModel model = synth_model(shape, synth_mix(shape.mix));
+    fmt::print("{:<19}{:<14}{:>6}{:>9}{:>6}{:>12}{:>12}  {}\n", name, shape.architecture,
+               shape.layers(), shape.count("expert_count"), shape.count("expert_used_count"),
+               format_count(model.parameters()), format_size(model.bytes()), shape.mix);
+  }
 }
 
 }  // namespace
@@ -255,9 +279,8 @@ int synth(const Arguments& arguments) {
   CommandLine line("synth",
                    "Write a model of a known shape with random, well-scaled weights, or a model "
                    "with outliers in its keys.");
-  line.add(
-      {.names = "-o,--output", .value = "FILE", .help = "GGUF file to write", .required = true},
-      options.output);
+  line.add({.names = "-o,--output", .value = "FILE", .help = "GGUF file to write"}, options.output);
+  line.add({.names = "--list", .help = "print all shapes, and write nothing"}, options.list);
   line.add({.names = "-t,--threads", .value = "N", .help = "threads that generate"},
            options.threads);
   line.add({.names = "--seed", .value = "N", .help = "the same seed gives the same file"},
@@ -268,12 +291,20 @@ int synth(const Arguments& arguments) {
   add_weight_flags(options, line);
   add_outlier_flags(options, line);
   if (!line.parse(arguments)) return 0;
+  if (options.list) {
+    if (arguments.size() > 1) throw_error(ErrorCode::kUsage, "--list takes no other flag");
+    list_shapes();
+    return 0;
+  }
+  if (options.output.empty()) throw_error(ErrorCode::kUsage, "--output is required");
   check_kind(options, line);
   if (options.from) {
     options.outliers.seed = options.seed;
     write_with_key_outliers(*options.from, options.output, options.outliers);
     return 0;
   }
+  if (options.size && options.layers)
+    throw_error(ErrorCode::kUsage, "--size chooses what --layers says; leave one out");
   if (!options.vocabulary.empty() && options.vocabulary_size)
     throw_error(ErrorCode::kUsage, "--vocab-size has no effect with --vocab; leave one out");
   if (!(options.router_skew >= 0 && options.router_skew <= 4))

@@ -45,7 +45,7 @@ class FakeReader final : public io::AsyncReader {
     }
   }
 
-  void register_memory(std::span<std::byte>) override {}
+  void register_memory(std::span<const std::span<std::byte>>) override {}
 
   void submit(std::span<const io::ReadRequest> requests) override {
     for (const io::ReadRequest& request : requests) {
