@@ -95,9 +95,10 @@ ExpertCatalog find_experts(const io::GgufFile& file) {
                 "{}: there are no experts (blk.N.ffn_down_exps.weight) in the file", file.name());
   check_space(layers, most_experts, file.name());
   ExpertCatalog catalog(layers);
+  const WeightTable weights(file);
   for (const io::GgufTensor& tensor : file.tensors())
     if (const auto layer = layer_of(tensor.name, ".ffn_down_exps.weight"))
-      catalog.add_layer(file, static_cast<LayerIndex>(*layer), dimension(file, tensor, 2),
+      catalog.add_layer(weights, static_cast<LayerIndex>(*layer), dimension(file, tensor, 2),
                         dimension(file, tensor, 1), dimension(file, tensor, 0));
   return catalog;
 }
