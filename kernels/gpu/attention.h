@@ -13,10 +13,8 @@
 
 namespace hearth::kernels {
 
-inline constexpr std::uint32_t kMaxAttendRows = 8;
-
 struct AttendTask {
-  std::uint32_t rows = 0;   // at most kMaxAttendRows
+  std::uint32_t rows = 0;   // few: each takes room in `states`
   std::uint32_t heads = 0;  // a multiple of kv_heads
   std::uint32_t kv_heads = 0;
   std::uint32_t value_dim = 0;
