@@ -53,12 +53,12 @@ inline constexpr std::uint32_t kMaxAttentionQueries = 64;
 // head known is a latent of 512 channels with its 64 rotated ones.
 inline constexpr std::uint32_t kMaxHeadDim = 576;
 
-// Chunks can be computed side by side; there are at most 64 of them, so that what they leave needs
-// the same memory for every context. A power of two from 4096 on, for a query that attends to so
-// many positions.
+// Chunks can be computed side by side, on a GPU by blocks of their own; there are at most 64 of
+// them, so that what they leave needs the same memory for every context. A power of two from 256
+// on, for a query that attends to so many positions.
 inline constexpr std::uint32_t kMaxAttentionChunks = 64;
 constexpr std::uint32_t attention_chunk(std::uint32_t positions) {
-  std::uint32_t chunk = 4096;
+  std::uint32_t chunk = 256;
   while ((positions + chunk - 1) / chunk > kMaxAttentionChunks) chunk *= 2;
   return chunk;
 }

@@ -48,7 +48,7 @@
 //   load_acquire_system(p), store_release_system(p, x): 32-bit flags in memory that the host maps
 //
 // Arithmetic, the same bits on every target (but which NaN):
-//   fma(a, b, c), divide(a, b), square_root(x), nearest_even(x) → int
+//   fma(a, b, c), divide(a, b), square_root(x) (also of a double), nearest_even(x) → int
 //   dot4(a, b, sum): sum + the products of four signed bytes each
 //   count_ones(x); byte_permute(a, b, selector): bytes of b:a chosen by the low three bits of four
 //   nibbles f32_of_f16(bits), f16_of_f32(x), f32_of_bf16(bits), bits_of(x), float_of(bits)

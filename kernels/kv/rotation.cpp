@@ -15,14 +15,15 @@ struct Signs {
 };
 
 Signs make_signs() {
-  Random random(kSeed);
+  const KvSigns bits = kv_signs();
+  const auto sign = [](const std::uint64_t(&words)[kKvSlice / 64], std::uint32_t i) {
+    return (words[i / 64] >> i % 64 & 1) != 0 ? -1.0f : 1.0f;
+  };
   Signs signs;
-  for (auto* const one : {&signs.before, &signs.after})
-    for (std::uint32_t word = 0; word < kKvSlice / 64; ++word) {
-      const std::uint64_t bits = random.next();
-      for (std::uint32_t i = 0; i < 64; ++i)
-        (*one)[word * 64 + i] = (bits >> i & 1) != 0 ? -1.0f : 1.0f;
-    }
+  for (std::uint32_t i = 0; i < kKvSlice; ++i) {
+    signs.before[i] = sign(bits.before, i);
+    signs.after[i] = sign(bits.after, i);
+  }
   return signs;
 }
 const Signs kSigns = make_signs();
@@ -42,6 +43,14 @@ void rotate(const CpuKernels& kernels, const KvRotation& rotation, std::uint32_t
 }
 
 }  // namespace
+
+KvSigns kv_signs() {
+  Random random(kSeed);
+  KvSigns signs;
+  for (std::uint64_t& word : signs.before) word = random.next();
+  for (std::uint64_t& word : signs.after) word = random.next();
+  return signs;
+}
 
 KvRotation kv_rotation(KvFormat format, KvPart part, std::uint32_t dim) {
   const std::uint32_t largest = dim & (~dim + 1);

@@ -23,6 +23,12 @@ struct KvRotation {
 };
 KvRotation kv_rotation(KvFormat format, KvPart part, std::uint32_t dim);
 
+// The bits of D1 and D2.
+struct KvSigns {
+  std::uint64_t before[kKvSlice / 64], after[kKvSlice / 64];
+};
+KvSigns kv_signs();
+
 // Each `size` of n values, in place.
 void rotate(const CpuKernels& kernels, const KvRotation& rotation, std::uint32_t n, float* x);
 void rotate_back(const CpuKernels& kernels, const KvRotation& rotation, std::uint32_t n, float* x);

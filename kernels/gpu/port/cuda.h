@@ -97,6 +97,7 @@ HEARTH_DEVICE void store_release_system(std::uint32_t* at, std::uint32_t x) {
 HEARTH_DEVICE float fma(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 HEARTH_DEVICE float divide(float a, float b) { return __fdiv_rn(a, b); }
 HEARTH_DEVICE float square_root(float x) { return __fsqrt_rn(x); }
+HEARTH_DEVICE double square_root(double x) { return __dsqrt_rn(x); }
 HEARTH_DEVICE int nearest_even(float x) { return __float2int_rn(x); }
 HEARTH_DEVICE std::uint32_t bits_of(float x) { return __float_as_uint(x); }
 HEARTH_DEVICE float float_of(std::uint32_t bits) { return __uint_as_float(bits); }

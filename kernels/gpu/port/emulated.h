@@ -134,6 +134,7 @@ inline void store_release_system(std::uint32_t* at, std::uint32_t x) {
 inline float fma(float a, float b, float c) { return std::fma(a, b, c); }
 inline float divide(float a, float b) { return a / b; }
 inline float square_root(float x) { return std::sqrt(x); }
+inline double square_root(double x) { return std::sqrt(x); }
 inline int nearest_even(float x) { return static_cast<int>(std::nearbyint(x)); }
 inline std::uint32_t bits_of(float x) { return std::bit_cast<std::uint32_t>(x); }
 inline float float_of(std::uint32_t bits) { return std::bit_cast<float>(bits); }

@@ -120,6 +120,7 @@ HEARTH_DEVICE void store_release_system(std::uint32_t* at, std::uint32_t x) {
 HEARTH_DEVICE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 HEARTH_DEVICE float divide(float a, float b) { return a / b; }
 HEARTH_DEVICE float square_root(float x) { return __builtin_sqrtf(x); }
+HEARTH_DEVICE double square_root(double x) { return __builtin_sqrt(x); }
 HEARTH_DEVICE int nearest_even(float x) { return static_cast<int>(__builtin_rintf(x)); }
 HEARTH_DEVICE std::uint32_t bits_of(float x) { return __builtin_bit_cast(std::uint32_t, x); }
 HEARTH_DEVICE float float_of(std::uint32_t bits) { return __builtin_bit_cast(float, bits); }

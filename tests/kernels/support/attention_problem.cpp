@@ -265,7 +265,8 @@ AttentionProblem::Dot AttentionProblem::dot(std::uint32_t query, std::uint32_t p
 AttentionProblem::Exact AttentionProblem::exact(double sink) const {
   constexpr double kUnit = 0x1p-24;
   const double scale = task().scale;
-  const std::uint32_t blocks = tiles_ + 4;
+  const std::uint32_t chunk = attention_chunk(case_.positions);
+  const std::uint32_t blocks = tiles_ + (case_.positions + chunk - 1) / chunk + 3;
   Exact result;
   for (std::uint32_t i = 0; i < queries(); ++i) {
     const std::uint32_t count = end_[i] - first_[i];

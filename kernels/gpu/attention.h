@@ -1,0 +1,50 @@
+// Attention of the rows of a decode step on a device, with the bits of kernels/attention.h.
+//
+// Blocks compute chunks of the context side by side and leave a state for each query, as the CPU
+// does with few rows; a second kernel merges them in order. Neither the number of blocks nor the
+// rows that are computed together change a result.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/attention.h"
+#include "kernels/kv/kv_layout.h"
+
+namespace hearth::kernels {
+
+struct AttendTask {
+  std::uint32_t rows = 0;   // few: each takes room in `states`
+  std::uint32_t heads = 0;  // a multiple of kv_heads
+  std::uint32_t kv_heads = 0;
+  std::uint32_t value_dim = 0;
+  float scale = 1;  // of the scores
+  // Of the first row; the others follow. In device memory, so that a captured graph may advance.
+  const std::uint32_t* position = nullptr;
+  // What a row attends to besides its own position: all before it (0), the last few, or those of
+  // its own piece of the context.
+  std::uint32_t window = 0;
+  bool window_is_piece = false;
+  std::uint32_t tail = 0;  // newest positions that are read as f16, at least
+  // Rotated as the keys are: row r, head h at queries[r × query_stride + h × key_dim].
+  const float* queries = nullptr;
+  std::uint64_t query_stride = 0;
+  KvMemory keys;
+  KvMemory values;               // not read where they are in the keys
+  bool values_in_keys = false;   // the first value_dim channels; layouts that hold latents
+  const float* sinks = nullptr;  // [heads]: logits that take weight from all values; or null
+  float* states = nullptr;       // attend_state_floats(rows, heads, value_dim)
+  // Row r, head h to results[r × result_stride + h × result_head_stride], taken back by `rotation`.
+  RotationLayout rotation;
+  float* results = nullptr;
+  std::uint64_t result_stride = 0;
+  std::uint32_t result_head_stride = 0;
+};
+
+// What chunks leave: [chunks][rows × heads maxima, as many sums, outputs of value_dim each].
+constexpr std::size_t attend_state_floats(std::uint32_t rows, std::uint32_t heads,
+                                          std::uint32_t value_dim) {
+  return std::size_t{kMaxAttentionChunks} * rows * heads * (2 + value_dim);
+}
+
+}  // namespace hearth::kernels
