@@ -89,7 +89,8 @@ TEST(BenchKv, ComparesPredictionsOnAText) {
   EXPECT_NEAR(rows[0]["kld_mean"].get<double>(), 0, 1e-6);
   EXPECT_EQ(rows[0]["same_top"], 1);
   EXPECT_GT(rows[1]["kld_mean"], 0);
-  EXPECT_GT(rows[2]["kld_mean"], 3 * rows[1]["kld_mean"].get<double>());
+  // The mean of so few tokens hangs on those in which another expert is chosen.
+  EXPECT_GT(rows[2]["kld_median"], 3 * rows[1]["kld_median"].get<double>());
   for (const Json& row : rows) {
     EXPECT_EQ(row["kld_tokens"], 2 * 127);
     EXPECT_GE(row["kld_999"], row["kld_median"]);
