@@ -230,7 +230,8 @@ HEARTH_API hearth_status hearth_experts_poll(hearth_experts* experts);
 
 // ---- Budgets, plans, counters -------------------------------------------------------------------
 
-typedef enum hearth_tier { HEARTH_TIER_RAM = 0, HEARTH_TIER_DEVICE = 1 } hearth_tier;
+typedef int32_t hearth_tier;  // one of these; a caller may pass what it likes
+enum { HEARTH_TIER_RAM = 0, HEARTH_TIER_DEVICE = 1 };
 
 // Gives memory back, or takes it again, up to what the store was opened with. In RAM experts stay
 // as far as there are slots, by choice of the policy; on a device all of them leave. Memory that

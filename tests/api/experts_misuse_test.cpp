@@ -93,7 +93,7 @@ TEST_F(ExpertsMisuse, OutOfRangeIsUsageAndChangesNothing) {
   }
   EXPECT_USAGE(hearth_experts_observe(s, 0, &id, nullptr, SIZE_MAX, SIZE_MAX));
   EXPECT_USAGE(hearth_experts_count(s, HEARTH_TIER_DEVICE, 0, &counters));
-  EXPECT_USAGE(hearth_experts_count(s, static_cast<hearth_tier>(2), 0, &counters));
+  EXPECT_USAGE(hearth_experts_count(s, 2, 0, &counters));
   EXPECT_USAGE(hearth_experts_set_budget(s, HEARTH_TIER_DEVICE, 1 << 20));
   EXPECT_EQ(lease, nullptr);
   EXPECT_EQ(count(store).leased + count(store).misses + count(store).guesses, 0u);
