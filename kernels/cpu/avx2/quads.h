@@ -18,11 +18,11 @@ struct Quads {
 
     Sums plus_products(Sums sums, const std::int32_t* pairs) const {
       const __m256i even = _mm256_set1_epi32(pairs[0]), odd = _mm256_set1_epi32(pairs[8]);
-      const __m256i low =
+      const __m256i more_low =
           _mm256_add_epi32(_mm256_madd_epi16(low_even, even), _mm256_madd_epi16(low_odd, odd));
-      const __m256i high =
+      const __m256i more_high =
           _mm256_add_epi32(_mm256_madd_epi16(high_even, even), _mm256_madd_epi16(high_odd, odd));
-      return {_mm256_add_epi32(sums.low, low), _mm256_add_epi32(sums.high, high)};
+      return {_mm256_add_epi32(sums.low, more_low), _mm256_add_epi32(sums.high, more_high)};
     }
   };
 
