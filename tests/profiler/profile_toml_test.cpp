@@ -1,8 +1,10 @@
 // Profiles as files: what is written is read back exactly, and anything else is refused in a line.
 #include "profiler/profile_toml.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <string>
@@ -202,7 +204,8 @@ TEST(ProfileToml, LiesBesideTheModel) {
 
 TEST(ProfileToml, IsSavedAndLoaded) {
   const std::string path =
-      (std::filesystem::temp_directory_path() / "hearth_profile_toml_test.toml").string();
+      (std::filesystem::temp_directory_path() / fmt::format("profile_toml_test.{}", getpid()))
+          .string();
   save_profile(path, complete_profile());
   EXPECT_EQ(load_profile(path), complete_profile());
   std::filesystem::remove(path);

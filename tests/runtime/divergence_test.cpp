@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "runtime/log_probs.h"
+#include "tests/io/support/temporary_directory.h"
 
 namespace hearth::runtime {
 namespace {
@@ -46,10 +47,10 @@ TEST(Divergence, IsThatOfTwoKnownDistributions) {
 
 class LogProbsFile : public ::testing::Test {
  protected:
-  const std::string path_ = ::testing::TempDir() + "log_probs_test.bin";
+  const io::TemporaryDirectory directory_;  // its own: tests run beside one another
+  const std::string path_ = directory_.file("log_probs.bin");
   const LogProbsHeader header_{
       .context = 8, .vocabulary = 5, .tokens = std::vector<TokenId>(16, 3)};
-  ~LogProbsFile() override { std::filesystem::remove(path_); }
 
   std::vector<std::vector<float>> write() {
     Random random(11);
