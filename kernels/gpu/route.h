@@ -15,8 +15,8 @@ inline constexpr std::uint32_t kMostRoutedExperts = 1024;
 inline constexpr std::uint32_t kMostExpertsUsed = 256;
 
 // Decisions that take the place of a router's, of one layer: row r of the step gets the entry
-// *first + r. A row has its own choice, and counts as a fault, where the entry is past the last, or
-// names an expert that there is not, or one twice.
+// *first + r. A row has its own choice, and counts as a fault, where the entry is past the last or
+// names an expert that there is not.
 struct ForcedRoutes {
   const std::uint16_t* ids = nullptr;  // [entries][used]; null: nothing is forced
   const float* weights = nullptr;      // the same shape
