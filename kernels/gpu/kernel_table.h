@@ -9,6 +9,7 @@
 
 #include "kernels/gpu/attention.h"
 #include "kernels/gpu/kv_write.h"
+#include "kernels/gpu/lane_block.h"
 #include "kernels/gpu/launch_shape.h"
 #include "kernels/gpu/product.h"
 #include "kernels/gpu/quantize.h"
