@@ -5,6 +5,7 @@
 // the next.
 #pragma once
 
+#include "kernels/gpu/gate.cuh"
 #include "kernels/gpu/product.h"
 #include "kernels/gpu/quantize.cuh"
 #include "kernels/gpu/unpack_grids.cuh"
@@ -103,25 +104,6 @@ HEARTH_DEVICE void multiply_floats(const std::uint8_t* row, std::uint32_t column
         }
     }
   for (unsigned t = 0; t < kRows; ++t) out[t] = group_sum<kThreadsPerRow>(acc[t][0] + acc[t][1]);
-}
-
-// CpuKernels::GatedFn.
-HEARTH_DEVICE float activate(GatedActivation activation, float gate, float up) {
-  switch (activation) {
-    case GatedActivation::kGelu: {
-      const float cubic = fma(gate * gate, -0.0713548163f, -1.5957691216f);
-      return divide(gate, 1.0f + exponential(gate * cubic)) * up;
-    }
-    case GatedActivation::kClamped: {
-      const float x = 7.0f < gate ? 7.0f : gate;
-      const float high = 7.0f < up ? 7.0f : up;
-      const float u = high < -7.0f ? -7.0f : high;
-      return divide(x, 1.0f + exponential(-1.702f * x)) * (u + 1.0f);
-    }
-    case GatedActivation::kSilu:
-      break;
-  }
-  return divide(gate, 1.0f + exponential(gate * -1.0f)) * up;
 }
 
 // What a block of threads works on: a dense matrix with all rows of x, or an expert with its pairs.

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "kernels/activations.h"
+#include "kernels/gpu/gate.h"
 #include "kernels/gpu/quantize.h"
 #include "kernels/weight_format.h"
 
@@ -17,9 +18,6 @@ inline constexpr std::uint32_t kMostProductRows = 8;
 // A matrix in device memory begins at a multiple of 16 bytes (its rows anywhere), and the last
 // word of four bytes it reaches into can be read.
 inline constexpr std::size_t kMatrixAlignment = 16;
-
-// How a gate and an up value become a hidden one (CpuKernels::GatedFn).
-enum class GatedActivation : std::uint32_t { kSilu, kGelu, kClamped };
 
 // One expert of a step, in device memory: written there by the kernel that resolves the routing.
 // Its rows are pairs (token, rank); pairs of one expert are neighbours.

@@ -40,13 +40,15 @@ HEARTH_DEVICE QuantizedFour quantize_four(const float (&x)[kValuesPerThread]) {
   return result;
 }
 
-// Writes what quantize_four gave for values [at, at + 4) of a row, and the values themselves.
+// Writes what quantize_four gave for values [at, at + 4) of a row, and the values themselves; `at`
+// lies before written_columns(to).
 HEARTH_DEVICE void store_four(const QuantizeTask::Destination& to, std::uint32_t row,
                               std::uint32_t at, const float (&x)[kValuesPerThread],
                               const QuantizedFour& four) {
   const std::uint64_t first = std::uint64_t{row} * to.stride + at;
   if (to.values != nullptr)
-    for (unsigned i = 0; i < kValuesPerThread; ++i) to.values[first + i] = x[i];
+    for (unsigned i = 0; i < kValuesPerThread; ++i)
+      if (at + i < written_columns(to)) to.values[first + i] = x[i];
   if (to.codes == nullptr) return;
   *reinterpret_cast<std::uint32_t*>(to.codes + first) = four.codes;
   if (at % 16 == 0) to.sums[first / 16] = static_cast<std::int16_t>(four.sum);
