@@ -38,7 +38,7 @@ struct DeltaNetShape {
   std::uint32_t value_heads = 0;  // a multiple of key_heads
   std::uint32_t key_dim = 0;      // per head, a multiple of 16; so is value_dim
   std::uint32_t value_dim = 0;
-  std::uint32_t taps = 0;       // of the convolution, 2 to kMaxConvolutionTaps
+  std::uint32_t taps = 0;  // of the convolution, 2 to kMaxConvolutionTaps
   Heads heads = Heads::kTiled;
 
   constexpr std::uint32_t keys() const { return key_heads * key_dim; }

@@ -16,6 +16,7 @@
 #include "kernels/gpu/normalize.h"
 #include "kernels/gpu/product.h"
 #include "kernels/gpu/quantize.h"
+#include "kernels/gpu/route.h"
 #include "kernels/gpu/sample.h"
 #include "kernels/gpu/turn.h"
 
