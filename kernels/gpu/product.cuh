@@ -79,14 +79,6 @@ HEARTH_DEVICE void multiply_blocks(const std::uint8_t* row, std::uint32_t column
   for (unsigned t = 0; t < kRows; ++t) out[t] = group_sum<kThreadsPerRow>(acc[t]);
 }
 
-template <WeightFormat format>
-HEARTH_DEVICE float load_value(const std::uint8_t* row, std::uint32_t i) {
-  if constexpr (format == WeightFormat::kF32)
-    return float_of(load_word(row + 4 * std::uint64_t{i}));
-  const std::uint16_t bits = load_half(row + 2 * std::uint64_t{i});
-  return format == WeightFormat::kF16 ? f32_of_f16(bits) : f32_of_bf16(bits);
-}
-
 // The same for float formats: thread j owns accumulators j and j + 8 of the sixteen.
 template <WeightFormat format, unsigned kRows>
 HEARTH_DEVICE void multiply_floats(const std::uint8_t* row, std::uint32_t columns,
