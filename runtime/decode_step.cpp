@@ -53,7 +53,10 @@ void decode_step(const Model& model, Step& step, std::uint32_t first_logits_row,
   step.experts.begin_step();
   step.prefetcher.begin_step(step.rows());
   embed(model, step);
-  fill_rotary(model.rotary, step);
+  fill_rotary(model.rotary, {.position = step.position,
+                             .rows = step.rows(),
+                             .cosine = step.scratch.rope_cosine.data(),
+                             .sine = step.scratch.rope_sine.data()});
   for (const Layer& layer : model.layers)
     for (const auto& block : layer.blocks) block->run(step);
   output_logits(model, step, first_logits_row, sink);

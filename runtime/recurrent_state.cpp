@@ -2,8 +2,6 @@
 
 #include <cstring>
 
-#include "base/check.h"
-
 namespace hearth::runtime {
 namespace {
 
@@ -19,20 +17,25 @@ Bytes RecurrentState::bytes_needed(std::span<const RecurrentLayer> layers) {
   return Bytes(total);
 }
 
+std::vector<RecurrentPlace> RecurrentState::places(std::span<const RecurrentLayer> layers) {
+  std::vector<RecurrentPlace> places;
+  std::uint64_t end = 0;
+  for (const RecurrentLayer& layer : layers) {
+    places.push_back({.state = end, .window = end + padded(layer.state)});
+    end += padded(layer.state) + padded(layer.window);
+  }
+  return places;
+}
+
 RecurrentState::RecurrentState(std::span<const RecurrentLayer> layers, io::Arena& arena) {
   memory_ = arena.take(bytes_needed(layers));
-  std::byte* at = memory_.data();
-  const auto take = [&](std::uint64_t floats) {
-    const std::span<float> piece{reinterpret_cast<float*>(at), floats};
-    at += padded(floats);
-    return piece;
+  const std::vector<RecurrentPlace> at = places(layers);
+  const auto floats = [&](std::uint64_t offset, std::uint64_t count) {
+    return std::span<float>{reinterpret_cast<float*>(memory_.data() + offset), count};
   };
-  for (const RecurrentLayer& layer : layers) {
-    Piece& piece = pieces_.emplace_back();
-    piece.state = take(layer.state);
-    piece.window = take(layer.window);
-  }
-  CHECK(at == memory_.data() + memory_.size());
+  for (std::size_t layer = 0; layer < layers.size(); ++layer)
+    pieces_.push_back({floats(at[layer].state, layers[layer].state),
+                       floats(at[layer].window, layers[layer].window)});
   reset();
 }
 

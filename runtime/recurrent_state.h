@@ -19,9 +19,16 @@ struct RecurrentLayer {
   std::uint64_t window = 0;  // [taps - 1][channels]
 };
 
+// Where those of a layer begin, in bytes, wherever the memory is.
+struct RecurrentPlace {
+  std::uint64_t state = 0;
+  std::uint64_t window = 0;
+};
+
 class RecurrentState {
  public:
   static Bytes bytes_needed(std::span<const RecurrentLayer> layers);
+  static std::vector<RecurrentPlace> places(std::span<const RecurrentLayer> layers);
   // The arena has what bytes_needed() says.
   RecurrentState(std::span<const RecurrentLayer> layers, io::Arena& arena);
 

@@ -40,17 +40,17 @@ std::uint32_t rotary_dims(std::span<const RotaryTable> tables) {
   return dims;
 }
 
-void fill_rotary(std::span<const RotaryTable> tables, const Step& step) {
+void fill_rotary(std::span<const RotaryTable> tables, const RotaryRows& to) {
   const std::size_t stride = rotary_dims(tables) / 2;
   for (const RotaryTable& table : tables) {
     const double magnitude = static_cast<double>(table.spec.magnitude);
     for (std::uint32_t i = 0; i < table.place.half; ++i) {
       const double each = rotary_frequency(table.spec, i);
-      for (std::uint32_t row = 0; row < step.rows(); ++row) {
-        const double angle = each * (step.position + row);
+      for (std::uint32_t row = 0; row < to.rows; ++row) {
+        const double angle = each * (to.position + row);
         const std::size_t at = row * stride + table.place.begin + i;
-        step.scratch.rope_cosine[at] = static_cast<float>(std::cos(angle) * magnitude);
-        step.scratch.rope_sine[at] = static_cast<float>(std::sin(angle) * magnitude);
+        to.cosine[at] = static_cast<float>(std::cos(angle) * magnitude);
+        to.sine[at] = static_cast<float>(std::sin(angle) * magnitude);
       }
     }
   }

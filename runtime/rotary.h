@@ -6,7 +6,6 @@
 #include <span>
 #include <vector>
 
-#include "runtime/step.h"
 #include "runtime/weights/weight_table.h"
 
 namespace hearth::runtime {
@@ -42,8 +41,14 @@ double rotary_frequency(const RotarySpec& spec, std::uint32_t i);
 // Channels of all tables together.
 std::uint32_t rotary_dims(std::span<const RotaryTable> tables);
 
-// Cosines and sines of the rows of a step, once for all layers. In double, so that positions far
-// out keep their precision and every machine gets the same f32 values.
-void fill_rotary(std::span<const RotaryTable> tables, const Step& step);
+// Cosines and sines [rows][rotary_dims / 2] of rows from `position` on, once for all layers. In
+// double, so that positions far out keep their precision and every machine gets the same f32 values.
+struct RotaryRows {
+  std::uint32_t position = 0;
+  std::uint32_t rows = 0;
+  float* cosine = nullptr;
+  float* sine = nullptr;
+};
+void fill_rotary(std::span<const RotaryTable> tables, const RotaryRows& to);
 
 }  // namespace hearth::runtime

@@ -1,0 +1,85 @@
+#include "runtime/gpu/device_inputs.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "base/error.h"
+
+namespace hearth::runtime {
+namespace {
+
+kernels::MappedMemory mapped(kernels::Device& device, Bytes bytes) {
+  auto memory = kernels::MappedMemory::try_allocate(device, bytes);
+  if (!memory)
+    throw_error(ErrorCode::kBudget,
+                "{}: {} bytes of host memory cannot be pinned for the inputs of a step; raise the "
+                "limit on locked memory (ulimit -l)",
+                device.properties().name, bytes.count);
+  return std::move(*memory);
+}
+
+}  // namespace
+
+DeviceInputs::Places::Places(const Model& model, const DeviceNeeds& needs, std::uint32_t batch) {
+  end = 0;
+  const auto take = [&](std::uint64_t words) {
+    constexpr std::uint64_t kPieceAlignment = 64;
+    const std::uint64_t begin = end;
+    end += round_up(words * sizeof(std::uint32_t), kPieceAlignment);
+    return begin;
+  };
+  const std::uint64_t angles = rotary_dims(model.rotary) / 2;
+  position = take(1);
+  tokens = take(batch);
+  cosine = take(batch * angles);
+  sine = take(batch * angles);
+  factors = take(batch * needs.stretches.size());
+}
+
+Bytes DeviceInputs::bytes_needed(const Model& model, const DeviceNeeds& needs,
+                                 std::uint32_t batch) {
+  DeviceArena counted;
+  counted.take(Bytes(Places(model, needs, batch).end));
+  return counted.taken();
+}
+
+DeviceInputs::DeviceInputs(const Model& model, const DeviceNeeds& needs, std::uint32_t batch,
+                           kernels::Device& device)
+    : model_(model),
+      stretches_(needs.stretches),
+      batch_(batch),
+      rotary_stride_(rotary_dims(model.rotary) / 2),
+      places_(model, needs, batch),
+      host_(mapped(device, Bytes(places_.end))),
+      memory_(device, bytes_needed(model, needs, batch), "the inputs of a step"),
+      device_(memory_.take(Bytes(places_.end))) {}
+
+void DeviceInputs::write(std::span<const TokenId> tokens, std::uint32_t position) {
+  const auto rows = static_cast<std::uint32_t>(tokens.size());
+  CHECK_LE(rows, batch_);
+  *on_host<std::uint32_t>(places_.position) = position;
+  for (std::uint32_t row = 0; row < rows; ++row)
+    on_host<std::uint32_t>(places_.tokens)[row] = static_cast<std::uint32_t>(tokens[row]);
+  fill_rotary(model_.rotary, {.position = position,
+                              .rows = rows,
+                              .cosine = on_host<float>(places_.cosine),
+                              .sine = on_host<float>(places_.sine)});
+  float* factors = on_host<float>(places_.factors);
+  for (const QueryStretch& stretch : stretches_) {
+    for (std::uint32_t row = 0; row < rows; ++row) factors[row] = stretch.factor(position + row);
+    factors += batch_;
+  }
+}
+
+void DeviceInputs::upload(kernels::Stream& stream) const {
+  stream.copy(device_, host_.data(), Bytes(places_.end));
+}
+
+const float* DeviceInputs::factors(const QueryStretch& stretch) const {
+  const auto found = std::ranges::find(stretches_, stretch);
+  CHECK(found != stretches_.end());
+  return on_device<float>(places_.factors) + (found - stretches_.begin()) * batch_;
+}
+
+}  // namespace hearth::runtime

@@ -1,0 +1,19 @@
+// What blocks need on a device beside the scratch of the host (runtime/scratch.h).
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "runtime/blocks/attention.h"
+
+namespace hearth::runtime {
+
+struct DeviceNeeds {
+  // Each has its factors of the rows of a step in device memory.
+  std::vector<QueryStretch> stretches;
+  // Of all heads of a row, where each head has a product of its own.
+  std::uint32_t product_heads = 0;
+  std::uint32_t product_columns = 0;
+};
+
+}  // namespace hearth::runtime

@@ -1,0 +1,29 @@
+// The dense weights of a model in the memory of a device: the bytes of the file, once.
+#pragma once
+
+#include <cstddef>
+#include <unordered_map>
+
+#include "base/units.h"
+#include "runtime/gpu/device_arena.h"
+#include "runtime/gpu/uploader.h"
+#include "runtime/weights/weight_table.h"
+
+namespace hearth::runtime {
+
+class DeviceWeights {
+ public:
+  static Bytes bytes_needed(const WeightTable& table);
+  // Of a table that is loaded. Throws Error(kBudget).
+  DeviceWeights(const WeightTable& table, kernels::Device& device, Uploader& uploader);
+
+  const std::byte* of(const kernels::WeightMatrix& matrix) const;  // of the table
+  const float* of(const WeightVector& vector) const;               // null where there is none
+  Bytes size() const { return memory_.size(); }
+
+ private:
+  DeviceArena memory_;
+  std::unordered_map<const kernels::WeightMatrix*, const std::byte*> places_;
+};
+
+}  // namespace hearth::runtime
