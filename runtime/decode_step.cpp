@@ -18,14 +18,6 @@ void embed(const Model& model, const Step& step) {
   }
 }
 
-void check_finite(const Step& step, std::span<const float> logits, std::uint32_t row) {
-  if (step.kernels.all_finite(logits.data(), static_cast<std::uint32_t>(logits.size()))) return;
-  throw_error(ErrorCode::kNumerics,
-              "the logits at position {} are not finite; the model file is damaged or its weights "
-              "overflow",
-              step.position + row);
-}
-
 void output_logits(const Model& model, const Step& step, std::uint32_t first_row, LogitsSink sink) {
   const Nanoseconds start = step.clock.now();
   const std::uint32_t vocabulary = model.config.vocabulary;
@@ -36,7 +28,8 @@ void output_logits(const Model& model, const Step& step, std::uint32_t first_row
     project(step, step.scratch.normed.view(), {{model.output, logits}}, vocabulary);
     for (std::uint32_t i = 0; i < count; ++i) {
       const std::span<float> row{logits + std::size_t{i} * vocabulary, vocabulary};
-      check_finite(step, row, begin + i);
+      if (!step.kernels.all_finite(row.data(), vocabulary))
+        throw_not_finite(step.position + begin + i);
       if (model.logit_softcap > 0)
         step.kernels.softcap(row.data(), vocabulary, model.logit_softcap);
       sink(begin + i, row);
@@ -47,6 +40,13 @@ void output_logits(const Model& model, const Step& step, std::uint32_t first_row
 }
 
 }  // namespace
+
+void throw_not_finite(std::uint32_t position) {
+  throw_error(ErrorCode::kNumerics,
+              "the logits at position {} are not finite; the model file is damaged or its weights "
+              "overflow",
+              position);
+}
 
 void decode_step(const Model& model, Step& step, std::uint32_t first_logits_row, LogitsSink sink) {
   const Nanoseconds start = step.clock.now();

@@ -15,4 +15,7 @@ using LogitsSink = FunctionRef<void(std::uint32_t row, std::span<const float> lo
 // finite.
 void decode_step(const Model& model, Step& step, std::uint32_t first_logits_row, LogitsSink sink);
 
+// Error(kNumerics) for the logits at a position.
+[[noreturn]] void throw_not_finite(std::uint32_t position);
+
 }  // namespace hearth::runtime

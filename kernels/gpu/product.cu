@@ -19,8 +19,9 @@ constexpr ProductKernels kProductKernels[] = {
 }  // namespace
 
 void launch_product(const ProductTask& task, NativeStream stream) {
-  const unsigned jobs = task.jobs == nullptr ? 1 : task.job_count;
-  const unsigned most_rows = task.jobs == nullptr ? task.x.rows : task.most_rows;
+  const bool dense = task.jobs == nullptr;
+  const unsigned jobs = dense ? task.parts : task.job_count;
+  const unsigned most_rows = dense ? task.x.rows / task.parts : task.most_rows;
   if (task.rows == 0 || jobs == 0 || most_rows == 0) return;
   const ProductKernels& kernels = kProductKernels[static_cast<unsigned>(task.format)];
   launch(most_rows == 1 ? kernels.one_row : kernels.few_rows,

@@ -104,10 +104,16 @@ struct ProductJob {
   std::uint32_t expert = 0;
   std::uint32_t begin = 0;  // the first row of y or of hidden
   std::uint32_t rows = 0;
+  std::uint32_t part = 0;  // of a dense matrix
 };
 
 HEARTH_DEVICE ProductJob job_of(const ProductTask& task) {
-  if (task.jobs == nullptr) return {{task.dense[0], task.dense[1]}, 0, 0, task.x.rows};
+  if (task.jobs == nullptr) {
+    const std::uint64_t skip = block_y() * task.part_bytes;
+    return {.matrices = {task.dense[0] + skip, task.dense[1] + skip},
+            .rows = task.x.rows / task.parts,
+            .part = block_y()};
+  }
   const ExpertJob& job = task.jobs[block_y()];
   const std::byte* first = job.matrices[task.job_matrix];
   const bool absent = first == nullptr;
@@ -120,7 +126,7 @@ HEARTH_DEVICE Inputs<kRows> inputs_of(const ProductTask& task, const ProductJob&
   for (unsigned t = 0; t < kRows; ++t) {
     if (t >= job.rows) continue;
     const std::uint32_t pair = job.begin + t;
-    in.row[t] = task.x_rows != nullptr ? task.x_rows[pair] : pair;
+    in.row[t] = task.x_rows != nullptr ? task.x_rows[pair] : pair * task.parts + job.part;
     in.weight[t] = task.x_weights != nullptr ? task.x_weights[pair] : 1.0f;
   }
   return in;
@@ -191,7 +197,7 @@ multiply(ProductTask task) {
     if (task.matrices == 2)
       shared.values[t][group] = exists ? activate(task.activation, gate[t], out[t]) : 0.0f;
     else if (exists)
-      task.y[(job.begin + t) * task.y_stride + row] = out[t];
+      task.y[(job.begin + t) * task.y_stride + job.part * task.y_part_stride + row] = out[t];
   }
   if (task.matrices == 1) return;
   sync_threads();

@@ -38,11 +38,15 @@ struct ProductTask {
   WeightFormat format = WeightFormat::kF32;
   std::uint32_t rows = 0;     // of a matrix
   std::uint32_t columns = 0;  // a multiple of the values per block
-  Activations x;              // dense: one row for each output row, at most kMostProductRows
+  Activations x;  // dense: one row for each output row (and part), at most kMostProductRows
 
   // One matrix, or two: gate and up.
   std::uint32_t matrices = 1;
-  const std::byte* dense[2] = {};         // without jobs
+  const std::byte* dense[2] = {};  // without jobs
+  // Dense: as many matrices, each part_bytes after the one before, each with rows of its own: what
+  // matrix p gives for row r is of row r × parts + p of x.
+  std::uint32_t parts = 1;
+  std::uint64_t part_bytes = 0;
   const ExpertJob* jobs = nullptr;        // [job_count] in device memory
   std::uint32_t job_count = 0;            // a bound: jobs with no rows cost an empty block
   std::uint32_t job_matrix = 0;           // of ExpertJob::matrices: 0 (gate and up) or 2 (down)
@@ -54,6 +58,7 @@ struct ProductTask {
   OutputTerms terms[2];
   float* y = nullptr;  // one matrix: [rows of x or pairs][y_stride]
   std::uint64_t y_stride = 0;
+  std::uint64_t y_part_stride = 0;  // from what a part gives to the next, in a row of y
   GatedActivation activation = GatedActivation::kSilu;
   QuantizeTask::Destination hidden;  // two matrices: [rows of x or pairs]
 };

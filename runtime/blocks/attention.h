@@ -22,6 +22,7 @@ struct QueryStretch {
   float slope = 0;
 
   float factor(std::uint32_t position) const;
+  bool operator==(const QueryStretch&) const = default;
 };
 
 class AttentionBlock final : public Block {
@@ -55,8 +56,12 @@ class AttentionBlock final : public Block {
 
   void state_needs(ScratchShape& scratch, KvLayer& kv) const override;
   void run(Step& step) const override;
+  void device_needs(DeviceNeeds& needs) const override;
+  void record(DeviceStep& step) const override;
 
  private:
+  friend class RecordedAttention;  // on a device
+
   // Where the projections of a row lie, one after the other. A layer that reads the cache of
   // another has queries alone.
   bool has_keys() const { return weights_.key != nullptr; }

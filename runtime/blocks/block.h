@@ -8,12 +8,19 @@
 
 namespace hearth::runtime {
 
+struct DeviceNeeds;
+struct DeviceStep;
+
 class Block {
  public:
   virtual ~Block() = default;
   virtual void state_needs(ScratchShape& scratch, KvLayer& kv) const = 0;
   virtual void recurrent_needs(RecurrentLayer&) const {}
   virtual void run(Step& step) const = 0;
+
+  // The same on a device (runtime/gpu/): enqueues what run() computes, to the bit.
+  virtual void device_needs(DeviceNeeds&) const {}
+  virtual void record(DeviceStep& step) const = 0;
 };
 
 }  // namespace hearth::runtime

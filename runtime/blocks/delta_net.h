@@ -35,8 +35,12 @@ class DeltaNetBlock final : public Block {
   void state_needs(ScratchShape& scratch, KvLayer& kv) const override;
   void recurrent_needs(RecurrentLayer& recurrent) const override;
   void run(Step& step) const override;
+  void device_needs(DeviceNeeds& needs) const override;
+  void record(DeviceStep& step) const override;
 
  private:
+  friend class RecordedDeltaNet;  // on a device
+
   // What lies where in the projections of a row. The last two are only there where something fused
   // is to be taken apart.
   struct RowLayout {

@@ -38,6 +38,7 @@ class FfnBlock final : public Block {
 
   void state_needs(ScratchShape& scratch, KvLayer& kv) const override;
   void run(Step& step) const override;
+  void record(DeviceStep& step) const override;
 
  private:
   float epsilon_;

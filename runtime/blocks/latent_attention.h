@@ -61,8 +61,12 @@ class LatentAttentionBlock final : public Block {
 
   void state_needs(ScratchShape& scratch, KvLayer& kv) const override;
   void run(Step& step) const override;
+  void device_needs(DeviceNeeds& needs) const override;
+  void record(DeviceStep& step) const override;
 
  private:
+  friend class RecordedLatentAttention;  // on a device
+
   // Where the projections of a row lie, one after the other: the query of lower rank, the heads'
   // queries, the cached row, and the queries in the space of cached rows. The latter become the
   // result of attention.

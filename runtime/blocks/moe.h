@@ -41,8 +41,12 @@ class MoeBlock final : public Block {
 
   void state_needs(ScratchShape& scratch, KvLayer& kv) const override;
   void run(Step& step) const override;
+  void device_needs(DeviceNeeds& needs) const override;
+  void record(DeviceStep& step) const override;
 
  private:
+  friend class RecordedMoe;  // on a device
+
   void enter(const Step& step, const WeightVector& norm) const;
   profiler::Routing route(Step& step) const;
   void group_by_expert(Step& step, const profiler::Routing& routing) const;

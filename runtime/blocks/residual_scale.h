@@ -12,6 +12,7 @@ class ResidualScale final : public Block {
   explicit ResidualScale(WeightVector factor) : factor_(factor) {}  // [1]
 
   void state_needs(ScratchShape&, KvLayer&) const override {}
+  void record(DeviceStep& step) const override;
   void run(Step& step) const override {
     for_rows(step, step.rows(), [&](std::uint32_t row, std::uint32_t) {
       step.kernels.scale(*factor_.data(), step.scratch.shape.embedding, step.hidden(row));

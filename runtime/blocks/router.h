@@ -25,6 +25,7 @@ class Router {
   Router(const RouterSpec& spec, const RouterWeights& weights) : spec_(spec), weights_(weights) {}
 
   const RouterSpec& spec() const { return spec_; }
+  const RouterWeights& weights() const { return weights_; }
   const kernels::WeightMatrix* matrix() const { return weights_.matrix; }
   // Whether what is chosen by is not what weights are made of: `selection` then has room for
   // [experts] at least, else it is not used.

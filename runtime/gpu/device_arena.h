@@ -9,8 +9,8 @@
 
 namespace hearth::runtime {
 
-// Without memory it counts: what carves its pieces from it needs taken() bytes of a device, and gets
-// null pointers. So one list of pieces serves the plan and the carving.
+// Without memory it counts: what carves its pieces from it needs taken() bytes of a device, and
+// gets null pointers. So one list of pieces serves the plan and the carving.
 class DeviceArena {
  public:
   static constexpr std::uint64_t kAlignment = 256;  // of every piece

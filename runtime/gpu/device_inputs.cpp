@@ -1,26 +1,11 @@
 #include "runtime/gpu/device_inputs.h"
 
 #include <algorithm>
-#include <utility>
 
 #include "base/check.h"
-#include "base/error.h"
+#include "runtime/gpu/mapped.h"
 
 namespace hearth::runtime {
-namespace {
-
-kernels::MappedMemory mapped(kernels::Device& device, Bytes bytes) {
-  auto memory = kernels::MappedMemory::try_allocate(device, bytes);
-  if (!memory)
-    throw_error(ErrorCode::kBudget,
-                "{}: {} bytes of host memory cannot be pinned for the inputs of a step; raise the "
-                "limit on locked memory (ulimit -l)",
-                device.properties().name, bytes.count);
-  return std::move(*memory);
-}
-
-}  // namespace
-
 DeviceInputs::Places::Places(const Model& model, const DeviceNeeds& needs, std::uint32_t batch) {
   end = 0;
   const auto take = [&](std::uint64_t words) {
@@ -31,6 +16,7 @@ DeviceInputs::Places::Places(const Model& model, const DeviceNeeds& needs, std::
   };
   const std::uint64_t angles = rotary_dims(model.rotary) / 2;
   position = take(1);
+  number = take(1);
   tokens = take(batch);
   cosine = take(batch * angles);
   sine = take(batch * angles);
@@ -51,16 +37,17 @@ DeviceInputs::DeviceInputs(const Model& model, const DeviceNeeds& needs, std::ui
       batch_(batch),
       rotary_stride_(rotary_dims(model.rotary) / 2),
       places_(model, needs, batch),
-      host_(mapped(device, Bytes(places_.end))),
+      host_(mapped_memory(device, Bytes(places_.end), "the inputs of a step")),
       memory_(device, bytes_needed(model, needs, batch), "the inputs of a step"),
       device_(memory_.take(Bytes(places_.end))) {}
 
-void DeviceInputs::write(std::span<const TokenId> tokens, std::uint32_t position) {
+void DeviceInputs::write(std::span<const TokenId> tokens, std::uint32_t position,
+                         std::uint32_t number) {
   const auto rows = static_cast<std::uint32_t>(tokens.size());
   CHECK_LE(rows, batch_);
   *on_host<std::uint32_t>(places_.position) = position;
-  for (std::uint32_t row = 0; row < rows; ++row)
-    on_host<std::uint32_t>(places_.tokens)[row] = static_cast<std::uint32_t>(tokens[row]);
+  *on_host<std::uint32_t>(places_.number) = number;
+  std::ranges::copy(tokens, on_host<TokenId>(places_.tokens));
   fill_rotary(model_.rotary, {.position = position,
                               .rows = rows,
                               .cosine = on_host<float>(places_.cosine),

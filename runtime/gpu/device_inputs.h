@@ -1,6 +1,6 @@
 // What a step gets from the host: tokens, their position, and what follows from it in double
-// precision. The host writes it where the device can copy it from, and the copy is the first work of
-// every step, so that one captured graph serves all tokens.
+// precision. The host writes it where the device can copy it from, and the copy is the first work
+// of every step, so that one captured graph serves all tokens.
 #pragma once
 
 #include <cstdint>
@@ -22,13 +22,14 @@ class DeviceInputs {
   DeviceInputs(const Model& model, const DeviceNeeds& needs, std::uint32_t batch,
                kernels::Device& device);
 
-  // No step that was enqueued before is under way.
-  void write(std::span<const TokenId> tokens, std::uint32_t position);
+  // Of the step with this number; no step that was enqueued before is under way.
+  void write(std::span<const TokenId> tokens, std::uint32_t position, std::uint32_t number);
   void upload(kernels::Stream& stream) const;  // enqueues the copy
 
   // Addresses on the device.
   const std::uint32_t* position() const { return on_device<std::uint32_t>(places_.position); }
-  const std::uint32_t* tokens() const { return on_device<std::uint32_t>(places_.tokens); }
+  const std::uint32_t* number() const { return on_device<std::uint32_t>(places_.number); }
+  const TokenId* tokens() const { return on_device<TokenId>(places_.tokens); }
   const float* cosine() const { return on_device<float>(places_.cosine); }  // [rows][rotary_stride]
   const float* sine() const { return on_device<float>(places_.sine); }
   std::uint32_t rotary_stride() const { return rotary_stride_; }
@@ -38,7 +39,7 @@ class DeviceInputs {
   // Where each piece begins, in bytes.
   struct Places {
     Places(const Model& model, const DeviceNeeds& needs, std::uint32_t batch);
-    std::uint64_t position, tokens, cosine, sine, factors, end;
+    std::uint64_t position, number, tokens, cosine, sine, factors, end;
   };
   template <typename T>
   const T* on_device(std::uint64_t place) const {

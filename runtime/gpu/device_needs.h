@@ -14,6 +14,9 @@ struct DeviceNeeds {
   // Of all heads of a row, where each head has a product of its own.
   std::uint32_t product_heads = 0;
   std::uint32_t product_columns = 0;
+  bool normed_apart = false;              // parts of a block have norms of their own
+  std::uint32_t expert_gate_columns = 0;  // of experts whose gate and up differ in format
+  std::uint32_t recurrent_floats = 0;     // of a row, beside its projections
 };
 
 }  // namespace hearth::runtime

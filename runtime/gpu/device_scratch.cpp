@@ -32,21 +32,39 @@ kernels::QuantizeTask::Destination DeviceActivations::shaped(std::uint32_t rows,
           .sums = sums_};
 }
 
+kernels::QuantizeTask::Destination rows_of(const kernels::QuantizeTask::Destination& all,
+                                           std::uint32_t begin, std::uint32_t count) {
+  const std::size_t skip = std::size_t{begin} * all.stride;
+  return {.rows = count,
+          .columns = all.columns,
+          .stride = all.stride,
+          .values = all.values + skip,
+          .codes = all.codes + skip,
+          .scales = all.scales + skip / 32,
+          .sums = all.sums + skip / 16};
+}
+
 DeviceScratch::DeviceScratch(const ScratchShape& s, const DeviceNeeds& needs, DeviceArena& arena)
     : shape(s) {
   const std::uint64_t rows = s.rows;
   const std::uint32_t pairs = s.rows * s.experts_used;
   hidden = arena.take<float>(rows * s.embedding);
   normed = DeviceActivations(s.rows, s.embedding, arena);
+  shared_normed = DeviceActivations(s.rows, needs.normed_apart ? s.embedding : 0, arena);
+  expert_normed = DeviceActivations(s.rows, needs.normed_apart ? s.embedding : 0, arena);
   projected = arena.take<float>(rows * s.projections);
   attended = DeviceActivations(s.rows, s.attention_width, arena);
-  attention_states =
-      arena.take<float>(kernels::kMaxAttentionChunks * rows * s.attention_states);
+  attention_states = arena.take<float>(kernels::kMaxAttentionChunks * rows * s.attention_states);
   heads = DeviceActivations(s.rows * needs.product_heads, needs.product_columns, arena);
+  recurrent = arena.take<float>(rows * needs.recurrent_floats);
   block_out = arena.take<float>(rows * s.embedding);
+  shared_out = arena.take<float>(rows * s.embedding);
   router_scores = arena.take<float>(rows * s.experts);
   expert_hidden = DeviceActivations(pairs, s.expert_ff, arena);
-  expert_out = arena.take<float>(std::uint64_t{pairs} * s.embedding);
+  expert_gates = arena.take<float>(std::uint64_t{pairs} * needs.expert_gate_columns);
+  expert_ids = arena.take<std::uint16_t>(pairs);
+  expert_weights = arena.take<float>(pairs);
+  candidates = arena.take<kernels::Candidate>(kernels::sample_scratch(s.rows, s.vocabulary, 1));
   logits = arena.take<float>(rows * s.vocabulary);
 }
 

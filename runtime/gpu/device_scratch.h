@@ -6,6 +6,7 @@
 
 #include "kernels/gpu/product.h"
 #include "kernels/gpu/quantize.h"
+#include "kernels/gpu/sample.h"
 #include "runtime/gpu/device_arena.h"
 #include "runtime/gpu/device_needs.h"
 #include "runtime/scratch.h"
@@ -29,22 +30,32 @@ class DeviceActivations {
   std::int16_t* sums_ = nullptr;
 };
 
+// Rows [begin, begin + count) of it.
+kernels::QuantizeTask::Destination rows_of(const kernels::QuantizeTask::Destination& all,
+                                           std::uint32_t begin, std::uint32_t count);
+
 struct DeviceScratch {
   // shape.rows tokens of a step, and logits for as many.
   DeviceScratch(const ScratchShape& shape, const DeviceNeeds& needs, DeviceArena& arena);
 
   ScratchShape shape;
-  float* hidden = nullptr;     // [rows][embedding], the residual stream
-  DeviceActivations normed;    // [rows][embedding]
+  float* hidden = nullptr;  // [rows][embedding], the residual stream
+  // [rows][embedding] each: the input of a block, or of its first part, and of its others.
+  DeviceActivations normed, shared_normed, expert_normed;
   float* projected = nullptr;  // [rows][projections]
   DeviceActivations attended;  // [rows][attention_width]
   float* attention_states = nullptr;
-  DeviceActivations heads;    // [rows × product_heads][product_columns]
-  float* block_out = nullptr;  // [rows][embedding]
-  float* router_scores = nullptr;     // [rows][experts]
-  DeviceActivations expert_hidden;    // [rows × experts_used][expert_ff]
-  float* expert_out = nullptr;        // [rows × experts_used][embedding]
-  float* logits = nullptr;            // [rows][vocabulary]
+  DeviceActivations heads;                   // [rows × product_heads][product_columns]
+  float* recurrent = nullptr;                // [rows][recurrent_floats]
+  float* block_out = nullptr;                // [rows][embedding]
+  float* shared_out = nullptr;               // [rows][embedding], of a network beside experts
+  float* router_scores = nullptr;            // [rows][experts]
+  DeviceActivations expert_hidden;           // [rows × experts_used][expert_ff]
+  float* expert_gates = nullptr;             // [rows × experts_used][2 × expert_ff], where needed
+  std::uint16_t* expert_ids = nullptr;       // [rows × experts_used]
+  float* expert_weights = nullptr;           // likewise
+  kernels::Candidate* candidates = nullptr;  // what sampling leaves between its launches
+  float* logits = nullptr;                   // [rows][vocabulary]
 };
 
 }  // namespace hearth::runtime

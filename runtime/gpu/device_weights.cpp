@@ -16,13 +16,15 @@ Bytes DeviceWeights::bytes_needed(const WeightTable& table) {
   return counted.taken();
 }
 
-DeviceWeights::DeviceWeights(const WeightTable& table, kernels::Device& device, Uploader& uploader)
+DeviceWeights::DeviceWeights(const WeightTable& table, kernels::Device& device)
     : memory_(device, bytes_needed(table), "dense weights") {
   table.for_each([&](const io::GgufTensor&, const kernels::WeightMatrix& matrix) {
-    std::byte* const place = memory_.take(Bytes(matrix.bytes()));
-    uploader.copy(place, {matrix.data, matrix.bytes()});
-    places_[&matrix] = place;
+    places_[&matrix] = memory_.take(Bytes(matrix.bytes()));
   });
+}
+
+void DeviceWeights::fill(Uploader& uploader) const {
+  for (const auto& [matrix, place] : places_) uploader.copy(place, {matrix->data, matrix->bytes()});
 }
 
 const std::byte* DeviceWeights::of(const kernels::WeightMatrix& matrix) const {

@@ -14,8 +14,10 @@ namespace hearth::runtime {
 class DeviceWeights {
  public:
   static Bytes bytes_needed(const WeightTable& table);
-  // Of a table that is loaded. Throws Error(kBudget).
-  DeviceWeights(const WeightTable& table, kernels::Device& device, Uploader& uploader);
+  // Takes the memory; the table outlives it. Throws Error(kBudget).
+  DeviceWeights(const WeightTable& table, kernels::Device& device);
+  // Copies what the table has loaded.
+  void fill(Uploader& uploader) const;
 
   const std::byte* of(const kernels::WeightMatrix& matrix) const;  // of the table
   const float* of(const WeightVector& vector) const;               // null where there is none
@@ -23,7 +25,7 @@ class DeviceWeights {
 
  private:
   DeviceArena memory_;
-  std::unordered_map<const kernels::WeightMatrix*, const std::byte*> places_;
+  std::unordered_map<const kernels::WeightMatrix*, std::byte*> places_;
 };
 
 }  // namespace hearth::runtime

@@ -2,21 +2,14 @@
 
 #include <algorithm>
 #include <cstring>
-#include <utility>
 
-#include "base/error.h"
+#include "runtime/gpu/mapped.h"
 
 namespace hearth::runtime {
 
 Uploader::Uploader(kernels::Device& device, kernels::Stream& stream) : stream_(stream) {
   for (Buffer& buffer : buffers_) {
-    auto memory = kernels::MappedMemory::try_allocate(device, kPiece);
-    if (!memory)
-      throw_error(ErrorCode::kBudget,
-                  "{}: {} MiB of host memory cannot be pinned for copies; raise the limit on locked "
-                  "memory (ulimit -l)",
-                  device.properties().name, kPiece.count >> 20);
-    buffer.memory = std::move(*memory);
+    buffer.memory = mapped_memory(device, kPiece, "copies");
     buffer.copied = device.new_event(kernels::EventTiming::kNone);
   }
 }

@@ -1,0 +1,29 @@
+#include "runtime/gpu/device_outputs.h"
+
+#include "runtime/gpu/mapped.h"
+
+namespace hearth::runtime {
+
+DeviceOutputs::DeviceOutputs(const Model& model, std::uint32_t batch, kernels::Device& device) {
+  std::uint64_t end = 0;
+  const auto take = [&](std::uint64_t bytes) {
+    constexpr std::uint64_t kPieceAlignment = 64;
+    const std::uint64_t begin = end;
+    end += round_up(bytes, kPieceAlignment);
+    return begin;
+  };
+  constexpr std::uint64_t kCounts = 3;
+  take(kCounts * sizeof(std::uint32_t));
+  best_ = take(batch * sizeof(kernels::Candidate));
+  const std::uint64_t pairs = std::uint64_t{batch} * model.config.experts_used;
+  for (std::uint32_t layer = 0; layer < model.config.layers; ++layer) {
+    const bool routed = layer < model.experts.layers() &&
+                        model.experts.layer(static_cast<LayerIndex>(layer)).count > 0;
+    choices_.push_back(take(routed ? pairs * sizeof(std::uint16_t) : 0));
+    weights_.push_back(take(routed ? pairs * sizeof(float) : 0));
+  }
+  logits_ = take(std::uint64_t{batch} * model.config.vocabulary * sizeof(float));
+  memory_ = mapped_memory(device, Bytes(end), "the results of a step");
+}
+
+}  // namespace hearth::runtime

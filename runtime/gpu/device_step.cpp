@@ -1,0 +1,79 @@
+#include "runtime/gpu/device_step.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+
+namespace hearth::runtime {
+
+using kernels::Activations;
+using kernels::GpuKernels;
+
+namespace {
+
+Activations view(const kernels::QuantizeTask::Destination& to) {
+  return kernels::QuantizeTask{.to = to}.result();
+}
+
+}  // namespace
+
+void DeviceStep::enter(float epsilon, std::span<const kernels::NormedOutput> norms) {
+  kernels::NormalizeTask task{.rows = rows,
+                              .columns = embedding(),
+                              .x = scratch.hidden,
+                              .x_stride = embedding(),
+                              .added_norm = pending.norm,
+                              .factor = pending.factor,
+                              .epsilon = epsilon};
+  CHECK_LE(norms.size(), std::size(task.outputs));
+  std::ranges::copy(pending.parts, task.added);
+  std::ranges::copy(norms, task.outputs);
+  launch(&GpuKernels::normalize, task);
+  pending = {};
+}
+
+Activations DeviceStep::enter(float epsilon, const WeightVector& norm) {
+  const auto to = scratch.normed.shaped(rows, embedding());
+  const kernels::NormedOutput output{.weight = weights.of(norm), .to = to};
+  enter(epsilon, {&output, 1});
+  return view(to);
+}
+
+Activations DeviceStep::leave(float epsilon, const WeightVector& norm, std::uint32_t first) {
+  const auto to = scratch.normed.shaped(rows - first, embedding());
+  kernels::NormalizeTask task{.rows = rows - first,
+                              .columns = embedding(),
+                              .x = scratch.hidden + std::size_t{first} * embedding(),
+                              .x_stride = embedding(),
+                              .added_norm = pending.norm,
+                              .factor = pending.factor,
+                              .epsilon = epsilon,
+                              .outputs = {{.weight = weights.of(norm), .to = to}}};
+  std::ranges::copy(pending.parts, task.added);
+  for (kernels::BlockOutput& part : task.added) {
+    if (part.x != nullptr) part.x += first * part.stride;
+    if (part.gate != nullptr) part.gate += first * part.gate_stride;
+  }
+  launch(&GpuKernels::normalize, task);
+  pending = {};
+  return view(to);
+}
+
+void DeviceStep::give_block_out(const WeightVector& norm) {
+  pending = {.parts = {{.x = scratch.block_out, .stride = embedding()}}, .norm = weights.of(norm)};
+}
+
+void DeviceStep::multiply(const kernels::WeightMatrix& matrix, const Activations& x, float* out,
+                          std::uint64_t stride, const WeightVector& bias) const {
+  launch(&GpuKernels::product, {.format = matrix.format,
+                                .rows = matrix.rows,
+                                .columns = matrix.columns,
+                                .x = x,
+                                .dense = {weights.of(matrix)},
+                                .terms = {{.bias = weights.of(bias)}},
+                                .y = out,
+                                .y_stride = stride});
+}
+
+}  // namespace hearth::runtime

@@ -1,0 +1,64 @@
+// One pass over the layers on a device: what blocks enqueue, with what, into what. The twin of
+// runtime/step.h; nothing here waits or looks at a result, so that a graph can capture all of it.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <type_traits>
+
+#include "kernels/gpu/device.h"
+#include "kernels/gpu/kernel_table.h"
+#include "runtime/gpu/device_experts.h"
+#include "runtime/gpu/device_inputs.h"
+#include "runtime/gpu/device_kv.h"
+#include "runtime/gpu/device_outputs.h"
+#include "runtime/gpu/device_recurrent.h"
+#include "runtime/gpu/device_scratch.h"
+#include "runtime/gpu/device_weights.h"
+
+namespace hearth::runtime {
+
+struct DeviceStep {
+  std::uint32_t rows = 0;
+
+  const kernels::GpuKernels& kernels;
+  kernels::Stream& stream;
+  const DeviceWeights& weights;
+  const DeviceExperts& experts;
+  const DeviceKv& kv;
+  const DeviceRecurrent& recurrent;
+  const DeviceScratch& scratch;
+  const DeviceInputs& inputs;
+  const DeviceOutputs& outputs;
+
+  // What a block gave and the residual stream has not got yet: it is added by the launch that makes
+  // the norms of the next block.
+  struct Pending {
+    kernels::BlockOutput parts[kernels::kMostBlockOutputs];
+    const float* norm = nullptr;    // of the sum of the parts; or null
+    const float* factor = nullptr;  // of the stream, after all; or null
+  } pending = {};
+
+  template <typename Task>
+  void launch(void (*kernels::GpuKernels::*operation)(const Task&, kernels::NativeStream),
+              const std::type_identity_t<Task>& task) const {
+    (kernels.*operation)(task, stream.native());
+  }
+
+  std::uint32_t embedding() const { return scratch.shape.embedding; }
+
+  // Adds what is pending and makes norms of the residual stream, which are inputs of what follows.
+  void enter(float epsilon, std::span<const kernels::NormedOutput> norms);
+  // The same for one norm, that lies in scratch.normed.
+  kernels::Activations enter(float epsilon, const WeightVector& norm);
+  // Of rows [first, rows) alone, whose stream nobody reads any more.
+  kernels::Activations leave(float epsilon, const WeightVector& norm, std::uint32_t first);
+  // A block gave scratch.block_out.
+  void give_block_out(const WeightVector& norm = {});
+
+  // out[row] = weights · x[row] (+ bias), `stride` apart.
+  void multiply(const kernels::WeightMatrix& weights, const kernels::Activations& x, float* out,
+                std::uint64_t stride, const WeightVector& bias = {}) const;
+};
+
+}  // namespace hearth::runtime

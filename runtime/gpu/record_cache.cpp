@@ -1,0 +1,71 @@
+#include "runtime/gpu/record_cache.h"
+
+#include "base/check.h"
+
+namespace hearth::runtime {
+
+using kernels::GpuKernels;
+using kernels::KvPart;
+
+void record_turn(const DeviceStep& step, const RotaryPlace& rotary, float epsilon,
+                 std::initializer_list<kernels::HeadGroup> groups) {
+  kernels::TurnTask task{.rows = step.rows,
+                         .cosine = step.inputs.cosine() + rotary.begin,
+                         .sine = step.inputs.sine() + rotary.begin,
+                         .table_stride = step.inputs.rotary_stride(),
+                         .epsilon = epsilon};
+  std::size_t count = 0;
+  for (const kernels::HeadGroup& group : groups) {
+    if (group.heads == 0) continue;
+    CHECK_LT(count, std::size(task.groups));
+    task.groups[count++] = group;
+  }
+  if (count > 0) step.launch(&GpuKernels::turn, task);
+}
+
+void record_store(const DeviceStep& step, LayerIndex layer, KvPart part, const StoredHeads& heads) {
+  const kernels::KvMemory& memory = step.kv.memory(layer, part);
+  step.launch(&GpuKernels::store_kv, {.rows = step.rows,
+                                      .heads = heads.heads,
+                                      .position = step.inputs.position(),
+                                      .x = heads.x,
+                                      .stride = heads.stride,
+                                      .to = memory});
+  if (!kernels::traits(step.kv.formats().of(part)).quantized()) return;
+  step.launch(&GpuKernels::encode_kv, {.rows = step.rows,
+                                       .heads = heads.heads,
+                                       .position = step.inputs.position(),
+                                       .tail = step.kv.formats().tail,
+                                       .memory = memory});
+}
+
+void record_attend(const DeviceStep& step, LayerIndex layer, const AttentionShape& shape,
+                   const RowQueries& queries, const RowResults& results) {
+  const KvFormats& formats = step.kv.formats();
+  const kernels::KvRotation rotation = shape.values_in_keys
+                                           ? formats.latent_rotation(shape.key_dim, shape.value_dim)
+                                           : formats.rotation(KvPart::kValues, shape.value_dim);
+  step.launch(&GpuKernels::attend,
+              {.rows = step.rows,
+               .heads = shape.heads,
+               .kv_heads = shape.kv_heads,
+               .value_dim = shape.value_dim,
+               .scale = shape.score_scale(),
+               .position = step.inputs.position(),
+               .window = shape.window.positions,
+               .window_is_piece = shape.window.chunked,
+               .tail = formats.tail,
+               .queries = queries.values,
+               .query_stride = queries.stride,
+               .keys = step.kv.memory(layer, KvPart::kKeys),
+               .values = step.kv.memory(layer, KvPart::kValues),
+               .values_in_keys = shape.values_in_keys,
+               .sinks = step.weights.of(shape.sinks),
+               .states = step.scratch.attention_states,
+               .rotation = kernels::reversed(kernels::rotation_layout(rotation)),
+               .results = results.values,
+               .result_stride = results.stride,
+               .result_head_stride = static_cast<std::uint32_t>(results.head_stride)});
+}
+
+}  // namespace hearth::runtime

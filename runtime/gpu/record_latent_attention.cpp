@@ -1,0 +1,171 @@
+// LatentAttentionBlock on a device.
+#include "runtime/blocks/latent_attention.h"
+#include "runtime/gpu/device_needs.h"
+#include "runtime/gpu/device_step.h"
+#include "runtime/gpu/record_cache.h"
+
+namespace hearth::runtime {
+
+using kernels::Activations;
+using kernels::GpuKernels;
+using kernels::HeadGroup;
+using kernels::KvPart;
+using kernels::QuantizeTask;
+
+class RecordedLatentAttention {
+ public:
+  RecordedLatentAttention(const LatentAttentionBlock& block, DeviceStep& step)
+      : b_(block),
+        o_(block.o_),
+        w_(block.weights_),
+        step_(step),
+        first_(step.scratch.projected),
+        queries_(first_ + o_.query_rank),
+        cached_(first_ + block.cached_begin()),
+        absorbed_(first_ + block.absorbed_begin()),
+        stride_(block.projected_width()),
+        rotation_(kernels::rotation_layout(
+            step.kv.formats().latent_rotation(block.cached_width(), o_.latent_dim))) {}
+
+  void run() const {
+    project(step_.enter(b_.epsilon_, w_.norm));
+    record_turn(step_, o_.rotary, b_.epsilon_, {rotated_parts(), cached_row()});
+    record_store(step_, b_.layer_, KvPart::kKeys, {cached_, stride_, 1});
+    absorb_keys();
+    record_attend(step_, b_.layer_, shape(), {absorbed_, stride_},
+                  {absorbed_, stride_, b_.cached_width()});
+    const auto found = multiply_values();
+    step_.multiply(*w_.output, QuantizeTask{.to = found}.result(), step_.scratch.block_out,
+                   step_.embedding());
+    step_.give_block_out();
+  }
+
+ private:
+  // Queries of lower rank lie in `attended` until attention needs it.
+  void project(const Activations& x) const {
+    step_.multiply(*w_.latent, x, cached_, stride_);
+    if (w_.query_a == nullptr) return step_.multiply(*w_.query, x, queries_, stride_);
+    step_.multiply(*w_.query_a, x, first_, stride_);
+    const auto low = step_.scratch.attended.shaped(step_.rows, o_.query_rank);
+    step_.launch(&GpuKernels::normalize,
+                 {.rows = step_.rows,
+                  .columns = o_.query_rank,
+                  .x = first_,
+                  .x_stride = stride_,
+                  .epsilon = b_.epsilon_,
+                  .outputs = {{.weight = step_.weights.of(w_.query_a_norm), .to = low}}});
+    step_.multiply(*w_.query, QuantizeTask{.to = low}.result(), queries_, stride_);
+  }
+
+  // The rotated part of each query, to where it lies in the space of cached rows.
+  HeadGroup rotated_parts() const {
+    return {.heads = o_.heads,
+            .dim = o_.rotated_dim,
+            .from = queries_ + o_.plain_dim,
+            .from_stride = stride_,
+            .from_head_stride = b_.query_width(),
+            .x = absorbed_ + o_.latent_dim,
+            .stride = stride_,
+            .head_stride = b_.cached_width(),
+            .half = o_.rotary.half,
+            .neighbours = true};
+  }
+  HeadGroup cached_row() const {
+    return {.heads = 1,
+            .dim = b_.cached_width(),
+            .x = cached_,
+            .stride = stride_,
+            .head_stride = b_.cached_width(),
+            .normed = o_.latent_dim,
+            .weight = step_.weights.of(w_.latent_norm),
+            .half = o_.rotary.half,
+            .first = o_.latent_dim,
+            .neighbours = true,
+            .rotation = rotation_};
+  }
+  // Of absorbed queries as a whole.
+  HeadGroup absorbed_heads() const {
+    return {.heads = o_.heads,
+            .dim = b_.cached_width(),
+            .x = absorbed_,
+            .stride = stride_,
+            .head_stride = b_.cached_width(),
+            .rotation = rotation_};
+  }
+
+  // The plain part of each query times the key matrix of its head.
+  void absorb_keys() const {
+    multiply_heads(w_.key, quantize_heads(queries_, b_.query_width(), o_.plain_dim), absorbed_,
+                   stride_, b_.cached_width());
+    if (rotation_.size > 1) record_turn(step_, {}, b_.epsilon_, {absorbed_heads()});
+  }
+
+  // What attention gave, latents, times the value matrix of each head; quantized.
+  QuantizeTask::Destination multiply_values() const {
+    const auto found = step_.scratch.attended.shaped(step_.rows, o_.heads * o_.value_dim);
+    multiply_heads(w_.value, quantize_heads(absorbed_, b_.cached_width(), o_.latent_dim),
+                   found.values, found.stride, o_.value_dim);
+    step_.launch(&GpuKernels::quantize, {.x = found.values, .x_stride = found.stride, .to = found});
+    return found;
+  }
+
+  // `columns` values of each head of each row as inputs of products of their own: row r, head h in
+  // row r × heads + h.
+  Activations quantize_heads(const float* x, std::uint32_t head_stride,
+                             std::uint32_t columns) const {
+    const auto all = step_.scratch.heads.shaped(step_.rows * o_.heads, columns);
+    for (std::uint32_t row = 0; row < step_.rows; ++row)
+      step_.launch(&GpuKernels::quantize, {.x = x + std::size_t{row} * stride_,
+                                           .x_stride = head_stride,
+                                           .to = rows_of(all, row * o_.heads, o_.heads)});
+    return QuantizeTask{.to = all}.result();
+  }
+
+  void multiply_heads(const HeadMatrices& matrices, const Activations& x, float* y,
+                      std::uint64_t stride, std::uint32_t head_stride) const {
+    const kernels::WeightMatrix& weights = *matrices.weights;
+    step_.launch(&GpuKernels::product,
+                 {.format = weights.format,
+                  .rows = matrices.rows,
+                  .columns = weights.columns,
+                  .x = x,
+                  .dense = {step_.weights.of(weights) + matrices.first * weights.row_bytes()},
+                  .parts = o_.heads,
+                  .part_bytes = matrices.stride * weights.row_bytes(),
+                  .y = y,
+                  .y_stride = stride,
+                  .y_part_stride = head_stride});
+  }
+
+  AttentionShape shape() const {
+    return {.heads = o_.heads,
+            .kv_heads = 1,
+            .key_dim = b_.cached_width(),
+            .value_dim = o_.latent_dim,
+            .scale = o_.scale,
+            .values_in_keys = true};
+  }
+
+  const LatentAttentionBlock& b_;
+  const LatentAttentionBlock::Options& o_;
+  const LatentAttentionBlock::Weights& w_;
+  DeviceStep& step_;
+  // Projections of the first row.
+  float* const first_;
+  float* const queries_;
+  float* const cached_;
+  float* const absorbed_;
+  const std::uint32_t stride_;
+  const kernels::RotationLayout rotation_;
+};
+
+void LatentAttentionBlock::device_needs(DeviceNeeds& needs) const {
+  ScratchShape::raise(needs.product_heads, o_.heads);
+  ScratchShape::raise(needs.product_columns, std::max(o_.plain_dim, o_.latent_dim));
+}
+
+void LatentAttentionBlock::record(DeviceStep& step) const {
+  RecordedLatentAttention(*this, step).run();
+}
+
+}  // namespace hearth::runtime

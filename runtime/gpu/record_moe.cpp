@@ -1,0 +1,191 @@
+// MoeBlock on a device.
+#include <array>
+
+#include "runtime/blocks/moe.h"
+#include "runtime/gpu/device_needs.h"
+#include "runtime/gpu/device_step.h"
+#include "runtime/gpu/record_ffn.h"
+
+namespace hearth::runtime {
+
+using kernels::Activations;
+using kernels::GpuKernels;
+using kernels::OutputTerms;
+using kernels::QuantizeTask;
+
+class RecordedMoe {
+ public:
+  RecordedMoe(const MoeBlock& block, DeviceStep& step)
+      : b_(block), w_(block.weights_), step_(step), pairs_(step.rows * block.experts_used_) {}
+
+  void run() const {
+    const Inputs x = enter();
+    route(x.router);
+    resolve();
+    if (w_.shared.present()) run_shared(x.shared);
+    run_experts(x.experts);
+    combine();
+    give();
+  }
+
+ private:
+  struct Inputs {
+    Activations router, shared, experts;
+  };
+
+  // All norms of the block are of the same stream.
+  Inputs enter() const {
+    const std::uint32_t columns = step_.embedding();
+    std::array<kernels::NormedOutput, 3> norms;
+    std::size_t count = 0;
+    const auto norm = [&](const WeightVector& weight, const DeviceActivations& memory) {
+      const auto to = memory.shaped(step_.rows, columns);
+      norms[count++] = {.weight = step_.weights.of(weight), .to = to};
+      return QuantizeTask{.to = to}.result();
+    };
+    Inputs x;
+    x.router = x.shared = x.experts = norm(w_.norm, step_.scratch.normed);
+    if (w_.shared_norm.present()) x.shared = norm(w_.shared_norm, step_.scratch.shared_normed);
+    if (w_.expert_norm.present()) x.experts = norm(w_.expert_norm, step_.scratch.expert_normed);
+    step_.enter(b_.epsilon_, std::span(norms).first(count));
+    return x;
+  }
+
+  void route(const Activations& x) const {
+    const DeviceScratch& scratch = step_.scratch;
+    const RouterWeights& router = b_.router_.weights();
+    step_.multiply(*router.matrix, x, scratch.router_scores, b_.experts_);
+    step_.launch(&GpuKernels::route, {.spec = b_.router_.spec(),
+                                      .rows = step_.rows,
+                                      .logits = scratch.router_scores,
+                                      .logit_stride = b_.experts_,
+                                      .bias = step_.weights.of(router.bias),
+                                      .selection_bias = step_.weights.of(router.selection_bias),
+                                      .ids = scratch.expert_ids,
+                                      .weights = scratch.expert_weights,
+                                      .faults = step_.outputs.router_faults(),
+                                      .record = {.ids = step_.outputs.chosen(b_.layer_),
+                                                 .weights = step_.outputs.chosen_weights(b_.layer_),
+                                                 .steps = 1,
+                                                 .step = step_.inputs.position()}});
+  }
+
+  void resolve() const {
+    kernels::ResolveTask task = step_.experts.resolve(b_.layer_, step_.rows);
+    task.step = step_.inputs.number();
+    task.ids = step_.scratch.expert_ids;
+    task.weights = step_.scratch.expert_weights;
+    task.faults = step_.outputs.expert_faults();
+    step_.launch(&GpuKernels::resolve, task);
+  }
+
+  // What all tokens pass, and the weight of each.
+  void run_shared(const Activations& x) const {
+    record_ffn(step_, w_.shared, b_.options_.activation, x, step_.scratch.shared_out);
+    if (w_.shared_gate.present())
+      step_.multiply(*w_.shared_gate.matrix, x, step_.scratch.router_scores, 1);
+  }
+
+  void run_experts(const Activations& x) const {
+    const LayerExperts& layer = step_.experts.layer(b_.layer_);
+    const auto hidden = step_.scratch.expert_hidden.shaped(pairs_, b_.expert_ff_);
+    const auto& gate = layer.slab(ExpertMatrix::kGate);
+    const auto& up = layer.slab(ExpertMatrix::kUp);
+    const kernels::GatedActivation activation = gated(b_.options_.activation);
+    const OutputTerms gate_terms = terms(w_.gate_scale, w_.gate_bias);
+    const OutputTerms up_terms = terms(w_.up_scale, w_.up_bias);
+    if (gate.format == up.format) {
+      kernels::ProductTask task = product(gate, 0, gate_terms);
+      read_tokens(x, task);
+      task.matrices = 2;
+      task.terms[1] = up_terms;
+      task.activation = activation;
+      task.hidden = hidden;
+      step_.launch(&GpuKernels::product, task);
+    } else {
+      float* const gates = step_.scratch.expert_gates;
+      const std::uint32_t stride = 2 * b_.expert_ff_;
+      for (const std::uint32_t m : {0u, 1u}) {
+        kernels::ProductTask task =
+            m == 0 ? product(gate, m, gate_terms) : product(up, m, up_terms);
+        read_tokens(x, task);
+        task.y = gates + m * b_.expert_ff_;
+        task.y_stride = stride;
+        step_.launch(&GpuKernels::product, task);
+      }
+      step_.launch(&GpuKernels::gate, {.activation = activation,
+                                       .gate = {.x = gates, .stride = stride},
+                                       .up = {.x = gates + b_.expert_ff_, .stride = stride},
+                                       .to = hidden});
+    }
+    kernels::ProductTask down =
+        product(layer.slab(ExpertMatrix::kDown), 2, terms(w_.down_scale, w_.down_bias));
+    down.x = QuantizeTask{.to = hidden}.result();
+    down.y = step_.experts.outputs();
+    down.y_stride = step_.embedding();
+    step_.launch(&GpuKernels::product, down);
+  }
+
+  // The product of each job with one of its matrices.
+  kernels::ProductTask product(const ExpertSlab& slab, std::uint32_t matrix,
+                               const OutputTerms& of_matrix) const {
+    return {.format = slab.format,
+            .rows = slab.rows,
+            .columns = slab.columns,
+            .jobs = step_.experts.jobs(),
+            .job_count = pairs_,
+            .job_matrix = matrix,
+            .most_rows = step_.rows,
+            .terms = {of_matrix}};
+  }
+  // Pairs read the row of their token, weighed or not.
+  void read_tokens(const Activations& x, kernels::ProductTask& task) const {
+    task.x = x;
+    task.x_rows = step_.experts.x_rows();
+    if (b_.options_.weighs_inputs) task.x_weights = step_.experts.x_weights();
+  }
+  OutputTerms terms(const WeightVector& scale, const WeightVector& bias) const {
+    return {.scale = step_.weights.of(scale), .bias = step_.weights.of(bias)};
+  }
+
+  void combine() const {
+    step_.launch(&GpuKernels::combine,
+                 {.rows = step_.rows,
+                  .experts_used = b_.experts_used_,
+                  .columns = step_.embedding(),
+                  .results = step_.experts.results(),
+                  .weights = b_.options_.weighs_inputs ? nullptr : step_.scratch.expert_weights,
+                  .out = step_.scratch.block_out,
+                  .out_stride = step_.embedding()});
+  }
+
+  void give() const {
+    const DeviceScratch& scratch = step_.scratch;
+    const kernels::BlockOutput experts{.x = scratch.block_out,
+                                       .stride = step_.embedding(),
+                                       .norm = step_.weights.of(w_.expert_output_norm)};
+    step_.pending = {.parts = {experts}, .norm = step_.weights.of(w_.output_norm)};
+    if (!w_.shared.present()) return;
+    const bool gated = w_.shared_gate.present();
+    const kernels::BlockOutput shared{.x = scratch.shared_out,
+                                      .stride = step_.embedding(),
+                                      .gate = gated ? scratch.router_scores : nullptr,
+                                      .gate_stride = 1,
+                                      .norm = step_.weights.of(w_.shared_output_norm)};
+    step_.pending.parts[0] = shared;
+    step_.pending.parts[1] = experts;
+  }
+
+  const MoeBlock& b_;
+  const MoeBlock::Weights& w_;
+  DeviceStep& step_;
+  const std::uint32_t pairs_;
+};
+
+void MoeBlock::device_needs(DeviceNeeds& needs) const {
+  if (weights_.expert_norm.present()) needs.normed_apart = true;
+}
+
+void MoeBlock::record(DeviceStep& step) const { RecordedMoe(*this, step).run(); }
+
+}  // namespace hearth::runtime
