@@ -91,6 +91,7 @@ DeviceDecoder::DeviceDecoder(DeviceModel& model, const Options& options)
       scratch_(scratch_shape(model.model()), needs_, scratch_memory_),
       inputs_(model.model(), needs_, kMostDeviceRows, model.device()),
       outputs_(model.model(), kMostDeviceRows, model.device()) {
+  scratch_.lists.reset(model_.stream());
   reset();
 }
 

@@ -52,7 +52,7 @@ void upload(Uploader& uploader, T* to, std::span<const T> values) {
 
 }  // namespace
 
-DeviceExperts::Places::Places(const Model& model, std::uint32_t batch, DeviceArena& arena) {
+DeviceExperts::Places::Places(const Model& model, DeviceArena& arena) {
   const ExpertCatalog& catalog = model.experts;
   for (std::uint32_t l = 0; l < catalog.layers(); ++l) {
     const LayerExperts& layer = catalog.layer(static_cast<LayerIndex>(l));
@@ -68,7 +68,6 @@ DeviceExperts::Places::Places(const Model& model, std::uint32_t batch, DeviceAre
       slots.push_back(arena.take(Bytes(one.slot_bytes)));
   }
   const std::uint32_t experts = catalog.space().size();
-  const std::uint32_t pairs = batch * model.config.experts_used;
   addresses = arena.take<std::byte*>(slots.size());
   sources = arena.take<ExpertSource>(experts);
   tables = {.slot_of = arena.take<std::uint32_t>(experts),
@@ -77,29 +76,16 @@ DeviceExperts::Places::Places(const Model& model, std::uint32_t batch, DeviceAre
             .addresses = addresses,
             .sources = sources,
             .counters = arena.take<ExpertCounters>(catalog.layers())};
-  jobs = arena.take<kernels::ExpertJob>(pairs);
-  x_rows = arena.take<std::uint32_t>(pairs);
-  x_weights = arena.take<float>(pairs);
-  results = arena.take<const float*>(pairs);
-  fetch_limits = arena.take<std::uint32_t>(pairs + 1);
-  fetch_count = arena.take<std::uint32_t>(1);
-  host_jobs = arena.take<kernels::LaneJob>(pairs);
-  host_count = arena.take<std::uint32_t>(1);
-  outputs = arena.take<float>(std::uint64_t{pairs} * model.config.embedding);
-  nothing = arena.take<float>(model.config.embedding);
 }
 
-Bytes DeviceExperts::bytes_needed(const Model& model, std::uint32_t batch) {
+Bytes DeviceExperts::bytes_needed(const Model& model) {
   DeviceArena counted;
-  const Places places(model, batch, counted);
+  const Places places(model, counted);
   return counted.taken();
 }
 
-DeviceExperts::DeviceExperts(const Model& model, std::uint32_t batch, kernels::Device& device)
-    : model_(model),
-      pairs_(batch * model.config.experts_used),
-      memory_(device, bytes_needed(model, batch), "experts"),
-      at_(model, batch, memory_) {}
+DeviceExperts::DeviceExperts(const Model& model, kernels::Device& device)
+    : model_(model), memory_(device, bytes_needed(model), "experts"), at_(model, memory_) {}
 
 void DeviceExperts::fill(ExpertStore& store, Uploader& uploader) const {
   const ExpertSpace space = model_.experts.space();
@@ -135,35 +121,19 @@ void DeviceExperts::fill_tables(std::span<const std::uint32_t> slot_of,
   upload<std::byte*>(uploader, at_.addresses, at_.slots);
   fill(at_.sources, slot_of.size(), ExpertSource{});
   fill(at_.tables.counters, model_.experts.layers(), ExpertCounters{});
-  fill(at_.fetch_limits, pairs_ + 1, std::uint32_t{0});
-  fill(at_.nothing, model_.config.embedding, 0.0f);
 }
 
-kernels::ResolveTask DeviceExperts::resolve(LayerIndex layer, std::uint32_t rows) const {
-  const LayerExperts& experts = model_.experts.layer(layer);
-  const SlotClass& of_layer = at_.classes[at_.class_of_layer[layer]];
+kernels::ResolveTask DeviceExperts::task(LayerIndex index) const {
+  const SlotClass& of_layer = at_.classes[at_.class_of_layer[index]];
   const ExpertSpace space = model_.experts.space();
   return {.tables = at_.tables,
-          .layer = layer,
-          .first_expert = space.flat({layer, 0}),
-          .experts = experts.count,
+          .layer = index,
+          .first_expert = space.flat({index, 0}),
+          .experts = layer(index).count,
           .first_slot = of_layer.first_slot,
           .slots = of_layer.slots,
-          .layout = layout_of(experts),
-          .all_experts = space.size(),
-          .rows = rows,
-          .experts_used = model_.config.experts_used,
-          .fetch_limits = at_.fetch_limits,
-          .hits = at_.jobs,
-          .fetch_count = at_.fetch_count,
-          .host_jobs = at_.host_jobs,
-          .host_count = at_.host_count,
-          .x_rows = at_.x_rows,
-          .x_weights = at_.x_weights,
-          .results = at_.results,
-          .on_device = {.rows = at_.outputs, .stride = model_.config.embedding},
-          .on_host = {.rows = at_.nothing},
-          .nothing = at_.nothing};
+          .layout = layout_of(layer(index)),
+          .all_experts = space.size()};
 }
 
 }  // namespace hearth::runtime

@@ -18,25 +18,16 @@ namespace hearth::runtime {
 
 class DeviceExperts {
  public:
-  // Slots, tables and lists, for steps of at most `batch` rows.
-  static Bytes bytes_needed(const Model& model, std::uint32_t batch);
+  static Bytes bytes_needed(const Model& model);
   // Takes the memory; the model outlives it. Throws Error(kBudget).
-  DeviceExperts(const Model& model, std::uint32_t batch, kernels::Device& device);
+  DeviceExperts(const Model& model, kernels::Device& device);
   // Copies all experts from the store, which reads those that are not in RAM. Throws what it
   // throws.
   void fill(ExpertStore& store, Uploader& uploader) const;
 
-  // What resolves the routing of a layer for so many rows; the caller adds ids and weights, and
-  // where faults are counted.
-  kernels::ResolveTask resolve(LayerIndex layer, std::uint32_t rows) const;
-
+  // What resolves the routing of a layer, but for its input and its lists.
+  kernels::ResolveTask task(LayerIndex layer) const;
   const LayerExperts& layer(LayerIndex layer) const { return model_.experts.layer(layer); }
-  // What a resolve leaves for the products and for the sum.
-  const kernels::ExpertJob* jobs() const { return at_.jobs; }
-  const std::uint32_t* x_rows() const { return at_.x_rows; }
-  const float* x_weights() const { return at_.x_weights; }
-  const float* const* results() const { return at_.results; }
-  float* outputs() const { return at_.outputs; }  // [pairs][embedding], by place
 
  private:
   // Slots of one size, shared by the layers whose experts need as much.
@@ -47,7 +38,7 @@ class DeviceExperts {
   };
   // What lies where.
   struct Places {
-    Places(const Model& model, std::uint32_t batch, DeviceArena& arena);
+    Places(const Model& model, DeviceArena& arena);
 
     std::vector<SlotClass> classes;
     std::vector<std::uint32_t> class_of_layer;
@@ -55,23 +46,12 @@ class DeviceExperts {
     kernels::ExpertTables tables;
     std::byte** addresses = nullptr;           // tables.addresses
     kernels::ExpertSource* sources = nullptr;  // tables.sources
-    kernels::ExpertJob* jobs = nullptr;
-    std::uint32_t* x_rows = nullptr;
-    float* x_weights = nullptr;
-    const float** results = nullptr;
-    std::uint32_t* fetch_limits = nullptr;
-    std::uint32_t* fetch_count = nullptr;
-    kernels::LaneJob* host_jobs = nullptr;
-    std::uint32_t* host_count = nullptr;
-    float* outputs = nullptr;
-    float* nothing = nullptr;  // [embedding] zeros
   };
 
   void fill_tables(std::span<const std::uint32_t> slot_of, std::span<const std::uint32_t> owner_of,
                    Uploader& uploader) const;
 
   const Model& model_;
-  std::uint32_t pairs_;
   DeviceArena memory_;
   Places at_;
 };

@@ -6,7 +6,7 @@ namespace hearth::runtime {
 
 DeviceModel::Plan DeviceModel::plan(const Model& model) {
   return {.dense = DeviceWeights::bytes_needed(model.weights),
-          .experts = DeviceExperts::bytes_needed(model, kMostDeviceRows)};
+          .experts = DeviceExperts::bytes_needed(model)};
 }
 
 DeviceModel::DeviceModel(Engine& engine, kernels::Device& device,
@@ -16,7 +16,7 @@ DeviceModel::DeviceModel(Engine& engine, kernels::Device& device,
       kernels_(kernels),
       stream_(device.new_stream(kernels::StreamPriority::kNormal)),
       weights_(model_.weights, device),
-      experts_(model_, kMostDeviceRows, device) {
+      experts_(model_, device) {
   Uploader uploader(device, *stream_);
   weights_.fill(uploader);
   experts_.fill(engine.experts(), uploader);

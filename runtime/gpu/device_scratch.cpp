@@ -44,8 +44,42 @@ kernels::QuantizeTask::Destination rows_of(const kernels::QuantizeTask::Destinat
           .sums = all.sums + skip / 16};
 }
 
+DeviceExpertLists::DeviceExpertLists(std::uint32_t most_pairs, std::uint32_t columns,
+                                     DeviceArena& arena)
+    : pairs(most_pairs), embedding(columns) {
+  jobs = arena.take<kernels::ExpertJob>(pairs);
+  x_rows = arena.take<std::uint32_t>(pairs);
+  x_weights = arena.take<float>(pairs);
+  results = arena.take<const float*>(pairs);
+  outputs = arena.take<float>(std::uint64_t{pairs} * embedding);
+  fetch_limits = arena.take<std::uint32_t>(pairs + 1);
+  fetch_count = arena.take<std::uint32_t>(1);
+  host_jobs = arena.take<kernels::LaneJob>(pairs);
+  host_count = arena.take<std::uint32_t>(1);
+  nothing = arena.take<float>(embedding);
+}
+
+void DeviceExpertLists::reset(kernels::Stream& stream) const {
+  stream.fill(fetch_limits, 0, Bytes((pairs + 1) * sizeof(std::uint32_t)));
+  stream.fill(nothing, 0, Bytes(embedding * sizeof(float)));
+}
+
+void DeviceExpertLists::give_to(kernels::ResolveTask& task) const {
+  task.fetch_limits = fetch_limits;
+  task.hits = jobs;
+  task.fetch_count = fetch_count;
+  task.host_jobs = host_jobs;
+  task.host_count = host_count;
+  task.x_rows = x_rows;
+  task.x_weights = x_weights;
+  task.results = results;
+  task.on_device = {.rows = outputs, .stride = embedding};
+  task.on_host = {.rows = nothing};
+  task.nothing = nothing;
+}
+
 DeviceScratch::DeviceScratch(const ScratchShape& s, const DeviceNeeds& needs, DeviceArena& arena)
-    : shape(s) {
+    : shape(s), lists(s.rows * s.experts_used, s.embedding, arena) {
   const std::uint64_t rows = s.rows;
   const std::uint32_t pairs = s.rows * s.experts_used;
   hidden = arena.take<float>(rows * s.embedding);

@@ -6,6 +6,7 @@
 
 #include "kernels/gpu/product.h"
 #include "kernels/gpu/quantize.h"
+#include "kernels/gpu/resolve.h"
 #include "kernels/gpu/sample.h"
 #include "runtime/gpu/device_arena.h"
 #include "runtime/gpu/device_needs.h"
@@ -34,6 +35,29 @@ class DeviceActivations {
 kernels::QuantizeTask::Destination rows_of(const kernels::QuantizeTask::Destination& all,
                                            std::uint32_t begin, std::uint32_t count);
 
+// What the resolving of a layer's routing leaves for the products and their sum. With all experts
+// on the device nothing is fetched, and nothing left to the host.
+struct DeviceExpertLists {
+  DeviceExpertLists(std::uint32_t pairs, std::uint32_t embedding, DeviceArena& arena);
+  // To what the first step finds.
+  void reset(kernels::Stream& stream) const;
+  // Of `task`, all that is written, and where results are.
+  void give_to(kernels::ResolveTask& task) const;
+
+  std::uint32_t pairs = 0;
+  std::uint32_t embedding = 0;
+  kernels::ExpertJob* jobs = nullptr;     // [pairs]
+  std::uint32_t* x_rows = nullptr;        // [pairs], by place
+  float* x_weights = nullptr;             // likewise
+  const float** results = nullptr;        // [pairs]
+  float* outputs = nullptr;               // [pairs][embedding], by place
+  std::uint32_t* fetch_limits = nullptr;  // [pairs + 1] zeros
+  std::uint32_t* fetch_count = nullptr;
+  kernels::LaneJob* host_jobs = nullptr;  // [pairs]
+  std::uint32_t* host_count = nullptr;
+  float* nothing = nullptr;  // [embedding] zeros
+};
+
 struct DeviceScratch {
   // shape.rows tokens of a step, and logits for as many.
   DeviceScratch(const ScratchShape& shape, const DeviceNeeds& needs, DeviceArena& arena);
@@ -45,11 +69,12 @@ struct DeviceScratch {
   float* projected = nullptr;  // [rows][projections]
   DeviceActivations attended;  // [rows][attention_width]
   float* attention_states = nullptr;
-  DeviceActivations heads;                   // [rows × product_heads][product_columns]
-  float* recurrent = nullptr;                // [rows][recurrent_floats]
-  float* block_out = nullptr;                // [rows][embedding]
-  float* shared_out = nullptr;               // [rows][embedding], of a network beside experts
-  float* router_scores = nullptr;            // [rows][experts]
+  DeviceActivations heads;         // [rows × product_heads][product_columns]
+  float* recurrent = nullptr;      // [rows][recurrent_floats]
+  float* block_out = nullptr;      // [rows][embedding]
+  float* shared_out = nullptr;     // [rows][embedding], of a network beside experts
+  float* router_scores = nullptr;  // [rows][experts]
+  DeviceExpertLists lists;
   DeviceActivations expert_hidden;           // [rows × experts_used][expert_ff]
   float* expert_gates = nullptr;             // [rows × experts_used][2 × expert_ff], where needed
   std::uint16_t* expert_ids = nullptr;       // [rows × experts_used]

@@ -71,7 +71,10 @@ class RecordedMoe {
   }
 
   void resolve() const {
-    kernels::ResolveTask task = step_.experts.resolve(b_.layer_, step_.rows);
+    kernels::ResolveTask task = step_.experts.task(b_.layer_);
+    step_.scratch.lists.give_to(task);
+    task.rows = step_.rows;
+    task.experts_used = b_.experts_used_;
     task.step = step_.inputs.number();
     task.ids = step_.scratch.expert_ids;
     task.weights = step_.scratch.expert_weights;
@@ -121,7 +124,7 @@ class RecordedMoe {
     kernels::ProductTask down =
         product(layer.slab(ExpertMatrix::kDown), 2, terms(w_.down_scale, w_.down_bias));
     down.x = QuantizeTask{.to = hidden}.result();
-    down.y = step_.experts.outputs();
+    down.y = step_.scratch.lists.outputs;
     down.y_stride = step_.embedding();
     step_.launch(&GpuKernels::product, down);
   }
@@ -132,7 +135,7 @@ class RecordedMoe {
     return {.format = slab.format,
             .rows = slab.rows,
             .columns = slab.columns,
-            .jobs = step_.experts.jobs(),
+            .jobs = step_.scratch.lists.jobs,
             .job_count = pairs_,
             .job_matrix = matrix,
             .most_rows = step_.rows,
@@ -141,8 +144,8 @@ class RecordedMoe {
   // Pairs read the row of their token, weighed or not.
   void read_tokens(const Activations& x, kernels::ProductTask& task) const {
     task.x = x;
-    task.x_rows = step_.experts.x_rows();
-    if (b_.options_.weighs_inputs) task.x_weights = step_.experts.x_weights();
+    task.x_rows = step_.scratch.lists.x_rows;
+    if (b_.options_.weighs_inputs) task.x_weights = step_.scratch.lists.x_weights;
   }
   OutputTerms terms(const WeightVector& scale, const WeightVector& bias) const {
     return {.scale = step_.weights.of(scale), .bias = step_.weights.of(bias)};
@@ -153,7 +156,7 @@ class RecordedMoe {
                  {.rows = step_.rows,
                   .experts_used = b_.experts_used_,
                   .columns = step_.embedding(),
-                  .results = step_.experts.results(),
+                  .results = step_.scratch.lists.results,
                   .weights = b_.options_.weighs_inputs ? nullptr : step_.scratch.expert_weights,
                   .out = step_.scratch.block_out,
                   .out_stride = step_.embedding()});
