@@ -22,6 +22,7 @@ struct QueryStretch {
   float slope = 0;
 
   float factor(std::uint32_t position) const;
+  bool operator==(const QueryStretch&) const = default;
 };
 
 class AttentionBlock final : public Block {
