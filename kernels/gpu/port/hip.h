@@ -153,6 +153,18 @@ HEARTH_DEVICE std::uint16_t f16_of_f32(float x) {
   return __builtin_bit_cast(std::uint16_t, static_cast<_Float16>(x));
 }
 
+}  // namespace hearth::kernels::hip
+
+#include "kernels/gpu/port/tiles_by_dot4.h"
+
+namespace hearth::kernels::hip {
+
+using by_dot4::ColumnTile;
+using by_dot4::load_tile;
+using by_dot4::multiply_half_tiles;
+using by_dot4::multiply_tiles;
+using by_dot4::RowTile;
+
 // Throws Error(kDevice) where the launch is refused.
 template <typename... Parameters, typename... Args>
 void launch(void (*kernel)(Parameters...), const LaunchShape& shape, NativeStream stream,
