@@ -8,7 +8,9 @@
 // ones.
 //
 //   HEARTH_KERNEL(threads)    void name(args) { … }: launched by launch() with blocks of at most
-//                             that many threads. Arguments are copied: no references.
+//                             that many threads. Arguments are copied: no references. A second
+//                             number: blocks that shall have registers at once where it can be
+//                             said.
 //   HEARTH_DEVICE             a function that kernels call; also constexpr ones of the host's
 //                             headers may be called.
 //   HEARTH_SHARED(Type, name) one Type for the block, uninitialised; Type is trivial. The type of

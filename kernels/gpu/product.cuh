@@ -132,9 +132,9 @@ struct ProductJob {
   std::uint32_t rows = 0;
 };
 
-HEARTH_DEVICE ProductJob job_of(const ProductTask& task) {
+HEARTH_DEVICE ProductJob job_of(const ProductTask& task, unsigned index) {
   if (task.jobs == nullptr) return {{task.dense[0], task.dense[1]}, 0, 0, task.x.rows};
-  const ExpertJob& job = task.jobs[block_y()];
+  const ExpertJob& job = task.jobs[index];
   const std::byte* first = job.matrices[task.job_matrix];
   const bool absent = first == nullptr;
   return {{first, job.matrices[1]}, job.expert, job.begin, absent ? 0 : job.rows};
@@ -186,7 +186,7 @@ template <WeightFormat format, unsigned kRows>
 HEARTH_KERNEL(kProductThreads)
 multiply(ProductTask task) {
   HEARTH_SHARED(HiddenShared, shared);
-  const ProductJob job = job_of(task);
+  const ProductJob job = job_of(task, block_y());
   if (job.rows == 0) return;  // the whole block
   HEARTH_ASSERT(job.rows <= kRows);
 

@@ -60,6 +60,42 @@ TEST_P(GpuProduct, GivesTheBitsOfScalar) {
   }
 }
 
+struct Shape {
+  std::uint32_t columns, rows, tokens;
+  Blocks blocks = Blocks::kRandom;
+};
+
+// Tokens that fill a tile of eight, end within it, and fill several of 64; blocks that fill the
+// eight slices, end within them, and rows that fill a block of threads and not.
+TEST_P(GpuProduct, GivesTheBitsOfScalarForManyRows) {
+  Random random(5);
+  for (const Shape shape : {Shape{1, 37, 9}, Shape{23, 3, 33}, Shape{32, 37, 1}, Shape{96, 33, 9},
+                            Shape{256, 37, 9, Blocks::kExtreme}, Shape{256, 5, 9, Blocks::kSpecial},
+                            Shape{256, 1, 130}, Shape{320, 37, 7}, Shape{768, 31, 33}}) {
+    if (!legal(shape.columns)) continue;
+    const GuardedMatrix matrix(GetParam(), shape.rows, shape.columns, shape.blocks, random);
+    const TestActivations activations(shape.tokens, shape.columns, random);
+    const auto expected = scalar_product(matrix.view(), activations.view());
+    for (const TestDevice& on : test_devices()) {
+      const auto weights = on_device(on, matrix.view());
+      const DeviceActivations x(on, activations.view());
+      const DeviceArray<float> y(on, std::size_t{shape.tokens} * shape.rows);
+      on.kernels->matrix_product({.format = GetParam(),
+                                  .rows = shape.rows,
+                                  .columns = shape.columns,
+                                  .x = x.view(),
+                                  .dense = {weights.data()},
+                                  .y = y.data(),
+                                  .y_stride = shape.rows},
+                                 on.stream->native());
+      expect_same_bits(
+          expected, y.values(),
+          fmt::format("{}: {} columns, {} rows, {} tokens, blocks {}", on.name, shape.columns,
+                      shape.rows, shape.tokens, static_cast<int>(shape.blocks)));
+    }
+  }
+}
+
 std::string name_of_format(const testing::TestParamInfo<WeightFormat>& info) {
   return std::string(traits(info.param).name);
 }

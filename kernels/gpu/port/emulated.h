@@ -15,7 +15,7 @@
 #include "kernels/quant/half.h"
 
 #define HEARTH_GPU_TARGET emulated
-#define HEARTH_KERNEL(threads) inline void
+#define HEARTH_KERNEL(...) inline void
 #define HEARTH_DEVICE inline
 #define HEARTH_SHARED(Type, name)                                                      \
   static thread_local ::hearth::kernels::emulated::SharedMemory<Type> name##_storage_; \

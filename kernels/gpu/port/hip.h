@@ -9,7 +9,7 @@
 #include "kernels/gpu/launch_shape.h"
 
 #define HEARTH_GPU_TARGET hip
-#define HEARTH_KERNEL(threads) __global__ void __launch_bounds__(threads)
+#define HEARTH_KERNEL(threads, ...) __global__ void __launch_bounds__(threads)
 #define HEARTH_DEVICE static __device__ __forceinline__
 #define HEARTH_SHARED(Type, name)              \
   __shared__ __align__(16) Type name##_block_; \
