@@ -46,7 +46,7 @@ inline constexpr int kFloatAccumulators = 16;
 // Rows of quantized activations are padded with zero blocks to a multiple of this many values.
 inline constexpr int kActivationPadding = kActivationBlock * kBlockAccumulators;
 
-inline float fold8(const float* acc) {
+constexpr float fold8(const float* acc) {
   const float a = acc[0] + acc[4], b = acc[1] + acc[5], c = acc[2] + acc[6], d = acc[3] + acc[7];
   const float even = a + c, odd = b + d;
   return even + odd;

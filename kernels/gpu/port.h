@@ -8,7 +8,9 @@
 // ones.
 //
 //   HEARTH_KERNEL(threads)    void name(args) { … }: launched by launch() with blocks of at most
-//                             that many threads. Arguments are copied: no references.
+//                             that many threads. Arguments are copied: no references. A second
+//                             number: blocks that shall have registers at once where it can be
+//                             said.
 //   HEARTH_DEVICE             a function that kernels call; also constexpr ones of the host's
 //                             headers may be called.
 //   HEARTH_SHARED(Type, name) one Type for the block, uninitialised; Type is trivial. The type of
@@ -53,6 +55,14 @@
 //   count_ones(x); byte_permute(a, b, selector): bytes of b:a chosen by the low three bits of four
 //   nibbles f32_of_f16(bits), f16_of_f32(x), f32_of_bf16(bits), bits_of(x), float_of(bits)
 //   exponential(x): the polynomial of kernels/cpu/exp.h
+//
+// Tiles of signed bytes, for the matrix units where a target has some, else for dot4. They belong
+// to 32 neighbouring lanes, of which all or none take part: a RowTile is 16 rows of 32 bytes, a
+// ColumnTile 8 columns of 32 bytes. Of their 16 × 8 products lane l has sums[2 r + c], those of row
+// l / 4 + 8 r with column l % 4 * 2 + c; what lies in a tile is the port's business.
+//   load_tile(word_at, tile)      word_at(i, k): word k of the eight of row or column i
+//   multiply_tiles(a, b, sums)    adds the products to sums, exact in int
+//   multiply_half_tiles<h>(a, b, sums)    those of bytes 16 h to 16 h + 15
 #pragma once
 
 #include <cstddef>

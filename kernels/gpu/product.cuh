@@ -107,17 +107,28 @@ struct ProductJob {
   std::uint32_t part = 0;  // of a dense matrix
 };
 
-HEARTH_DEVICE ProductJob job_of(const ProductTask& task) {
+HEARTH_DEVICE ProductJob job_of(const ProductTask& task, unsigned index) {
   if (task.jobs == nullptr) {
-    const std::uint64_t skip = block_y() * task.part_bytes;
+    const std::uint64_t skip = index * task.part_bytes;
     return {.matrices = {task.dense[0] + skip, task.dense[1] + skip},
             .rows = task.x.rows / task.parts,
-            .part = block_y()};
+            .part = index};
   }
-  const ExpertJob& job = task.jobs[block_y()];
+  const ExpertJob& job = task.jobs[index];
   const std::byte* first = job.matrices[task.job_matrix];
   const bool absent = first == nullptr;
   return {{first, job.matrices[1]}, job.expert, job.begin, absent ? 0 : job.rows};
+}
+
+// The row of x that a row of the job, or a pair, is made of.
+HEARTH_DEVICE std::uint32_t input_row(const ProductTask& task, const ProductJob& job,
+                                      std::uint32_t pair) {
+  return task.x_rows != nullptr ? task.x_rows[pair] : pair * task.parts + job.part;
+}
+
+HEARTH_DEVICE float* output_row(const ProductTask& task, const ProductJob& job,
+                                std::uint32_t pair) {
+  return task.y + pair * task.y_stride + job.part * task.y_part_stride;
 }
 
 template <unsigned kRows>
@@ -126,7 +137,7 @@ HEARTH_DEVICE Inputs<kRows> inputs_of(const ProductTask& task, const ProductJob&
   for (unsigned t = 0; t < kRows; ++t) {
     if (t >= job.rows) continue;
     const std::uint32_t pair = job.begin + t;
-    in.row[t] = task.x_rows != nullptr ? task.x_rows[pair] : pair * task.parts + job.part;
+    in.row[t] = input_row(task, job, pair);
     in.weight[t] = task.x_weights != nullptr ? task.x_weights[pair] : 1.0f;
   }
   return in;
@@ -166,7 +177,7 @@ template <WeightFormat format, unsigned kRows>
 HEARTH_KERNEL(kProductThreads)
 multiply(ProductTask task) {
   HEARTH_SHARED(HiddenShared, shared);
-  const ProductJob job = job_of(task);
+  const ProductJob job = job_of(task, block_y());
   if (job.rows == 0) return;  // the whole block
   HEARTH_ASSERT(job.rows <= kRows);
 
@@ -197,7 +208,7 @@ multiply(ProductTask task) {
     if (task.matrices == 2)
       shared.values[t][group] = exists ? activate(task.activation, gate[t], out[t]) : 0.0f;
     else if (exists)
-      task.y[(job.begin + t) * task.y_stride + job.part * task.y_part_stride + row] = out[t];
+      output_row(task, job, job.begin + t)[row] = out[t];
   }
   if (task.matrices == 1) return;
   sync_threads();

@@ -1,6 +1,9 @@
-// Products of weights with 1 to 8 rows of activations on a device, bit for bit those of
+// Products of weights with rows of activations on a device, bit for bit those of
 // kernels/arithmetic.h: a dense matrix, or a matrix of each of the experts that a step chose; one
 // matrix alone, or a gate and an up matrix whose activated product is quantized at once.
+//
+// One task, two operations with the same bits: `product` for 1 to 8 rows of activations, where the
+// weights are what has to be read, and `matrix_product` for any number, by the matrix units.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +16,7 @@
 
 namespace hearth::kernels {
 
-inline constexpr std::uint32_t kMostProductRows = 8;
+inline constexpr std::uint32_t kMostProductRows = 8;  // of `product`
 
 // A matrix in device memory begins at a multiple of 16 bytes (its rows anywhere), and the last
 // word of four bytes it reaches into can be read.
@@ -25,7 +28,7 @@ struct ExpertJob {
   const std::byte* matrices[3] = {};  // gate, up, down; null: not computed on the device
   std::uint32_t expert = 0;           // row of biases and scales
   std::uint32_t begin = 0;            // first pair
-  std::uint32_t rows = 0;             // pairs, at most kMostProductRows
+  std::uint32_t rows = 0;             // pairs, at most ProductTask::most_rows
 };
 
 // Scales and biases of a matrix, each optional: y = y × scale[expert], then y + bias[expert][row].
@@ -38,7 +41,7 @@ struct ProductTask {
   WeightFormat format = WeightFormat::kF32;
   std::uint32_t rows = 0;     // of a matrix
   std::uint32_t columns = 0;  // a multiple of the values per block
-  Activations x;  // dense: one row for each output row (and part), at most kMostProductRows
+  Activations x;              // dense: one row for each output row (and part)
 
   // One matrix, or two: gate and up.
   std::uint32_t matrices = 1;
@@ -53,7 +56,7 @@ struct ProductTask {
   const std::uint32_t* x_rows = nullptr;  // [pairs]: the row of x of a pair; null: the pair's own
   // [pairs]: what scales and values of a pair's row of x are multiplied with first; null: nothing
   const float* x_weights = nullptr;
-  std::uint32_t most_rows = 1;  // of a job, 1 to kMostProductRows
+  std::uint32_t most_rows = 1;  // of a job
 
   OutputTerms terms[2];
   float* y = nullptr;  // one matrix: [rows of x or pairs][y_stride]

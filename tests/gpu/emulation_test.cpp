@@ -1,10 +1,12 @@
 // The emulation itself: what it computes, and that it reports what would hang a GPU.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <numeric>
 #include <string>
 #include <vector>
 
+#include "base/random.h"
 #include "kernels/gpu/port.h"
 
 namespace hearth::kernels::emulated {
@@ -27,6 +29,26 @@ HEARTH_KERNEL(256) sums_of_groups(const int* in, int* out, unsigned* warps) {
   if (lane_index() % 8 == 0) out[thread_index() / 8] = sum;
   const auto odd = ballot(thread_index() % 2 != 0);
   if (lane_index() == 0 && odd == 0xaaaaaaaaaaaaaaaaull >> (64 - lanes())) atomic_add(warps, 1u);
+}
+
+// Each 32 threads: the product of 16 rows with 8 columns, added to 5; then of the halves of the
+// rows alone.
+HEARTH_KERNEL(64)
+multiplies_tiles(const std::uint32_t* rows, const std::uint32_t* columns, int* out) {
+  const unsigned group = thread_index() / 32, lane = thread_index() % 32;
+  RowTile a;
+  ColumnTile b;
+  load_tile([&](unsigned row, unsigned k) { return rows[(16 * group + row) * 8 + k]; }, a);
+  load_tile([&](unsigned column, unsigned k) { return columns[(8 * group + column) * 8 + k]; }, b);
+  int sums[3][4] = {{5, 5, 5, 5}};
+  multiply_tiles(a, b, sums[0]);
+  multiply_half_tiles<0>(a, b, sums[1]);
+  multiply_half_tiles<1>(a, b, sums[2]);
+  for (unsigned kind = 0; kind < 3; ++kind)
+    for (unsigned i = 0; i < 4; ++i) {
+      const unsigned row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+      out[((kind * 2 + group) * 16 + row) * 8 + column] = sums[kind][i];
+    }
 }
 
 HEARTH_KERNEL(64) half_comes_to_the_barrier() {
@@ -99,6 +121,34 @@ TEST_P(Emulation, LanesExchangeValues) {
   for (int group = 0; group < 32; ++group)
     EXPECT_EQ(out[static_cast<std::size_t>(group)], 64 * group + 28);
   EXPECT_EQ(warps, 256 / GetParam());
+}
+
+TEST_P(Emulation, TilesAreMultipliedExactly) {
+  Queue queue(GetParam(), 5);
+  Random random(5);
+  std::vector<std::int8_t> rows(2 * 16 * 32), columns(2 * 8 * 32);
+  for (auto* codes : {&rows, &columns})
+    for (std::int8_t& code : *codes) code = static_cast<std::int8_t>(random.below(256));
+  std::fill_n(rows.begin(), 32, std::int8_t{-128});
+  std::fill_n(columns.begin(), 32, std::int8_t{-128});
+  std::vector<int> out(3 * 2 * 16 * 8);
+  launch(multiplies_tiles, {.threads = 64}, &queue,
+         reinterpret_cast<const std::uint32_t*>(rows.data()),
+         reinterpret_cast<const std::uint32_t*>(columns.data()), out.data());
+  for (std::size_t group = 0; group < 2; ++group)
+    for (std::size_t row = 0; row < 16; ++row)
+      for (std::size_t column = 0; column < 8; ++column) {
+        int halves[2] = {};
+        for (std::size_t i = 0; i < 32; ++i)
+          halves[i / 16] +=
+              rows[(16 * group + row) * 32 + i] * columns[(8 * group + column) * 32 + i];
+        const auto found = [&](std::size_t kind) {
+          return out[((kind * 2 + group) * 16 + row) * 8 + column];
+        };
+        ASSERT_EQ(found(0), 5 + halves[0] + halves[1]) << row << ", " << column;
+        ASSERT_EQ(found(1), halves[0]) << row << ", " << column;
+        ASSERT_EQ(found(2), halves[1]) << row << ", " << column;
+      }
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Emulation, testing::Values(32u, 64u));

@@ -135,37 +135,38 @@ class LayerOnDevice {
   std::uint32_t absent() const { return layer_.row.one_on_the_host ? 4 : kExperts; }
   std::uint32_t place(std::uint32_t pair) const { return place_[pair]; }
 
-  void run_experts() {
+  using Operation = void (*)(const ProductTask&, NativeStream);
+  void run_experts(Operation product) {
     const Row& row = layer_.row;
     const DeviceArray<ExpertJob> jobs(on_, jobs_);
     const DeviceArray<std::uint32_t> rows(on_, x_rows_);
     const DeviceArray<float> pair_weights(on_, pair_weights_);
-    on_.kernels->product({.format = row.hidden,
-                          .rows = row.expert_ff,
-                          .columns = row.embedding,
-                          .x = x_.view(),
-                          .matrices = 2,
-                          .jobs = jobs.data(),
-                          .job_count = kExperts,
-                          .x_rows = rows.data(),
-                          .x_weights = row.weighs_inputs ? pair_weights.data() : nullptr,
-                          .most_rows = row.tokens,
-                          .terms = {terms(0), terms(1)},
-                          .activation = row.activation,
-                          .hidden = hidden_.destination()},
-                         on_.stream->native());
-    on_.kernels->product({.format = row.down,
-                          .rows = row.embedding,
-                          .columns = row.expert_ff,
-                          .x = hidden_.view(),
-                          .jobs = jobs.data(),
-                          .job_count = kExperts,
-                          .job_matrix = 2,
-                          .most_rows = row.tokens,
-                          .terms = {terms(2), {}},
-                          .y = out_.data(),
-                          .y_stride = row.embedding},
-                         on_.stream->native());
+    product({.format = row.hidden,
+             .rows = row.expert_ff,
+             .columns = row.embedding,
+             .x = x_.view(),
+             .matrices = 2,
+             .jobs = jobs.data(),
+             .job_count = kExperts,
+             .x_rows = rows.data(),
+             .x_weights = row.weighs_inputs ? pair_weights.data() : nullptr,
+             .most_rows = row.tokens,
+             .terms = {terms(0), terms(1)},
+             .activation = row.activation,
+             .hidden = hidden_.destination()},
+            on_.stream->native());
+    product({.format = row.down,
+             .rows = row.embedding,
+             .columns = row.expert_ff,
+             .x = hidden_.view(),
+             .jobs = jobs.data(),
+             .job_count = kExperts,
+             .job_matrix = 2,
+             .most_rows = row.tokens,
+             .terms = {terms(2), {}},
+             .y = out_.data(),
+             .y_stride = row.embedding},
+            on_.stream->native());
     on_.stream->synchronize();
   }
 
@@ -255,59 +256,86 @@ TEST_P(GpuExperts, GiveTheBitsOfScalar) {
     combined.insert(combined.end(), sum.begin(), sum.end());
   }
 
-  for (const TestDevice& on : test_devices()) {
-    LayerOnDevice device(layer, on);
-    device.run_experts();
-    const auto out = device.out();
-    for (std::uint32_t pair = 0; pair < layer.pairs(); ++pair) {
-      const std::span<const float> found(&out[std::size_t{device.place(pair)} * n], n);
-      if (layer.chosen[pair] == device.absent())
-        for (const float value : found) ASSERT_TRUE(std::isnan(value)) << "written by nobody";
-      else
-        expect_same_bits({&results[std::size_t{pair} * n], n}, found,
-                         fmt::format("{}: pair {}", on.name, pair));
+  for (const TestDevice& on : test_devices())
+    for (const auto operation : {on.kernels->product, on.kernels->matrix_product}) {
+      if (operation == on.kernels->product && GetParam().tokens > kMostProductRows) continue;
+      LayerOnDevice device(layer, on);
+      device.run_experts(operation);
+      const auto out = device.out();
+      for (std::uint32_t pair = 0; pair < layer.pairs(); ++pair) {
+        const std::span<const float> found(&out[std::size_t{device.place(pair)} * n], n);
+        if (layer.chosen[pair] == device.absent())
+          for (const float value : found) ASSERT_TRUE(std::isnan(value)) << "written by nobody";
+        else
+          expect_same_bits({&results[std::size_t{pair} * n], n}, found,
+                           fmt::format("{}: pair {}", on.name, pair));
+      }
+      expect_same_bits(combined, device.combine(results, before), on.name + ": combined");
     }
-    expect_same_bits(combined, device.combine(results, before), on.name + ": combined");
-  }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, GpuExperts,
-                         testing::Values(Row{.name = "OneToken"},  //
-                                         Row{.name = "EightTokens", .tokens = 8},
-                                         Row{.name = "ManyBlocks",
-                                             .hidden = WeightFormat::kIQ3_XXS,
-                                             .down = WeightFormat::kIQ4_NL,
-                                             .embedding = 512,
-                                             .expert_ff = 96,
-                                             .tokens = 2},
-                                         Row{.name = "BiasesAndClampedValues",
-                                             .hidden = WeightFormat::kMXFP4,
-                                             .down = WeightFormat::kMXFP4,
-                                             .embedding = 96,
-                                             .expert_ff = 160,
-                                             .tokens = 3,
-                                             .activation = GatedActivation::kClamped,
-                                             .terms = true},
-                                         Row{.name = "WeighedInputs",
-                                             .hidden = WeightFormat::kQ8_0,
-                                             .down = WeightFormat::kQ5_1,
-                                             .embedding = 64,
-                                             .expert_ff = 32,
-                                             .tokens = 4,
-                                             .activation = GatedActivation::kGelu,
-                                             .weighs_inputs = true},
-                                         Row{.name = "WeighedFloats",
-                                             .hidden = WeightFormat::kF16,
-                                             .down = WeightFormat::kBF16,
-                                             .embedding = 50,
-                                             .expert_ff = 45,
-                                             .tokens = 2,
-                                             .weighs_inputs = true},
-                                         Row{.name = "AllOnTheDevice",
-                                             .tokens = 2,
-                                             .terms = true,
-                                             .one_on_the_host = false}),
-                         name_of_row);
+INSTANTIATE_TEST_SUITE_P(
+    All, GpuExperts,
+    testing::Values(
+        Row{.name = "OneToken"},  //
+        Row{.name = "EightTokens", .tokens = 8},
+        Row{.name = "ManyBlocks",
+            .hidden = WeightFormat::kIQ3_XXS,
+            .down = WeightFormat::kIQ4_NL,
+            .embedding = 512,
+            .expert_ff = 96,
+            .tokens = 2},
+        Row{.name = "BiasesAndClampedValues",
+            .hidden = WeightFormat::kMXFP4,
+            .down = WeightFormat::kMXFP4,
+            .embedding = 96,
+            .expert_ff = 160,
+            .tokens = 3,
+            .activation = GatedActivation::kClamped,
+            .terms = true},
+        Row{.name = "WeighedInputs",
+            .hidden = WeightFormat::kQ8_0,
+            .down = WeightFormat::kQ5_1,
+            .embedding = 64,
+            .expert_ff = 32,
+            .tokens = 4,
+            .activation = GatedActivation::kGelu,
+            .weighs_inputs = true},
+        Row{.name = "WeighedFloats",
+            .hidden = WeightFormat::kF16,
+            .down = WeightFormat::kBF16,
+            .embedding = 50,
+            .expert_ff = 45,
+            .tokens = 2,
+            .weighs_inputs = true},
+        Row{.name = "AllOnTheDevice", .tokens = 2, .terms = true, .one_on_the_host = false},
+        Row{.name = "ManyTokens", .embedding = 256, .expert_ff = 512, .tokens = 70},
+        Row{.name = "ManyWeighedTokens",
+            .hidden = WeightFormat::kQ5_1,
+            .down = WeightFormat::kIQ4_NL,
+            .embedding = 96,
+            .expert_ff = 64,
+            .tokens = 33,
+            .activation = GatedActivation::kClamped,
+            .terms = true,
+            .weighs_inputs = true},
+        Row{.name = "ManyWeighedFloats",
+            .hidden = WeightFormat::kBF16,
+            .down = WeightFormat::kF32,
+            .embedding = 37,
+            .expert_ff = 45,
+            .tokens = 11,
+            .activation = GatedActivation::kGelu,
+            .terms = true,
+            .weighs_inputs = true},
+        // More than the blocks of a launch take in one turn.
+        Row{.name = "MoreTokensThanBlocks",
+            .hidden = WeightFormat::kQ8_0,
+            .down = WeightFormat::kQ4_0,
+            .embedding = 32,
+            .expert_ff = 32,
+            .tokens = 530}),
+    name_of_row);
 
 }  // namespace
 }  // namespace hearth::kernels

@@ -60,6 +60,75 @@ TEST_P(GpuProduct, GivesTheBitsOfScalar) {
   }
 }
 
+struct Shape {
+  std::uint32_t columns, rows, tokens;
+  Blocks blocks = Blocks::kRandom;
+};
+
+// Tokens that fill a tile of eight, end within it, and fill several of 64; blocks that fill the
+// eight slices, end within them, and rows that fill a block of threads and not.
+TEST_P(GpuProduct, GivesTheBitsOfScalarForManyRows) {
+  Random random(5);
+  for (const Shape shape : {Shape{1, 37, 9}, Shape{23, 3, 33}, Shape{32, 37, 1}, Shape{96, 33, 9},
+                            Shape{256, 37, 9, Blocks::kExtreme}, Shape{256, 5, 9, Blocks::kSpecial},
+                            Shape{256, 1, 130}, Shape{320, 37, 7}, Shape{768, 31, 33}}) {
+    if (!legal(shape.columns)) continue;
+    const GuardedMatrix matrix(GetParam(), shape.rows, shape.columns, shape.blocks, random);
+    const TestActivations activations(shape.tokens, shape.columns, random);
+    const auto expected = scalar_product(matrix.view(), activations.view());
+    for (const TestDevice& on : test_devices()) {
+      const auto weights = on_device(on, matrix.view());
+      const DeviceActivations x(on, activations.view());
+      const DeviceArray<float> y(on, std::size_t{shape.tokens} * shape.rows);
+      on.kernels->matrix_product({.format = GetParam(),
+                                  .rows = shape.rows,
+                                  .columns = shape.columns,
+                                  .x = x.view(),
+                                  .dense = {weights.data()},
+                                  .y = y.data(),
+                                  .y_stride = shape.rows},
+                                 on.stream->native());
+      expect_same_bits(
+          expected, y.values(),
+          fmt::format("{}: {} columns, {} rows, {} tokens, blocks {}", on.name, shape.columns,
+                      shape.rows, shape.tokens, static_cast<int>(shape.blocks)));
+    }
+  }
+}
+
+// One matrix for each head, between rows of others: every row of x is of one of them.
+TEST_P(GpuProduct, MultipliesPartsWithRowsOfTheirOwn) {
+  constexpr std::uint32_t kColumns = 256, kParts = 3, kRows = 5, kStride = 7, kTokens = 2;
+  Random random(13);
+  const GuardedMatrix matrix(GetParam(), kParts * kStride, kColumns, Blocks::kRandom, random);
+  const TestActivations activations(kTokens * kParts, kColumns, random);
+  const std::vector<float> all = scalar_product(matrix.view(), activations.view());
+  std::vector<float> expected;  // [tokens][parts][rows]
+  for (std::uint32_t i = 0; i < kTokens * kParts; ++i) {
+    const float* const part = &all[(std::size_t{i} * kParts + i % kParts) * kStride];
+    expected.insert(expected.end(), part, part + kRows);
+  }
+  for (const TestDevice& on : test_devices()) {
+    const auto weights = on_device(on, matrix.view());
+    const DeviceActivations x(on, activations.view());
+    for (const auto product : {on.kernels->product, on.kernels->matrix_product}) {
+      const DeviceArray<float> y(on, expected.size());
+      product({.format = GetParam(),
+               .rows = kRows,
+               .columns = kColumns,
+               .x = x.view(),
+               .dense = {weights.data()},
+               .parts = kParts,
+               .part_bytes = kStride * matrix.view().row_bytes(),
+               .y = y.data(),
+               .y_stride = kParts * kRows,
+               .y_part_stride = kRows},
+              on.stream->native());
+      expect_same_bits(expected, y.values(), on.name);
+    }
+  }
+}
+
 std::string name_of_format(const testing::TestParamInfo<WeightFormat>& info) {
   return std::string(traits(info.param).name);
 }

@@ -281,7 +281,8 @@ bool BlockRunner::release_block() {
 }
 
 std::string BlockRunner::describe(unsigned thread) const {
-  constexpr const char* kNames[] = {"sync_lanes", "shuffle", "shuffle_xor", "ballot"};
+  constexpr const char* kNames[] = {"sync_lanes", "shuffle", "shuffle_xor", "ballot",
+                                    "multiply_tiles"};
   const Fiber& fiber = fibers_[thread];
   switch (fiber.state) {
     case State::kRuns:

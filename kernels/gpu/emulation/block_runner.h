@@ -45,7 +45,7 @@ struct ThisThread {
 const ThisThread& this_thread();
 
 struct Collective {
-  enum Kind : std::uint32_t { kSync, kShuffle, kShuffleXor, kBallot };
+  enum Kind : std::uint32_t { kSync, kShuffle, kShuffleXor, kBallot, kMultiplyTiles };
   Kind kind;
   std::uint32_t parameter;
   bool operator==(const Collective&) const = default;

@@ -9,7 +9,7 @@
 #include "kernels/gpu/launch_shape.h"
 
 #define HEARTH_GPU_TARGET cuda
-#define HEARTH_KERNEL(threads) __global__ void __launch_bounds__(threads)
+#define HEARTH_KERNEL(...) __global__ void __launch_bounds__(__VA_ARGS__)
 #define HEARTH_DEVICE static __device__ __forceinline__
 #define HEARTH_SHARED(Type, name)              \
   __shared__ __align__(16) Type name##_block_; \
@@ -122,6 +122,53 @@ HEARTH_DEVICE std::uint16_t f16_of_f32(float x) {
   std::uint16_t bits;
   asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
   return bits;
+}
+
+// As mma.sync wants them: word r + 2 h of lane l is word l % 4 of half h of row l / 4 + 8 r, and of
+// column l / 4.
+struct RowTile {
+  std::uint32_t words[4];
+};
+struct ColumnTile {
+  std::uint32_t words[2];
+};
+template <typename WordAt>
+HEARTH_DEVICE void load_tile(WordAt word_at, RowTile& tile) {
+  const unsigned row = threadIdx.x % 32 / 4, word = threadIdx.x % 4;
+  for (unsigned i = 0; i < 4; ++i) tile.words[i] = word_at(row + i % 2 * 8, word + i / 2 * 4);
+}
+template <typename WordAt>
+HEARTH_DEVICE void load_tile(WordAt word_at, ColumnTile& tile) {
+  const unsigned column = threadIdx.x % 32 / 4, word = threadIdx.x % 4;
+  for (unsigned i = 0; i < 2; ++i) tile.words[i] = word_at(column, word + i * 4);
+}
+template <unsigned half>
+HEARTH_DEVICE void multiply_half_tiles(const RowTile& a, const ColumnTile& b, int (&sums)[4]) {
+#if __CUDA_ARCH__ >= 800
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 "
+      "{%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+      : "+r"(sums[0]), "+r"(sums[1]), "+r"(sums[2]), "+r"(sums[3])
+      : "r"(a.words[2 * half]), "r"(a.words[2 * half + 1]), "r"(b.words[half]));
+#else
+  for (unsigned r = 0; r < 2; ++r)
+    asm volatile("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0, %1}, {%2}, {%3}, {%0, %1};"
+                 : "+r"(sums[2 * r]), "+r"(sums[2 * r + 1])
+                 : "r"(a.words[2 * half + r]), "r"(b.words[half]));
+#endif
+}
+HEARTH_DEVICE void multiply_tiles(const RowTile& a, const ColumnTile& b, int (&sums)[4]) {
+#if __CUDA_ARCH__ >= 800
+  asm volatile(
+      "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+r"(sums[0]), "+r"(sums[1]), "+r"(sums[2]), "+r"(sums[3])
+      : "r"(a.words[0]), "r"(a.words[1]), "r"(a.words[2]), "r"(a.words[3]), "r"(b.words[0]),
+        "r"(b.words[1]));
+#else
+  multiply_half_tiles<0>(a, b, sums);
+  multiply_half_tiles<1>(a, b, sums);
+#endif
 }
 
 // Throws Error(kDevice) where the launch is refused.

@@ -15,7 +15,7 @@
 #include "kernels/quant/half.h"
 
 #define HEARTH_GPU_TARGET emulated
-#define HEARTH_KERNEL(threads) inline void
+#define HEARTH_KERNEL(...) inline void
 #define HEARTH_DEVICE inline
 #define HEARTH_SHARED(Type, name)                                                      \
   static thread_local ::hearth::kernels::emulated::SharedMemory<Type> name##_storage_; \
@@ -154,6 +154,56 @@ inline std::uint32_t byte_permute(std::uint32_t a, std::uint32_t b, std::uint32_
 // The word that starts `bits` bits (below 32) into high:low.
 inline std::uint32_t shift_right(std::uint32_t low, std::uint32_t high, unsigned bits) {
   return static_cast<std::uint32_t>((std::uint64_t{high} << 32 | low) >> bits);
+}
+
+}  // namespace hearth::kernels::emulated
+
+#include "kernels/gpu/port/tiles_by_dot4.h"
+
+namespace hearth::kernels::emulated {
+
+// Both forms: warps of 32 lanes have matrix units, with the layout of port/cuda.h and words that
+// come from other lanes; warps of 64 have none.
+struct RowTile {
+  std::uint32_t words[4];
+  by_dot4::RowTile whole;
+};
+struct ColumnTile {
+  std::uint32_t words[2];
+  by_dot4::ColumnTile whole;
+};
+template <typename WordAt>
+void load_tile(WordAt word_at, RowTile& tile) {
+  if (lanes() != 32) return by_dot4::load_tile(word_at, tile.whole);
+  const unsigned row = thread_index() % 32 / 4, word = thread_index() % 4;
+  for (unsigned i = 0; i < 4; ++i) tile.words[i] = word_at(row + i % 2 * 8, word + i / 2 * 4);
+}
+template <typename WordAt>
+void load_tile(WordAt word_at, ColumnTile& tile) {
+  if (lanes() != 32) return by_dot4::load_tile(word_at, tile.whole);
+  const unsigned column = thread_index() % 32 / 4, word = thread_index() % 4;
+  for (unsigned i = 0; i < 2; ++i) tile.words[i] = word_at(column, word + i * 4);
+}
+template <unsigned half>
+void multiply_half_tiles(const RowTile& a, const ColumnTile& b, int (&sums)[4]) {
+  if (lanes() != 32) return by_dot4::multiply_half_tiles<half>(a.whole, b.whole, sums);
+  const unsigned row = thread_index() % 32 / 4, column = thread_index() % 4 * 2;
+  by_dot4::RowTile rows{};
+  by_dot4::ColumnTile columns{};
+  const std::uint64_t both_rows = a.words[2 * half] | std::uint64_t{a.words[2 * half + 1]} << 32;
+  const std::uint64_t* all = exchange({Collective::kMultiplyTiles, 2 * half}, both_rows);
+  for (unsigned i = 0; i < 4; ++i)
+    for (unsigned r = 0; r < 2; ++r)
+      rows.words[r][4 * half + i] = static_cast<std::uint32_t>(all[4 * row + i] >> (32 * r));
+  all = exchange({Collective::kMultiplyTiles, 2 * half + 1}, b.words[half]);
+  for (unsigned i = 0; i < 4; ++i)
+    for (unsigned c = 0; c < 2; ++c)
+      columns.words[c][4 * half + i] = static_cast<std::uint32_t>(all[4 * (column + c) + i]);
+  by_dot4::multiply_half_tiles<half>(rows, columns, sums);
+}
+inline void multiply_tiles(const RowTile& a, const ColumnTile& b, int (&sums)[4]) {
+  multiply_half_tiles<0>(a, b, sums);
+  multiply_half_tiles<1>(a, b, sums);
 }
 
 // Arguments are copied, as a launch copies them, and the queue runs the blocks now or later.

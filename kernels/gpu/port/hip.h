@@ -9,7 +9,7 @@
 #include "kernels/gpu/launch_shape.h"
 
 #define HEARTH_GPU_TARGET hip
-#define HEARTH_KERNEL(threads) __global__ void __launch_bounds__(threads)
+#define HEARTH_KERNEL(threads, ...) __global__ void __launch_bounds__(threads)
 #define HEARTH_DEVICE static __device__ __forceinline__
 #define HEARTH_SHARED(Type, name)              \
   __shared__ __align__(16) Type name##_block_; \
@@ -152,6 +152,18 @@ HEARTH_DEVICE float f32_of_f16(std::uint16_t bits) {
 HEARTH_DEVICE std::uint16_t f16_of_f32(float x) {
   return __builtin_bit_cast(std::uint16_t, static_cast<_Float16>(x));
 }
+
+}  // namespace hearth::kernels::hip
+
+#include "kernels/gpu/port/tiles_by_dot4.h"
+
+namespace hearth::kernels::hip {
+
+using by_dot4::ColumnTile;
+using by_dot4::load_tile;
+using by_dot4::multiply_half_tiles;
+using by_dot4::multiply_tiles;
+using by_dot4::RowTile;
 
 // Throws Error(kDevice) where the launch is refused.
 template <typename... Parameters, typename... Args>

@@ -1,0 +1,33 @@
+#include "kernels/gpu/matrix_product.cuh"
+
+namespace hearth::kernels::HEARTH_GPU_TARGET {
+namespace {
+
+using MatrixKernel = void (*)(ProductTask);
+
+constexpr MatrixKernel kMatrixKernels[] = {
+#define WEIGHT_FORMAT(Name, text, values, bytes, id) multiply_matrix<WeightFormat::k##Name>,
+#include "kernels/quant/formats.def"
+#undef WEIGHT_FORMAT
+};
+
+// Of the rows of one job: most have few, and a block that finds none has cost its launch.
+constexpr unsigned kMostTilesOfJob = 8;
+
+}  // namespace
+
+void launch_matrix_product(const ProductTask& task, NativeStream stream) {
+  const bool dense = task.jobs == nullptr;
+  const unsigned jobs = dense ? task.parts : task.job_count;
+  const unsigned most_rows = dense ? task.x.rows / task.parts : task.most_rows;
+  const unsigned tiles = (most_rows + kTileTokens - 1) / kTileTokens;
+  if (task.rows == 0 || jobs == 0 || tiles == 0) return;
+  launch(kMatrixKernels[static_cast<unsigned>(task.format)],
+         {.blocks_x = dense || tiles < kMostTilesOfJob ? tiles : kMostTilesOfJob,
+          .blocks_y = (task.rows + kTileRows - 1) / kTileRows,
+          .blocks_z = jobs,
+          .threads = kTileThreads},
+         stream, task);
+}
+
+}  // namespace hearth::kernels::HEARTH_GPU_TARGET
