@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "kernels/gpu/attention.h"
+#include "kernels/gpu/delta_net.h"
 #include "kernels/gpu/kv_write.h"
 #include "kernels/gpu/launch_shape.h"
 #include "kernels/gpu/product.h"

@@ -5,6 +5,7 @@
 #include <limits>
 #include <span>
 
+#include "kernels/delta_gates.h"
 #include "tests/kernels/support/cpu_tables.h"
 
 namespace hearth::kernels {
