@@ -1,9 +1,11 @@
 // Whole models on a device: the logits and the decisions of the CPU, bit for bit, for every
-// architecture, and memory to the byte of the plan.
+// architecture; memory to the byte of the plan; and how a device fails.
 #include <fmt/format.h>
 
 #include <memory>
 
+#include "base/error.h"
+#include "kernels/gpu/emulation/device.h"
 #include "runtime/gpu/device_decoder.h"
 #include "runtime/session.h"
 #include "tests/gpu/support/test_device.h"
@@ -11,7 +13,10 @@
 namespace hearth::runtime {
 namespace {
 
+using kernels::KvFormat;
 using kernels::TestDevice;
+
+constexpr std::uint32_t kContext = 96;
 
 struct Outcome {
   std::vector<float> logits;           // [tokens][vocabulary]
@@ -29,7 +34,7 @@ struct Case {
   std::string model;
   KvFormats formats = {};
   // Fed in pieces of so many tokens.
-  std::vector<std::uint32_t> pieces = {5, 1, 8, 1, 1};
+  std::vector<std::uint32_t> pieces = {5, 1, 1, 8};
 };
 
 std::vector<TokenId> tokens_of(const Case& c, std::uint32_t vocabulary) {
@@ -41,15 +46,19 @@ std::vector<TokenId> tokens_of(const Case& c, std::uint32_t vocabulary) {
   return tokens;
 }
 
+std::string path_of(const Case& c) {
+  return HEARTH_SOURCE_DIR "/tests/golden/" + c.model + ".gguf";
+}
+
 std::unique_ptr<Engine> open(const Case& c) {
-  return std::make_unique<Engine>(
-      EngineOptions{.model_path = HEARTH_SOURCE_DIR "/tests/golden/" + c.model + ".gguf",
-                    .budget = {.expert_share = 1.0},
-                    .threads = 1,
-                    .key_format = c.formats.keys,
-                    .value_format = c.formats.values,
-                    .kv_tail = c.formats.tail,
-                    .kv_rotation = c.formats.rotated});
+  return std::make_unique<Engine>(EngineOptions{.model_path = path_of(c),
+                                                .budget = {.expert_share = 1.0},
+                                                .context = kContext,
+                                                .threads = 1,
+                                                .key_format = c.formats.keys,
+                                                .value_format = c.formats.values,
+                                                .kv_tail = c.formats.tail,
+                                                .kv_rotation = c.formats.rotated});
 }
 
 Outcome run_on_cpu(const Case& c, Engine& engine) {
@@ -66,18 +75,23 @@ Outcome run_on_cpu(const Case& c, Engine& engine) {
   return run;
 }
 
+void decode(DeviceDecoder& decoder, std::span<const TokenId> tokens, std::uint32_t position,
+            Outcome& outcome) {
+  decoder.decode(
+      tokens, position, 0,
+      [&](std::uint32_t, std::span<const float> logits) { outcome.add(logits); },
+      [&](const profiler::Routing& routing) { outcome.add(routing); });
+}
+
 Outcome run_on_device(const Case& c, Engine& engine, DeviceDecoder& decoder) {
-  Outcome run;
+  Outcome outcome;
   const auto tokens = tokens_of(c, engine.config().vocabulary);
   std::uint32_t position = 0;
   for (const std::uint32_t piece : c.pieces) {
-    decoder.decode(
-        std::span(tokens).subspan(position, piece), position, 0,
-        [&](std::uint32_t, std::span<const float> logits) { run.add(logits); },
-        [&](const profiler::Routing& routing) { run.add(routing); });
+    decode(decoder, std::span(tokens).subspan(position, piece), position, outcome);
     position += piece;
   }
-  return run;
+  return outcome;
 }
 
 void expect_same(const Outcome& expected, const Outcome& found, const std::string& where) {
@@ -88,36 +102,154 @@ void expect_same(const Outcome& expected, const Outcome& found, const std::strin
 
 class DeviceModels : public testing::TestWithParam<Case> {};
 
+// Graphs of one and of several rows, used once and again.
 TEST_P(DeviceModels, GiveTheBitsOfTheCpu) {
   const auto engine = open(GetParam());
   const Outcome expected = run_on_cpu(GetParam(), *engine);
+  ASSERT_FALSE(expected.logits.empty() || expected.experts.empty());
   for (const TestDevice& on : kernels::test_devices()) {
     DeviceModel model(*engine, *on.device, *on.kernels);
-    DeviceDecoder decoder(model, {.context = 64, .formats = engine->kv_formats()});
+    DeviceDecoder decoder(model, {.context = kContext, .formats = engine->kv_formats()});
     expect_same(expected, run_on_device(GetParam(), *engine, decoder), on.name);
-    decoder.reset();
-    expect_same(expected, run_on_device(GetParam(), *engine, decoder), on.name + ", once more");
   }
 }
 
 std::string name_of_case(const testing::TestParamInfo<Case>& info) {
   std::string name = info.param.model;
+  const KvFormats& kv = info.param.formats;
+  if (kv.quantized())
+    name += fmt::format("_{}_{}", kernels::traits(kv.keys).name, kernels::traits(kv.values).name);
   for (char& c : name)
     if (c == '-' || c == '.') c = '_';
   return name;
 }
 
-INSTANTIATE_TEST_SUITE_P(Golden, DeviceModels,
-                         testing::Values(Case{.model = "qwen3moe"}, Case{.model = "qwen3moe-f16"},
-                                         Case{.model = "llama"}, Case{.model = "llama-opt"},
-                                         Case{.model = "olmoe"}, Case{.model = "qwen2moe"},
-                                         Case{.model = "gpt-oss"}, Case{.model = "ernie4_5-moe"},
-                                         Case{.model = "deepseek2-lite"},
-                                         Case{.model = "deepseek2-legacy"},
-                                         Case{.model = "deepseek2-v3"}, Case{.model = "glm4moe"},
-                                         Case{.model = "minimax-m2"}, Case{.model = "llama4"},
-                                         Case{.model = "gemma4"}),
+std::vector<Case> architectures() {
+  std::vector<Case> cases;
+  for (const char* model : {"qwen3moe",         "qwen3moe-f16",
+                            "qwen3moe-kquants", "qwen3moe-iquants",
+                            "qwen3moe-types32", "llama",
+                            "llama-opt",        "olmoe",
+                            "qwen2moe",         "gpt-oss",
+                            "gpt-oss-f16",      "ernie4_5-moe",
+                            "deepseek2-lite",   "deepseek2-legacy",
+                            "deepseek2-v3",     "deepseek2-v3-f16",
+                            "glm4moe",          "minimax-m2",
+                            "llama4",           "gemma4",
+                            "gemma4-f16",       "qwen35moe",
+                            "qwen35moe-f16",    "qwen3next",
+                            "qwen3next-legacy"})
+    cases.push_back({.model = model});
+  return cases;
+}
+INSTANTIATE_TEST_SUITE_P(Architectures, DeviceModels, testing::ValuesIn(architectures()),
                          name_of_case);
+
+// Beyond tiles that are encoded, in rows that are the first to read them so.
+const std::vector<std::uint32_t> kPastTiles = {8, 8, 8, 8, 8, 8, 8, 8, 1, 3};
+INSTANTIATE_TEST_SUITE_P(
+    QuantizedCaches, DeviceModels,
+    testing::Values(
+        Case{.model = "qwen3moe",
+             .formats = {.keys = KvFormat::kQ8_0, .values = KvFormat::kQ4_1, .tail = 20},
+             .pieces = kPastTiles},
+        Case{.model = "deepseek2-lite",
+             .formats = {.keys = KvFormat::kQ8_0, .values = KvFormat::kQ8_0, .tail = 5},
+             .pieces = kPastTiles},
+        Case{.model = "gemma4",
+             .formats = {.keys = KvFormat::kQ5_1, .values = KvFormat::kQ8_0},
+             .pieces = kPastTiles}),
+    name_of_case);
+
+TEST(DeviceModel, ReadsExpertsThatAreNotInRam) {
+  const Case of{.model = "qwen3moe", .pieces = {3, 1}};
+  const auto roomy = open(of);
+  Bytes least;
+  for (const profiler::ExpertClass& one : roomy->needs().classes)
+    least += one.slot * roomy->config().experts_used;
+  Engine tight({.model_path = path_of(of), .budget = {.expert_ram = least}, .threads = 1});
+  const TestDevice& on = kernels::test_devices().front();
+  DeviceModel model(tight, *on.device, *on.kernels);
+  DeviceDecoder decoder(model, {.context = kContext, .formats = tight.kv_formats()});
+  expect_same(run_on_cpu(of, *roomy), run_on_device(of, tight, decoder), on.name);
+}
+
+TEST(DeviceModel, BeginsAgainAsANewTimeline) {
+  const Case of{.model = "qwen35moe", .pieces = {2, 1}};
+  const auto engine = open(of);
+  const TestDevice& on = kernels::test_devices().front();
+  DeviceModel model(*engine, *on.device, *on.kernels);
+  DeviceDecoder decoder(model, {.context = kContext, .formats = engine->kv_formats()});
+  const Outcome first = run_on_device(of, *engine, decoder);
+  decoder.reset();
+  expect_same(first, run_on_device(of, *engine, decoder), "after a reset");
+  EXPECT_EQ(decoder.graphs(), of.pieces.size());
+}
+
+// What two sessions of one model share is what no step changes.
+TEST(DeviceModel, SessionsTakeTurns) {
+  const Case of{.model = "qwen3moe", .pieces = {1, 2, 1}};
+  const auto engine = open(of);
+  const TestDevice& on = kernels::test_devices().front();
+  DeviceModel model(*engine, *on.device, *on.kernels);
+  const DeviceDecoder::Options options{.context = kContext, .formats = engine->kv_formats()};
+  DeviceDecoder one(model, options), other(model, options);
+  const Outcome expected = run_on_cpu(of, *engine);
+  const auto tokens = tokens_of(of, engine->config().vocabulary);
+  Outcome of_one, of_other;
+  std::uint32_t position = 0;
+  for (const std::uint32_t piece : of.pieces) {
+    decode(one, std::span(tokens).subspan(position, piece), position, of_one);
+    decode(other, std::span(tokens).subspan(position, piece), position, of_other);
+    position += piece;
+  }
+  expect_same(expected, of_one, "one");
+  expect_same(expected, of_other, "the other");
+}
+
+// Without the slots of the arena, whose chunks are larger than what is in use.
+TEST(DeviceModel, TakesTheMemoryOfThePlan) {
+  for (const char* name : {"qwen3moe", "deepseek2-v3", "qwen35moe", "gemma4"}) {
+    const auto engine = open({.model = name});
+    kernels::emulated::EmulatedDevice device({});
+    const Bytes before = device.memory().free;
+    DeviceModel model(*engine, device, kernels::emulated_kernels());
+    const Bytes of_model = before - device.memory().free;
+    EXPECT_EQ(of_model, DeviceModel::plan(engine->model()).total()) << name;
+    const DeviceDecoder::Options options{.context = 100, .formats = engine->kv_formats()};
+    const DeviceDecoder decoder(model, options);
+    EXPECT_EQ(before - device.memory().free - of_model,
+              DeviceDecoder::plan(engine->model(), options).total())
+        << name;
+  }
+}
+
+ErrorCode error_of(Engine& engine, const kernels::emulated::DeviceOptions& options) {
+  kernels::emulated::EmulatedDevice device(options);
+  try {
+    DeviceModel model(engine, device, kernels::emulated_kernels());
+    DeviceDecoder decoder(model, {.context = kContext, .formats = engine.kv_formats()});
+    Outcome outcome;
+    decode(decoder, std::vector<TokenId>{1}, 0, outcome);
+  } catch (const Error& error) {
+    return error.code();
+  }
+  ADD_FAILURE() << "nothing failed";
+  return {};
+}
+
+TEST(DeviceModel, SaysThatMemoryIsShort) {
+  const auto engine = open({.model = "qwen3moe"});
+  const Bytes model = DeviceModel::plan(engine->model()).total();
+  EXPECT_EQ(error_of(*engine, {.memory = Bytes(model.count / 2)}), ErrorCode::kBudget);
+  EXPECT_EQ(error_of(*engine, {.memory = model}), ErrorCode::kBudget);
+}
+
+TEST(DeviceModel, EndsWithItsDevice) {
+  const auto engine = open({.model = "qwen3moe"});
+  for (const std::uint64_t last : {1u, 200u, 300u})
+    EXPECT_EQ(error_of(*engine, {.last_operation = last}), ErrorCode::kDevice) << last;
+}
 
 }  // namespace
 }  // namespace hearth::runtime
