@@ -121,12 +121,10 @@ struct ProductJob {
 };
 
 HEARTH_DEVICE ProductJob job_of(const ProductTask& task, unsigned index) {
-  if (task.jobs == nullptr) {
-    const std::uint64_t skip = index * task.part_bytes;
-    return {.matrices = {task.dense[0] + skip, task.dense[1] + skip},
+  if (task.jobs == nullptr)
+    return {.matrices = {task.dense[0] + index * task.part_bytes, task.dense[1]},
             .rows = task.x.rows / task.parts,
             .part = index};
-  }
   const ExpertJob& job = task.jobs[index];
   const std::byte* first = job.matrices[task.job_matrix];
   const bool absent = first == nullptr;

@@ -46,8 +46,8 @@ struct ProductTask {
   // One matrix, or two: gate and up.
   std::uint32_t matrices = 1;
   const std::byte* dense[2] = {};  // without jobs
-  // Dense: as many matrices, each part_bytes after the one before, each with rows of its own: what
-  // matrix p gives for row r is of row r × parts + p of x.
+  // One dense matrix: as many of them, each part_bytes after the one before and with rows of its
+  // own. What matrix p gives for row r is of row r × parts + p of x.
   std::uint32_t parts = 1;
   std::uint64_t part_bytes = 0;
   const ExpertJob* jobs = nullptr;        // [job_count] in device memory
