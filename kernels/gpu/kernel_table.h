@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "kernels/gpu/attention.h"
+#include "kernels/gpu/delta_net.h"
 #include "kernels/gpu/embed.h"
 #include "kernels/gpu/gate.h"
 #include "kernels/gpu/kv_write.h"
@@ -15,6 +16,7 @@
 #include "kernels/gpu/normalize.h"
 #include "kernels/gpu/product.h"
 #include "kernels/gpu/quantize.h"
+#include "kernels/gpu/route.h"
 #include "kernels/gpu/sample.h"
 #include "kernels/gpu/turn.h"
 
