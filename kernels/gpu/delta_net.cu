@@ -1,26 +1,17 @@
 #include "kernels/gpu/delta_net.h"
 
 #include "kernels/delta_gates.h"
+#include "kernels/gpu/norm.cuh"
 #include "kernels/gpu/quantize.cuh"
 
 namespace hearth::kernels::HEARTH_GPU_TARGET {
 
 namespace {
 
-constexpr unsigned kChains = 16;  // of a sum of squares (kernels/cpu/vector_ops.h)
-
 // What belongs to a head of a row, where `share` heads of `dim` channels lie with a key head.
 HEARTH_DEVICE const float* head_of(const DeltaInput& in, std::uint32_t head, std::uint32_t share,
                                    std::uint32_t dim, std::uint64_t row) {
   return in.at + row * in.row_stride + head / share * in.key_head_stride + head % share * dim;
-}
-
-// A collective of 16 neighbours: chain j takes values j, j + 16, ..., and all get the sum.
-HEARTH_DEVICE float sum_of_squares(const float* x, std::uint32_t count) {
-  float chain = 0;
-  for (std::uint32_t i = thread_index() % kChains; i < count; i += kChains)
-    chain = fma(x[i], x[i], chain);
-  return group_sum<kChains>(chain);
 }
 
 constexpr unsigned kPrepareThreads = 128;
@@ -48,14 +39,14 @@ HEARTH_DEVICE void convolve(const PrepareDeltaTask& task, const float* x, std::u
 // CpuKernels::l2_norm of a head of all rows, which lie from x on.
 HEARTH_DEVICE void normalize_lengths(const PrepareDeltaTask& task, float* x, float scale) {
   const std::uint32_t dim = task.shape.key_dim;
-  const unsigned groups = block_threads() / kChains;
+  const unsigned groups = block_threads() / kNormChains;
   for (std::uint32_t first = 0; first < task.rows; first += groups) {
-    const std::uint32_t row = first + thread_index() / kChains;
+    const std::uint32_t row = first + thread_index() / kNormChains;
     float* const head = x + std::uint64_t{row} * task.shape.channels();
     const std::uint32_t count = row < task.rows ? dim : 0;
     const float length = square_root(sum_of_squares(head, count));
     const float factor = divide(scale, length < task.epsilon ? task.epsilon : length);
-    for (std::uint32_t i = thread_index() % kChains; i < count; i += kChains)
+    for (std::uint32_t i = thread_index() % kNormChains; i < count; i += kNormChains)
       head[i] = head[i] * factor;
   }
 }
@@ -182,14 +173,13 @@ struct FinishShared {
 HEARTH_DEVICE void find_factors(const FinishDeltaTask& task, std::uint32_t first,
                                 std::uint32_t last, FinishShared& shared) {
   const std::uint32_t dim = task.shape.value_dim;
-  const unsigned groups = block_threads() / kChains;
+  const unsigned groups = block_threads() / kNormChains;
   for (std::uint32_t begin = first; begin <= last; begin += groups) {
-    const std::uint32_t head = begin + thread_index() / kChains;
+    const std::uint32_t head = begin + thread_index() / kNormChains;
     const float* const x = task.x + std::uint64_t{block_y()} * task.shape.values() + head * dim;
     const float sum = sum_of_squares(x, head <= last ? dim : 0);
-    const float mean = divide(sum, static_cast<float>(dim));
-    if (head <= last && thread_index() % kChains == 0)
-      shared.factors[head - first] = divide(1.0f, square_root(mean + task.epsilon));
+    if (head <= last && thread_index() % kNormChains == 0)
+      shared.factors[head - first] = norm_factor(sum, dim, task.epsilon);
   }
 }
 

@@ -4,18 +4,16 @@
 
 namespace hearth::kernels::HEARTH_GPU_TARGET {
 
-constexpr unsigned kGateThreads = 256;
-
 HEARTH_DEVICE float value_of(const PiecedRows& rows, std::uint32_t row, std::uint32_t column) {
   const float* const x = rows.x + row * rows.stride;
   if (rows.piece == 0) return x[column];
   return x[std::uint64_t{column / rows.piece} * rows.piece_stride + column % rows.piece];
 }
 
-// Block (x, row): values [1024 x, 1024 (x + 1)) of a row.
-HEARTH_KERNEL(kGateThreads) gate_rows(GateTask task) {
-  const std::uint32_t row = block_y();
-  const std::uint32_t at = (block_x() * block_threads() + thread_index()) * kValuesPerThread;
+// Block (row, piece of it).
+HEARTH_KERNEL(kPieceThreads) gate_rows(GateTask task) {
+  const std::uint32_t row = block_x();
+  const std::uint32_t at = place_in_row();
   float x[kValuesPerThread] = {};
   for (unsigned i = 0; i < kValuesPerThread; ++i)
     if (at + i < task.to.columns)
@@ -28,12 +26,7 @@ HEARTH_KERNEL(kGateThreads) gate_rows(GateTask task) {
 void launch_gate(const GateTask& task, NativeStream stream) {
   const unsigned columns = written_columns(task.to);
   if (task.to.rows == 0 || columns == 0) return;
-  constexpr unsigned kPerBlock = kGateThreads * kValuesPerThread;
-  launch(gate_rows,
-         {.blocks_x = (columns + kPerBlock - 1) / kPerBlock,
-          .blocks_y = task.to.rows,
-          .threads = kGateThreads},
-         stream, task);
+  launch(gate_rows, piece_shape(task.to.rows, columns), stream, task);
 }
 
 }  // namespace hearth::kernels::HEARTH_GPU_TARGET

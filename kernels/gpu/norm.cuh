@@ -18,12 +18,12 @@ HEARTH_DEVICE float normed(float x, float factor, const float* weight, std::uint
   return weight != nullptr ? scaled * weight[i] : scaled;
 }
 
-// Of n values in shared memory, by all threads alike.
-HEARTH_DEVICE float factor_of_head(const float* x, std::uint32_t n, float epsilon) {
+// A collective of 16 neighbours, all of which get the sum over x.
+HEARTH_DEVICE float sum_of_squares(const float* x, std::uint32_t n) {
   float chain = 0;
   for (std::uint32_t i = thread_index() % kNormChains; i < n; i += kNormChains)
     chain = fma(x[i], x[i], chain);
-  return norm_factor(group_sum<kNormChains>(chain), n, epsilon);
+  return group_sum<kNormChains>(chain);
 }
 
 struct NormShared {

@@ -2,14 +2,14 @@
 
 namespace hearth::kernels::HEARTH_GPU_TARGET {
 
-constexpr unsigned kQuantizeThreads = 256;
-
-// Block (x, row): values [1024 x, 1024 (x + 1)) of a row.
-HEARTH_KERNEL(kQuantizeThreads) quantize_rows(QuantizeTask task) {
-  const std::uint32_t row = block_y();
-  const std::uint32_t at = (block_x() * block_threads() + thread_index()) * kValuesPerThread;
+// Block (row, piece of it).
+HEARTH_KERNEL(kPieceThreads) quantize_rows(QuantizeTask task) {
+  const std::uint32_t row = block_x();
+  const float* const from = task.x + row / task.heads * task.x_stride +
+                            std::uint64_t{row % task.heads} * task.head_stride;
+  const std::uint32_t at = place_in_row();
   float x[kValuesPerThread];
-  load_four(task.x + row * task.x_stride, at, task.to.columns, x);
+  load_four(from, at, task.to.columns, x);
   const QuantizedFour four = quantize_four(x);
   if (at < written_columns(task.to)) store_four(task.to, row, at, x, four);
 }
@@ -17,12 +17,7 @@ HEARTH_KERNEL(kQuantizeThreads) quantize_rows(QuantizeTask task) {
 void launch_quantize(const QuantizeTask& task, NativeStream stream) {
   const unsigned columns = written_columns(task.to);
   if (task.to.rows == 0 || columns == 0) return;
-  constexpr unsigned kPerBlock = kQuantizeThreads * kValuesPerThread;
-  launch(quantize_rows,
-         {.blocks_x = (columns + kPerBlock - 1) / kPerBlock,
-          .blocks_y = task.to.rows,
-          .threads = kQuantizeThreads},
-         stream, task);
+  launch(quantize_rows, piece_shape(task.to.rows, columns), stream, task);
 }
 
 }  // namespace hearth::kernels::HEARTH_GPU_TARGET

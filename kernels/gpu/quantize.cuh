@@ -9,6 +9,18 @@ namespace hearth::kernels::HEARTH_GPU_TARGET {
 inline constexpr unsigned kThreadsPerActivationBlock = 8;
 inline constexpr unsigned kValuesPerThread = 4;
 
+// Blocks (row, piece of it): there may be more rows than blocks in y.
+inline constexpr unsigned kPieceThreads = 256;
+inline LaunchShape piece_shape(unsigned rows, unsigned columns) {
+  const unsigned wanted = (columns + kValuesPerThread - 1) / kValuesPerThread;
+  const unsigned threads = wanted < kPieceThreads ? (wanted + 63) / 64 * 64 : kPieceThreads;
+  return {.blocks_x = rows, .blocks_y = (wanted + threads - 1) / threads, .threads = threads};
+}
+// The first value of this thread.
+HEARTH_DEVICE std::uint32_t place_in_row() {
+  return (block_y() * block_threads() + thread_index()) * kValuesPerThread;
+}
+
 struct QuantizedFour {
   std::uint32_t codes;  // of this thread's values
   float scale;          // of the block

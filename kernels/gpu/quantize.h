@@ -12,8 +12,10 @@ namespace hearth::kernels {
 // The rows of `to` get the codes, scales and sums of `x`, and its values where `to` has room for
 // them. `to` and `x` may share values.
 struct QuantizeTask {
-  const float* x = nullptr;  // [rows][x_stride]
+  const float* x = nullptr;  // row r × heads + h of `to` at x[r × x_stride + h × head_stride]
   std::uint64_t x_stride = 0;
+  std::uint32_t heads = 1;  // of a row of x: each becomes a row of `to`
+  std::uint32_t head_stride = 0;
   struct Destination {
     std::uint32_t rows = 0;
     std::uint32_t columns = 0;

@@ -15,7 +15,7 @@ struct TurnedHead {
 
 // The first n channels; ends with a barrier.
 HEARTH_DEVICE void norm_head(std::uint32_t n, const float* weight, float epsilon, float* head) {
-  const float factor = factor_of_head(head, n, epsilon);
+  const float factor = norm_factor(sum_of_squares(head, n), n, epsilon);
   sync_threads();
   for (std::uint32_t c = thread_index(); c < n; c += block_threads())
     head[c] = normed(head[c], factor, weight, c);

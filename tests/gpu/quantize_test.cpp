@@ -45,6 +45,31 @@ TEST(GpuQuantize, ExtremesGiveTheBitsOfScalar) {
   expect_quantized(ties, 1, 32);
 }
 
+// The first channels of each head as a row of its own, as latent attention multiplies them.
+TEST(GpuQuantize, HeadsOfRows) {
+  Random random(4);
+  constexpr std::uint32_t kRows = 3, kHeads = 5, kColumns = 40, kHeadStride = 50, kStride = 260;
+  const auto x = normal_floats(random, kRows * kStride);
+  std::vector<float> heads;
+  for (std::uint32_t row = 0; row < kRows; ++row)
+    for (std::uint32_t head = 0; head < kHeads; ++head) {
+      const auto begin = x.begin() + row * kStride + head * kHeadStride;
+      heads.insert(heads.end(), begin, begin + kColumns);
+    }
+  const ExpectedActivations expected(heads, kRows * kHeads, kColumns);
+  for (const TestDevice& on : test_devices()) {
+    const DeviceArray<float> input(on, x);
+    const DeviceActivations found(on, kRows * kHeads, kColumns);
+    on.kernels->quantize({.x = input.data(),
+                          .x_stride = kStride,
+                          .heads = kHeads,
+                          .head_stride = kHeadStride,
+                          .to = found.destination()},
+                         on.stream->native());
+    expect_same_activations(expected.view(), found, on.name);
+  }
+}
+
 TEST(GpuQuantize, ValuesAloneAreAnyRowsOfFloats) {
   Random random(3);
   constexpr std::uint32_t kRows = 2, kColumns = 37, kStride = 41;
