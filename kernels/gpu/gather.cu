@@ -63,14 +63,25 @@ HEARTH_DEVICE void copy_shifted(const Part& part, std::uint64_t first) {
   }
 }
 
-HEARTH_DEVICE void copy_piece(const GatherTask& task, const ExpertFetch& fetch,
-                              std::uint32_t piece) {
+// The part that a piece of an expert lies in; `piece` counts in the part then.
+HEARTH_DEVICE Part find_part(const SlotLayout& layout, const ExpertFetch& fetch,
+                             std::uint32_t& piece) {
   std::uint32_t index = 0;
-  while (piece >= pieces_of(task.layout.bytes[index]))
-    piece -= pieces_of(task.layout.bytes[index++]);
-  const Part part = {reinterpret_cast<const std::uint8_t*>(fetch.from.parts[index]),
-                     reinterpret_cast<std::uint8_t*>(fetch.to) + task.layout.offsets[index],
-                     task.layout.bytes[index]};
+  std::uint64_t bytes = layout.bytes[0], offset = 0;
+  for (std::uint32_t next = 1; next < kExpertParts; ++next) {
+    if (piece < pieces_of(bytes)) break;
+    piece -= pieces_of(bytes);
+    index = next;
+    bytes = layout.bytes[next];
+    offset = layout.offsets[next];
+  }
+  return {reinterpret_cast<const std::uint8_t*>(fetch.from.parts[index]),
+          reinterpret_cast<std::uint8_t*>(fetch.to) + offset, bytes};
+}
+
+HEARTH_DEVICE void copy_piece(const SlotLayout& layout, const ExpertFetch& fetch,
+                              std::uint32_t piece) {
+  const Part part = find_part(layout, fetch, piece);
   const std::uint64_t first = std::uint64_t{piece} * kPieceBytes;
   if (reinterpret_cast<std::uintptr_t>(part.from) % sizeof(Word4) == 0)
     copy_aligned(part, first);
@@ -90,7 +101,7 @@ HEARTH_KERNEL(kGatherThreads) gather_experts(GatherTask task) {
   const std::uint32_t count = *task.count;
   HEARTH_ASSERT(count <= task.most);
   for (std::uint32_t piece = block_x(); piece < count * each; piece += grid_x())
-    copy_piece(task, task.fetches[piece / each], piece % each);
+    copy_piece(task.layout, task.fetches[piece / each], piece % each);
 }
 
 void launch_gather(const GatherTask& task, NativeStream stream) {

@@ -11,7 +11,7 @@ template <typename T>
 class HostArray {
  public:
   HostArray(const TestDevice*, std::size_t count) : values_(count) {
-    std::memset(static_cast<void*>(values_.data()), 0xff, count * sizeof(T));
+    if (count > 0) std::memset(static_cast<void*>(values_.data()), 0xff, count * sizeof(T));
   }
   HostArray(const TestDevice*, const std::vector<T>& values) : values_(values) {}
   T* data() const { return const_cast<T*>(values_.data()); }
