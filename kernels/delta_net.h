@@ -10,7 +10,7 @@
 //     u   = acc / (1 + exp(-acc))                      exp is kernels/cpu/exp.h
 //   l2 norm of a head: f = scale / max(sqrt(sum of x²), epsilon), y = x × f; the sum is that of
 //     rms_norm
-//   gates of a head: delta_gates() below
+//   gates of a head: kernels/delta_gates.h
 //   state S [key][value], per column j, with decay g and strength b, key k, query q, value v:
 //     r  = fold2 of fma(S[i][j], k[i], ·) over i      what is remembered for this key
 //     d  = (v[j] - r × g) × b
@@ -78,14 +78,5 @@ struct DeltaTask {
   float* out = nullptr;  // [rows][panels × kDeltaPanel]
   std::size_t out_stride = 0;
 };
-
-struct DeltaGates {
-  float decay = 1;     // of what is remembered
-  float strength = 0;  // of the correction
-};
-
-// decay = exp(rate × softplus(alpha + bias)), strength = sigmoid(beta): by the C library in double,
-// rounded once. A sum that is not finite gives NaN or a limit, never a trap.
-DeltaGates delta_gates(float alpha, float bias, float rate, float beta);
 
 }  // namespace hearth::kernels

@@ -87,6 +87,7 @@ void scale_experts(Setting& setting, double factor) {
   };
   for (ExpertClass& one : setting.needs.classes) {
     scale(one.slot);
+    scale(one.device_slot);
     scale(one.expert);
   }
   for (FormatBytes& one : setting.needs.expert_read) scale(one.bytes);

@@ -20,7 +20,8 @@ struct FormatBytes {
 
 // Experts whose records take slots of the same size.
 struct ExpertClass {
-  Bytes slot;                 // bytes of one slot, alignment of reads included
+  Bytes slot;                 // bytes of one slot in RAM, alignment of reads included
+  Bytes device_slot;          // and in the memory of a GPU
   Bytes expert;               // bytes of one expert
   std::uint32_t experts = 0;  // in all layers together
 };

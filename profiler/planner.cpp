@@ -27,10 +27,10 @@ std::string at_least(Bytes bytes) {
 
 bool bounds_experts(const MemoryBudget& budget) { return budget.expert_ram || budget.expert_share; }
 
-// The size classes, with the uses of their experts where a profile knows them.
+// The size classes in one memory, with the uses of their experts where a profile knows them.
 class Classes {
  public:
-  Classes(const ModelNeeds& needs, std::span<const float> popularity) {
+  Classes(const ModelNeeds& needs, std::span<const float> popularity, Bytes ExpertClass::* slot) {
     std::vector<std::vector<float>> uses(needs.classes.size());
     const std::vector<std::uint8_t> size_class_of = needs.size_class_of();
     for (std::size_t i = 0; i < popularity.size(); ++i)
@@ -38,7 +38,7 @@ class Classes {
     for (std::vector<float>& one : uses) std::ranges::sort(one, std::greater());
     uses_ = std::move(uses);
     for (std::size_t c = 0; c < needs.classes.size(); ++c)
-      classes_.push_back({needs.classes[c].slot, needs.classes[c].experts, uses_[c]});
+      classes_.push_back({needs.classes[c].*slot, needs.classes[c].experts, uses_[c]});
   }
   Classes(const Classes&) = delete;
   Classes& operator=(const Classes&) = delete;
@@ -161,7 +161,9 @@ void place_in_ram(const ModelNeeds& needs, const PlanRequest& request, const Cla
 
 // All but experts in VRAM, and as many of these as it holds; below it the experts in RAM.
 void place_on_gpu(const ModelNeeds& needs, const PlanRequest& request, const GpuMachine& gpu,
-                  const Classes& classes, PlacementPlan& plan) {
+                  std::span<const float> popularity, PlacementPlan& plan) {
+  const Classes on_device(needs, popularity, &ExpertClass::device_slot);
+  const Classes in_ram(needs, popularity, &ExpertClass::slot);
   const Bytes budget = std::min(request.budget.vram.value_or(gpu.memory), gpu.memory);
   plan.vram = {.process = gpu.reserved, .dense = needs.dense, .state = needs.state};
   for (const BatchScratch& scratch : needs.scratch) {
@@ -169,15 +171,15 @@ void place_on_gpu(const ModelNeeds& needs, const PlanRequest& request, const Gpu
     plan.vram->kv = needs.kv.bytes(request.context, scratch.batch);
     plan.vram->scratch = scratch.bytes;
     const Bytes wanted = beyond(budget, *plan.vram);
-    const SlotPlan slots = plan_slots(classes.all(), wanted, needs.model.experts_used);
+    const SlotPlan slots = plan_slots(on_device.all(), wanted, needs.model.experts_used);
     if (&scratch != &needs.scratch.back() && too_much_scratch(scratch.bytes, wanted, slots))
       continue;
     if (slots.slots.empty()) refuse_on_gpu(needs, plan, slots.needed, budget);
     take(*plan.vram, slots);
     break;
   }
-  const Bytes wanted = wanted_expert_bytes(needs, request, plan.ram, classes);
-  const SlotPlan slots = plan_slots(classes.all(), wanted, needs.model.experts_used);
+  const Bytes wanted = wanted_expert_bytes(needs, request, plan.ram, in_ram);
+  const SlotPlan slots = plan_slots(in_ram.all(), wanted, needs.model.experts_used);
   if (slots.slots.empty()) refuse(needs, request, plan, slots.needed, wanted);
   take(plan.ram, slots);
   check_available(request, plan);
@@ -257,7 +259,7 @@ void predict(const ModelNeeds& needs, const PlanRequest& request, const Machine&
 
 SlotPlan divide_slots(const ModelNeeds& needs, std::span<const float> popularity,
                       std::span<const std::uint32_t> most, Bytes bytes) {
-  const Classes all(needs, popularity);
+  const Classes all(needs, popularity, &ExpertClass::slot);
   CHECK_EQ(most.size(), all.all().size());
   std::vector<SlotClass> classes(all.all().begin(), all.all().end());
   for (std::size_t c = 0; c < classes.size(); ++c) {
@@ -272,7 +274,6 @@ PlacementPlan plan_placement(const ModelNeeds& needs, const PlanRequest& request
   CHECK(!needs.scratch.empty());
   const std::vector<float> popularity =
       profile == nullptr ? std::vector<float>() : profile->popularity();
-  const Classes classes(needs, popularity);
   const bool on_gpu = machine != nullptr && machine->gpu && request.budget.vram != Bytes(0);
   if (request.budget.vram.value_or(Bytes(0)) > Bytes(0) && !on_gpu)
     throw_error(ErrorCode::kUsage, "--vram {}: {} has no GPU; leave it out, or name a --machine",
@@ -288,9 +289,9 @@ PlacementPlan plan_placement(const ModelNeeds& needs, const PlanRequest& request
   plan.experts = needs.experts();
   plan.ram.process = needs.process;
   if (on_gpu)
-    place_on_gpu(needs, request, *machine->gpu, classes, plan);
+    place_on_gpu(needs, request, *machine->gpu, popularity, plan);
   else
-    place_in_ram(needs, request, classes, plan);
+    place_in_ram(needs, request, Classes(needs, popularity, &ExpertClass::slot), plan);
   plan_policy(needs, request, profile, plan);
   plan.prefetch = request.prefetch && fastest(plan).slots() < plan.experts;
   if (!popularity.empty()) plan_seed(needs, popularity, plan);

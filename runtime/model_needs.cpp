@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "runtime/experts/expert_store.h"
+#include "runtime/gpu/expert_arena.h"
 #include "runtime/kv_cache.h"
 #include "runtime/model_identity.h"
 #include "runtime/process_memory.h"
@@ -58,8 +59,11 @@ void add_dense_traffic(const Model& model, profiler::ModelNeeds& needs) {
 void add_experts(const Model& model, std::uint64_t alignment, profiler::ModelNeeds& needs) {
   const SizeClasses classes = size_classes(model.experts, alignment);
   needs.class_of_layer = classes.class_of_layer;
+  const ExpertSlots on_device = expert_slots(model.experts, classes);
   for (std::size_t c = 0; c < classes.slot_bytes.size(); ++c)
-    needs.classes.push_back({.slot = Bytes(classes.slot_bytes[c]), .experts = classes.experts[c]});
+    needs.classes.push_back({.slot = Bytes(classes.slot_bytes[c]),
+                             .device_slot = Bytes(on_device.slot_bytes[c]),
+                             .experts = classes.experts[c]});
   for (std::uint32_t l = 0; l < model.experts.layers(); ++l) {
     const LayerExperts& layer = model.experts.layer(static_cast<LayerIndex>(l));
     needs.experts_of_layer.push_back(layer.count);

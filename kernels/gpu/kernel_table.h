@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "kernels/gpu/attention.h"
+#include "kernels/gpu/delta_net.h"
 #include "kernels/gpu/embed.h"
 #include "kernels/gpu/gate.h"
 #include "kernels/gpu/gather.h"

@@ -27,13 +27,14 @@ HEARTH_DEVICE float factor_of_head(const float* x, std::uint32_t n, float epsilo
 }
 
 struct NormShared {
-  static constexpr unsigned kTile = 2048;
-  float tile[kTile];
+  static constexpr unsigned kTile = 8192;
+  alignas(16) float tile[kTile];
   float factor;
 };
 
-// Of a row of any length whose value i is value(i), by the whole block: from shared memory by the
-// first warp while the others wait, 128 steps for 2048 values.
+// Of a row of any length whose value i is value(i), called once for each, by the whole block: from
+// shared memory by the first warp while the others wait, 128 steps for 2048 values. A row that fits
+// is still in the tile afterwards.
 template <typename Value>
 HEARTH_DEVICE float factor_of_row(std::uint32_t columns, float epsilon, NormShared& shared,
                                   Value value) {

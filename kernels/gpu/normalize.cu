@@ -1,11 +1,13 @@
 #include "kernels/gpu/normalize.h"
 
+#include <algorithm>
+
 #include "kernels/gpu/norm.cuh"
 #include "kernels/gpu/quantize.cuh"
 
 namespace hearth::kernels::HEARTH_GPU_TARGET {
 
-constexpr unsigned kNormalizeThreads = 256;
+constexpr unsigned kMostNormalizeThreads = 1024;
 
 // What is added to one row, and the factors of its norms.
 struct AddedRow {
@@ -54,11 +56,14 @@ HEARTH_DEVICE AddedRow added_row(const NormalizeTask& task, std::uint32_t row, N
   return added;
 }
 
-// The row of the residual stream that the rest of the model gets; ends with a barrier.
-HEARTH_DEVICE void update_row(const NormalizeTask& task, std::uint32_t row, NormShared& shared) {
+// The factor of the row's norm, of what it becomes where something is added. A collective of the
+// block.
+HEARTH_DEVICE float update_row(const NormalizeTask& task, std::uint32_t row, NormShared& shared) {
   float* const x = task.x + row * task.x_stride;
+  const bool changes = task.added[0].x != nullptr || task.factor != nullptr;
   const AddedRow added = added_row(task, row, shared);
-  for (std::uint32_t i = thread_index(); i < task.columns; i += block_threads()) {
+  return factor_of_row(task.columns, task.epsilon, shared, [&](std::uint32_t i) {
+    if (!changes) return x[i];
     float value = x[i];
     if (added.x[0] != nullptr) {
       const float sum = sum_of_parts(task, added, i);
@@ -67,41 +72,42 @@ HEARTH_DEVICE void update_row(const NormalizeTask& task, std::uint32_t row, Norm
           (task.added_norm != nullptr ? normed(sum, added.sum_factor, task.added_norm, i) : sum);
     }
     x[i] = task.factor != nullptr ? value * *task.factor : value;
-  }
-  sync_threads();
+    return x[i];
+  });
 }
 
-HEARTH_DEVICE void store_normed(const NormalizeTask& task, std::uint32_t row, float factor,
-                                const NormedOutput& output) {
-  const float* const from = task.x + row * task.x_stride;
+HEARTH_DEVICE void store_normed(const NormedOutput& output, const float* from,
+                                std::uint32_t columns, std::uint32_t row, float factor) {
   const std::uint32_t end = written_columns(output.to);
   const std::uint32_t step = block_threads() * kValuesPerThread;
   for (std::uint32_t begin = 0; begin < end; begin += step) {
     const std::uint32_t at = begin + thread_index() * kValuesPerThread;
     float x[kValuesPerThread];
-    load_four(from, at, task.columns, x);
+    load_four(from, at, columns, x);
     for (unsigned i = 0; i < kValuesPerThread; ++i)
-      if (at + i < task.columns) x[i] = normed(x[i], factor, output.weight, at + i);
+      if (at + i < columns) x[i] = normed(x[i], factor, output.weight, at + i);
     const QuantizedFour four = quantize_four(x);
     if (at < end) store_four(output.to, row, at, x, four);
   }
 }
 
 // Block (row).
-HEARTH_KERNEL(kNormalizeThreads) normalize_rows(NormalizeTask task) {
+HEARTH_KERNEL(kMostNormalizeThreads) normalize_rows(NormalizeTask task) {
   HEARTH_SHARED(NormShared, shared);
   const std::uint32_t row = block_x();
-  if (task.added[0].x != nullptr || task.factor != nullptr) update_row(task, row, shared);
-  const float* const x = task.x + row * task.x_stride;
-  const float factor =
-      factor_of_row(task.columns, task.epsilon, shared, [&](std::uint32_t i) { return x[i]; });
+  const float factor = update_row(task, row, shared);
+  const float* const x =
+      task.columns <= NormShared::kTile ? shared.tile : task.x + row * task.x_stride;
   for (unsigned i = 0; i < kMostNormedOutputs; ++i)
-    store_normed(task, row, factor, task.outputs[i]);
+    store_normed(task.outputs[i], x, task.columns, row, factor);
 }
 
+// A row has one block: what its threads load one after the other is time.
 void launch_normalize(const NormalizeTask& task, NativeStream stream) {
   if (task.rows == 0 || task.columns == 0) return;
-  launch(normalize_rows, {.blocks_x = task.rows, .threads = kNormalizeThreads}, stream, task);
+  const unsigned wanted = (task.columns / kValuesPerThread + 63) / 64 * 64;
+  const unsigned threads = std::clamp(wanted, 64u, kMostNormalizeThreads);
+  launch(normalize_rows, {.blocks_x = task.rows, .threads = threads}, stream, task);
 }
 
 }  // namespace hearth::kernels::HEARTH_GPU_TARGET

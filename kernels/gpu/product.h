@@ -66,8 +66,8 @@ struct ProductTask {
   QuantizeTask::Destination hidden;  // two matrices: [rows of x or pairs]
 };
 
-// out[row] = w[0] × r[0], then fma(r[k], w[k], out[row]) for ranks 1 to k-1 (MoeBlock::combine);
-// added to what is in out already where `accumulate` is set, after the sum.
+// out[row] = w[0] × r[0], then fma(r[k], w[k], out[row]) for ranks 1 to k-1 (MoeBlock::combine).
+// What else the layer gives is added with the residual stream (NormalizeTask).
 struct CombineTask {
   std::uint32_t rows = 0;
   std::uint32_t experts_used = 0;
@@ -77,7 +77,6 @@ struct CombineTask {
   const float* weights = nullptr;  // [rows × experts_used]; null: 1
   float* out = nullptr;            // [rows][out_stride]
   std::uint64_t out_stride = 0;
-  bool accumulate = false;
 };
 
 }  // namespace hearth::kernels

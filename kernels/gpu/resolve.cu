@@ -21,6 +21,7 @@ struct ResolveShared {
   std::uint32_t lane[kMostResolvedPairs];
   std::uint32_t age[kMostResolvedPairs];   // of a miss: steps since it was chosen
   std::uint32_t turn[kMostResolvedPairs];  // kNobody's come last
+  std::uint32_t slot[kMostResolvedPairs];  // of what the device computes
   std::uint32_t rows[kMostResolvedPairs];
   std::uint32_t begin[kMostResolvedPairs];
   std::uint32_t victims[kMostResolvedPairs];  // of fetches
@@ -92,6 +93,7 @@ HEARTH_DEVICE void look_up(const ResolveTask& task, ResolveShared& shared, const
   const std::uint32_t slot = task.tables.slot_of[expert];
   Lane lane = kHit;
   if (slot != kNoSlot) {
+    shared.slot[pair.index] = slot;
     task.tables.slots[slot].last_use = step;
   } else if (task.tables.sources[expert].parts[0] != nullptr) {
     lane = kMiss;
@@ -191,7 +193,7 @@ HEARTH_DEVICE void give_slot(const ResolveTask& task, ResolveShared& shared, std
 HEARTH_DEVICE void split_misses(const ResolveTask& task, ResolveShared& shared, const Pair& pair,
                                 std::uint32_t step) {
   const Misses misses = order_misses(task, shared, pair);
-  std::uint32_t limit = task.fetch_limits[misses.count];
+  std::uint32_t limit = misses.count > 0 ? task.fetch_limits[misses.count] : 0;
   if (limit > misses.count) limit = misses.count;
   if (limit > task.most_fetches) limit = task.most_fetches;
   const std::uint32_t fetched = choose_victims(task, shared, limit, step);
@@ -199,7 +201,8 @@ HEARTH_DEVICE void split_misses(const ResolveTask& task, ResolveShared& shared, 
   if (!is_first(pair)) return;
   std::uint32_t lane = shared.lane[pair.index], in_lane = pair.index;
   if (lane == kMiss && misses.order < fetched) {
-    give_slot(task, shared, shared.victims[misses.order], task.first_expert + pair.expert, step);
+    shared.slot[pair.index] = shared.victims[misses.order];
+    give_slot(task, shared, shared.slot[pair.index], task.first_expert + pair.expert, step);
     lane = kFetched;
     in_lane = misses.order;
   } else if (lane == kMiss) {
@@ -219,8 +222,7 @@ HEARTH_DEVICE void write_job(const ResolveTask& task, const ResolveShared& share
     task.host_jobs[job] = {pair.expert, begin, rows};
     return;
   }
-  const std::uint32_t expert = task.first_expert + pair.expert;
-  std::byte* slot = task.tables.addresses[task.tables.slot_of[expert]];
+  std::byte* slot = task.tables.addresses[shared.slot[pair.index]];
   ExpertJob written;
   for (std::uint32_t part = 0; part < kExpertParts; ++part)
     written.matrices[part] = slot + task.layout.offsets[part];
@@ -228,7 +230,8 @@ HEARTH_DEVICE void write_job(const ResolveTask& task, const ResolveShared& share
   written.begin = begin;
   written.rows = rows;
   (lane == kHit ? task.hits : task.fetched)[job] = written;
-  if (lane == kFetched) task.fetches[job] = {task.tables.sources[expert], slot};
+  if (lane == kFetched)
+    task.fetches[job] = {task.tables.sources[task.first_expert + pair.expert], slot};
 }
 
 HEARTH_DEVICE void place_experts(const ResolveTask& task, ResolveShared& shared, const Pair& pair) {

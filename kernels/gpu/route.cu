@@ -3,6 +3,7 @@
 #include "kernels/gpu/port.h"
 
 namespace hearth::kernels::HEARTH_GPU_TARGET {
+namespace {
 
 constexpr unsigned kRouteThreads = 256;
 constexpr unsigned kRouteGroup = kFewestLanes;
@@ -232,6 +233,8 @@ HEARTH_KERNEL(kRouteThreads) route_rows(RouteTask task) {
   if (thread_index() == 0 && task.faults != nullptr && (shared.faulty | shared.refused) != 0)
     atomic_add(task.faults, 1u);
 }
+
+}  // namespace
 
 void launch_route(const RouteTask& task, NativeStream stream) {
   if (task.rows == 0 || task.spec.used == 0) return;

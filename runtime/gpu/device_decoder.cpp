@@ -131,6 +131,7 @@ void DeviceDecoder::record(const StepShape& shape) const {
                   .kernels = model_.kernels(),
                   .stream = model_.stream(),
                   .weights = model_.weights(),
+                  .catalog = model.experts,
                   .experts = model_.experts(),
                   .kv = kv_,
                   .recurrent = recurrent_,

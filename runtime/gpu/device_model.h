@@ -8,8 +8,8 @@
 #include "kernels/gpu/device.h"
 #include "kernels/gpu/kernel_table.h"
 #include "runtime/engine.h"
-#include "runtime/gpu/device_experts.h"
 #include "runtime/gpu/device_weights.h"
+#include "runtime/gpu/expert_arena.h"
 #include "runtime/gpu/uploader.h"
 
 namespace hearth::runtime {
@@ -37,7 +37,7 @@ class DeviceModel {
   const kernels::GpuKernels& kernels() const { return kernels_; }
   kernels::Stream& stream() const { return *stream_; }
   const DeviceWeights& weights() const { return weights_; }
-  const DeviceExperts& experts() const { return experts_; }
+  const ExpertArena& experts() const { return experts_; }
   // The number of a step of any of the decoders, from 1 on: what experts are remembered by.
   std::uint32_t next_step() { return ++steps_; }
 
@@ -47,7 +47,7 @@ class DeviceModel {
   const kernels::GpuKernels& kernels_;
   std::unique_ptr<kernels::Stream> stream_;
   DeviceWeights weights_;
-  DeviceExperts experts_;
+  ExpertArena experts_;
   std::uint32_t steps_ = 0;
 };
 

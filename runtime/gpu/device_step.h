@@ -8,13 +8,13 @@
 
 #include "kernels/gpu/device.h"
 #include "kernels/gpu/kernel_table.h"
-#include "runtime/gpu/device_experts.h"
 #include "runtime/gpu/device_inputs.h"
 #include "runtime/gpu/device_kv.h"
 #include "runtime/gpu/device_outputs.h"
 #include "runtime/gpu/device_recurrent.h"
 #include "runtime/gpu/device_scratch.h"
 #include "runtime/gpu/device_weights.h"
+#include "runtime/gpu/expert_arena.h"
 
 namespace hearth::runtime {
 
@@ -24,7 +24,8 @@ struct DeviceStep {
   const kernels::GpuKernels& kernels;
   kernels::Stream& stream;
   const DeviceWeights& weights;
-  const DeviceExperts& experts;
+  const ExpertCatalog& catalog;
+  const ExpertArena& experts;
   const DeviceKv& kv;
   const DeviceRecurrent& recurrent;
   const DeviceScratch& scratch;

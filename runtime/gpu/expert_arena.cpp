@@ -1,6 +1,8 @@
 #include "runtime/gpu/expert_arena.h"
 
 #include <algorithm>
+#include <array>
+#include <functional>
 #include <utility>
 
 #include "base/check.h"
@@ -38,6 +40,20 @@ std::uint32_t total(std::span<const std::uint32_t> slots_of_class) {
   return slots;
 }
 
+// The experts of a layer are alike.
+kernels::SlotLayout layout_of(const LayerExperts& layer) {
+  if (layer.count == 0) return {};
+  std::array<std::uint64_t, kernels::kExpertParts> bytes{};
+  for (std::uint16_t expert = 0; expert < layer.count; ++expert) {
+    CHECK_EQ(layer.parts(expert), kernels::kExpertParts);
+    for (std::uint32_t part = 0; part < kernels::kExpertParts; ++part) {
+      CHECK(expert == 0 || bytes[part] == layer.part(expert, part).bytes);
+      bytes[part] = layer.part(expert, part).bytes;
+    }
+  }
+  return kernels::slot_layout(bytes[0], bytes[1], bytes[2]);
+}
+
 template <typename T>
 void copy(kernels::Stream& stream, std::span<T> to, std::span<T> from) {
   if (!to.empty()) stream.copy(to.data(), from.data(), Bytes(to.size_bytes()));
@@ -52,9 +68,7 @@ ExpertSlots expert_slots(const ExpertCatalog& catalog, const SizeClasses& classe
   for (std::uint32_t l = 0; l < catalog.layers(); ++l) {
     const LayerExperts& layer = catalog.layer(static_cast<LayerIndex>(l));
     slots.experts_of_layer.push_back(layer.count);
-    slots.layout_of_layer.push_back(kernels::slot_layout(layer.slab(ExpertMatrix::kGate).bytes,
-                                                         layer.slab(ExpertMatrix::kUp).bytes,
-                                                         layer.slab(ExpertMatrix::kDown).bytes));
+    slots.layout_of_layer.push_back(layout_of(layer));
     if (layer.count == 0) continue;
     std::uint64_t& bytes = slots.slot_bytes[classes.class_of_layer[l]];
     bytes = std::max(bytes, slots.layout_of_layer.back().size);
@@ -227,6 +241,12 @@ std::vector<ExpertId> ExpertArena::resident() const {
   for (std::uint32_t expert = 0; expert < host_.slot_of.size(); ++expert)
     if (host_.slot_of[expert] != kernels::kNoSlot) experts.push_back(experts_.space.id(expert));
   return experts;
+}
+
+const std::byte* ExpertArena::address(ExpertId id) const {
+  CHECK(changing_);
+  const std::uint32_t slot = host_.slot_of[experts_.space.flat(id)];
+  return slot == kernels::kNoSlot ? nullptr : host_.addresses[slot];
 }
 
 Bytes ExpertArena::memory() const {

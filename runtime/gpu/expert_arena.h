@@ -4,7 +4,7 @@
 // Owned by whoever owns the device's model, used by the conductor thread. The kernels decide about
 // victims; what is here happens before the first step and between steps, when the stream is idle:
 //
-//   steps --begin_changes--> put, set_slots, resident --end_changes--> steps
+//   steps --begin_changes--> put, set_slots, resident, address --end_changes--> steps
 //
 // begin_changes() takes the tables from the device, end_changes() gives them back. The memory of a
 // class is taken in chunks, so that slots given up at run time are memory for others: a chunk goes
@@ -66,6 +66,8 @@ class ExpertArena {
   // no memory for them, and then nothing has changed.
   void set_slots(std::uint8_t size_class, std::uint32_t slots, std::uint32_t step);
   std::vector<ExpertId> resident() const;
+  // The slot of an expert until the next step, for what the host enqueues itself; null: in none.
+  const std::byte* address(ExpertId id) const;
 
   std::uint32_t slots(std::uint8_t size_class) const { return classes_[size_class].slots; }
   Bytes memory() const;  // of the device, now

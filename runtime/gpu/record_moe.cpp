@@ -90,7 +90,7 @@ class RecordedMoe {
   }
 
   void run_experts(const Activations& x) const {
-    const LayerExperts& layer = step_.experts.layer(b_.layer_);
+    const LayerExperts& layer = step_.catalog.layer(b_.layer_);
     const auto hidden = step_.scratch.expert_hidden.shaped(pairs_, b_.expert_ff_);
     const auto& gate = layer.slab(ExpertMatrix::kGate);
     const auto& up = layer.slab(ExpertMatrix::kUp);

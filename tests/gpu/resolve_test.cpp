@@ -195,20 +195,26 @@ TEST(Resolve, JobsThatAreLeftOverHaveNoRows) {
                      });
 }
 
-// As many pairs as there may be, and more slots than threads.
+// As many pairs as there may be, and more slots than threads. Those unused for long are close
+// together, so that a thread has several of the victims.
 TEST(Resolve, TheLargestStepLeavesWhatTheSpecificationLeaves) {
-  const ResolveShape shape{
-      .experts = 1024, .used = 64, .most_fetches = 512, .slots_of_class = {1300}};
+  const ResolveShape shape{.layers = 2,
+                           .experts = 1024,
+                           .used = 64,
+                           .most_fetches = 512,
+                           .slots_of_class = {1300},
+                           .class_of_layer = {0, 0}};
   ResolveState state(shape);
   state.step = 100;
   Random random(3);
-  for (std::uint32_t expert = 0; expert < 900; ++expert)
-    state.put(expert, expert, static_cast<std::uint32_t>(random.below(100)));
-  ResolveInput input;
+  for (std::uint32_t slot = 0; slot < 1300; ++slot)
+    state.put(slot, slot, static_cast<std::uint32_t>(random.below(slot % 512 < 100 ? 50 : 99)));
+  ResolveInput input{.layer = 1};
   for (std::uint32_t pair = 0; pair < 512; ++pair)
     input.ids.push_back(static_cast<std::uint16_t>(random.below(1024)));
   ResolveState expected_state = state;
   const ResolveOutput expected = resolve(nullptr, shape, input, expected_state);
+  EXPECT_GT(expected.fetch_count, 200u);
   for (const TestDevice& on : test_devices()) {
     ResolveState found = state;
     EXPECT_EQ(resolve(&on, shape, input, found), expected) << on.name;

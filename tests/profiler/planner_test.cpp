@@ -123,7 +123,10 @@ TEST(Planner, PutsAllButExpertsOnTheGpu) {
   EXPECT_EQ(plan.ram.dense, Bytes(0));
   EXPECT_LE(plan.vram->total(), machine.gpu->memory);
   EXPECT_LT(plan.vram->slots(), plan.experts);
+  EXPECT_EQ(plan.vram->experts, Bytes(100'096) * plan.vram->slots_of_class[0] +
+                                    Bytes(150'272) * plan.vram->slots_of_class[1]);
   EXPECT_EQ(plan.ram.slots(), plan.experts);
+  EXPECT_EQ(plan.ram.experts, all_slots(small_needs()));
   EXPECT_TRUE(plan.prediction.has_value());
 
   request.budget.vram = Bytes(0);

@@ -59,16 +59,17 @@ void print_memory(const PlacementPlan& plan, const profiler::KvNeeds& kv) {
 }
 
 void print_slots(const profiler::ModelNeeds& needs, const PlacementPlan& plan) {
-  const auto print = [&](std::string_view title, const TierPlan& tier) {
+  const auto print = [&](std::string_view title, const TierPlan& tier,
+                         Bytes profiler::ExpertClass::* slot) {
     row(title, "{} of {} experts fit ({:.1f} %)", format_grouped(tier.slots()),
         format_grouped(plan.experts), percent(tier.slots(), plan.experts));
     for (std::size_t c = 0; c < needs.classes.size(); ++c)
       fmt::print("          {:>9} of {:>6} of {} bytes\n", format_grouped(tier.slots_of_class[c]),
                  format_grouped(needs.classes[c].experts),
-                 format_grouped(needs.classes[c].slot.count));
+                 format_grouped((needs.classes[c].*slot).count));
   };
-  if (plan.vram) print("in VRAM", *plan.vram);
-  print("in RAM", plan.ram);
+  if (plan.vram) print("in VRAM", *plan.vram, &profiler::ExpertClass::device_slot);
+  print("in RAM", plan.ram, &profiler::ExpertClass::slot);
 }
 
 void print_policy(const profiler::ModelNeeds& needs, const PlacementPlan& plan) {
@@ -181,8 +182,10 @@ std::string plan_json(const PlanReport& report) {
                {"seeded_experts", plan.seed.size()}};
   json["classes"] = Json::array();
   for (const profiler::ExpertClass& one : report.needs.classes)
-    json["classes"].push_back(
-        {{"slot", one.slot.count}, {"expert", one.expert.count}, {"experts", one.experts}});
+    json["classes"].push_back({{"slot", one.slot.count},
+                               {"device_slot", one.device_slot.count},
+                               {"expert", one.expert.count},
+                               {"experts", one.experts}});
   json["hits"] = plan.hits ? Json{{"expected", plan.hits->expected},
                                   {"low", plan.hits->low},
                                   {"high", plan.hits->high},

@@ -26,7 +26,8 @@ inline ModelNeeds small_needs() {
   needs.kv.values.per_tile = Bytes(20'000);
   needs.kv.alignment = Bytes(512);
   needs.scratch = {{256, Bytes(8'000'000)}, {128, Bytes(4'000'000)}, {64, Bytes(2'000'000)}};
-  needs.classes = {{Bytes(100'512), Bytes(100'000), 32}, {Bytes(150'512), Bytes(150'000), 32}};
+  needs.classes = {{Bytes(100'512), Bytes(100'096), Bytes(100'000), 32},
+                   {Bytes(150'512), Bytes(150'272), Bytes(150'000), 32}};
   needs.class_of_layer = {0, 1, 0, 1};
   needs.experts_of_layer = {16, 16, 16, 16};
   needs.expert_weights = 14'222'222;  // 4.5 bits each
