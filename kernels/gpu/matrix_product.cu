@@ -11,8 +11,9 @@ constexpr MatrixKernel kMatrixKernels[] = {
 #undef WEIGHT_FORMAT
 };
 
-// Of the rows of one job: most have few, and a block that finds none has cost its launch.
-constexpr unsigned kMostTilesOfJob = 8;
+// How many blocks share the rows of a job. Launches are for the most that a job can have, and most
+// have few: a block that finds none has cost its start, one that finds many takes them in turn.
+constexpr unsigned kMostTilesOfJob = 2;
 
 }  // namespace
 

@@ -327,7 +327,7 @@ INSTANTIATE_TEST_SUITE_P(
             .down = WeightFormat::kQ4_0,
             .embedding = 32,
             .expert_ff = 32,
-            .tokens = 530}),
+            .tokens = 150}),
     name_of_row);
 
 }  // namespace
