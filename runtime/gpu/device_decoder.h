@@ -46,12 +46,16 @@ class DeviceDecoder {
               std::uint32_t first_logits_row, LogitsSink sink, RoutingSink on_routed);
   void reset();  // to an empty timeline
 
+  // As Session::force_routing.
+  void force_routing(const ForcedRouting* routing) { forced_routing_ = routing; }
+
   std::size_t graphs() const { return graphs_.size(); }
 
  private:
   struct StepShape {
     std::uint32_t rows = 0;
     std::uint32_t first_logits_row = 0;
+    bool forced = false;
     auto operator<=>(const StepShape&) const = default;
   };
   const kernels::Graph& graph(const StepShape& shape);
@@ -68,6 +72,7 @@ class DeviceDecoder {
   const DeviceScratch scratch_;
   DeviceInputs inputs_;
   const DeviceOutputs outputs_;
+  const ForcedRouting* forced_routing_ = nullptr;
   std::map<StepShape, std::unique_ptr<kernels::Graph>> graphs_;
 };
 

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "kernels/gpu/route.h"
+#include "runtime/forced_routing.h"
 #include "runtime/gpu/device_arena.h"
 #include "runtime/gpu/device_needs.h"
 #include "runtime/model.h"
@@ -25,6 +27,9 @@ class DeviceInputs {
   // Of the step with this number; no step that was enqueued before is under way.
   void write(std::span<const TokenId> tokens, std::uint32_t position, std::uint32_t number);
   void upload(kernels::Stream& stream) const;  // enqueues the copy
+  // The same for decisions that take the place of the routers' in a step that was written.
+  void write_forced(const ForcedRouting& routing, std::uint32_t position, std::uint32_t rows);
+  void upload_forced(kernels::Stream& stream) const;
 
   // Addresses on the device.
   const std::uint32_t* position() const { return on_device<std::uint32_t>(places_.position); }
@@ -34,12 +39,15 @@ class DeviceInputs {
   const float* sine() const { return on_device<float>(places_.sine); }
   std::uint32_t rotary_stride() const { return rotary_stride_; }
   const float* factors(const QueryStretch& stretch) const;  // [rows]
+  kernels::ForcedRoutes forced(LayerIndex layer) const;     // of a MoE layer
 
  private:
   // Where each piece begins, in bytes.
   struct Places {
     Places(const Model& model, const DeviceNeeds& needs, std::uint32_t batch);
-    std::uint64_t position, number, tokens, cosine, sine, factors, end;
+    std::uint64_t position, number, tokens, cosine, sine, factors;
+    std::uint64_t forced, end;                              // what is forced comes last
+    std::vector<std::uint64_t> forced_ids, forced_weights;  // of each layer
   };
   template <typename T>
   const T* on_device(std::uint64_t place) const {

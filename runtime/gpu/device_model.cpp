@@ -7,7 +7,6 @@
 #include "runtime/gpu/expert_seed.h"
 
 namespace hearth::runtime {
-
 namespace {
 
 // Layers whose experts need as much of a device share slots; all experts have one.

@@ -32,18 +32,6 @@ kernels::QuantizeTask::Destination DeviceActivations::shaped(std::uint32_t rows,
           .sums = sums_};
 }
 
-kernels::QuantizeTask::Destination rows_of(const kernels::QuantizeTask::Destination& all,
-                                           std::uint32_t begin, std::uint32_t count) {
-  const std::size_t skip = std::size_t{begin} * all.stride;
-  return {.rows = count,
-          .columns = all.columns,
-          .stride = all.stride,
-          .values = all.values + skip,
-          .codes = all.codes + skip,
-          .scales = all.scales + skip / 32,
-          .sums = all.sums + skip / 16};
-}
-
 DeviceExpertLists::DeviceExpertLists(std::uint32_t most_pairs, std::uint32_t columns,
                                      DeviceArena& arena)
     : pairs(most_pairs), embedding(columns) {

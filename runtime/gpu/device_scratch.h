@@ -31,10 +31,6 @@ class DeviceActivations {
   std::int16_t* sums_ = nullptr;
 };
 
-// Rows [begin, begin + count) of it.
-kernels::QuantizeTask::Destination rows_of(const kernels::QuantizeTask::Destination& all,
-                                           std::uint32_t begin, std::uint32_t count);
-
 // What the resolving of a layer's routing leaves for the products and their sum. With all experts
 // on the device nothing is fetched, and nothing left to the host.
 struct DeviceExpertLists {

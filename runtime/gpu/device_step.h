@@ -20,6 +20,7 @@ namespace hearth::runtime {
 
 struct DeviceStep {
   std::uint32_t rows = 0;
+  bool forced = false;  // inputs hold decisions that take the place of the routers'
 
   const kernels::GpuKernels& kernels;
   kernels::Stream& stream;

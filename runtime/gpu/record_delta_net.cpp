@@ -111,10 +111,11 @@ class RecordedDeltaNet {
 
 void DeltaNetBlock::device_needs(DeviceNeeds& needs) const {
   if (shape_.key_dim > kernels::kMostDeltaKeys)
-    throw_error(ErrorCode::kUnsupported,
-                "layer {}: a delta net with {} keys for each head is not computed on devices, whose "
-                "most are {}; run without one",
-                layer_, shape_.key_dim, kernels::kMostDeltaKeys);
+    throw_error(
+        ErrorCode::kUnsupported,
+        "layer {}: a delta net with {} keys for each head is not computed on devices, whose "
+        "most are {}; run without one",
+        layer_, shape_.key_dim, kernels::kMostDeltaKeys);
   ScratchShape::raise(needs.recurrent_floats, RecordedDeltaNet::floats(shape_));
 }
 

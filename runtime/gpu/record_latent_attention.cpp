@@ -114,10 +114,9 @@ class RecordedLatentAttention {
   Activations quantize_heads(const float* x, std::uint32_t head_stride,
                              std::uint32_t columns) const {
     const auto all = step_.scratch.heads.shaped(step_.rows * o_.heads, columns);
-    for (std::uint32_t row = 0; row < step_.rows; ++row)
-      step_.launch(&GpuKernels::quantize, {.x = x + std::size_t{row} * stride_,
-                                           .x_stride = head_stride,
-                                           .to = rows_of(all, row * o_.heads, o_.heads)});
+    step_.launch(
+        &GpuKernels::quantize,
+        {.x = x, .x_stride = stride_, .heads = o_.heads, .head_stride = head_stride, .to = all});
     return QuantizeTask{.to = all}.result();
   }
 

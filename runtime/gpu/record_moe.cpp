@@ -55,19 +55,21 @@ class RecordedMoe {
     const DeviceScratch& scratch = step_.scratch;
     const RouterWeights& router = b_.router_.weights();
     step_.multiply(*router.matrix, x, scratch.router_scores, b_.experts_);
-    step_.launch(&GpuKernels::route, {.spec = b_.router_.spec(),
-                                      .rows = step_.rows,
-                                      .logits = scratch.router_scores,
-                                      .logit_stride = b_.experts_,
-                                      .bias = step_.weights.of(router.bias),
-                                      .selection_bias = step_.weights.of(router.selection_bias),
-                                      .ids = scratch.expert_ids,
-                                      .weights = scratch.expert_weights,
-                                      .faults = step_.outputs.router_faults(),
-                                      .record = {.ids = step_.outputs.chosen(b_.layer_),
-                                                 .weights = step_.outputs.chosen_weights(b_.layer_),
-                                                 .steps = 1,
-                                                 .step = step_.inputs.position()}});
+    step_.launch(&GpuKernels::route,
+                 {.spec = b_.router_.spec(),
+                  .rows = step_.rows,
+                  .logits = scratch.router_scores,
+                  .logit_stride = b_.experts_,
+                  .bias = step_.weights.of(router.bias),
+                  .selection_bias = step_.weights.of(router.selection_bias),
+                  .ids = scratch.expert_ids,
+                  .weights = scratch.expert_weights,
+                  .faults = step_.outputs.router_faults(),
+                  .forced = step_.forced ? step_.inputs.forced(b_.layer_) : kernels::ForcedRoutes{},
+                  .record = {.ids = step_.outputs.chosen(b_.layer_),
+                             .weights = step_.outputs.chosen_weights(b_.layer_),
+                             .steps = 1,
+                             .step = step_.inputs.position()}});
   }
 
   void resolve() const {

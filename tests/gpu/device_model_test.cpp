@@ -2,12 +2,17 @@
 // architecture; memory to the byte of the plan; and how a device fails.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
+#include <ostream>
+#include <utility>
 
 #include "base/error.h"
+#include "base/random.h"
 #include "kernels/gpu/emulation/device.h"
 #include "runtime/gpu/device_decoder.h"
 #include "runtime/session.h"
+#include "runtime/trace_header.h"
 #include "tests/gpu/support/test_device.h"
 
 namespace hearth::runtime {
@@ -63,9 +68,10 @@ std::unique_ptr<Engine> open(const Case& c) {
                                                 .kv_rotation = c.formats.rotated});
 }
 
-Outcome run_on_cpu(const Case& c, Engine& engine) {
+Outcome run_on_cpu(const Case& c, Engine& engine, const ForcedRouting* forced = nullptr) {
   Outcome run;
   Session session(engine);
+  session.force_routing(forced);
   session.on_routed([&](const profiler::Routing& routing) { run.add(routing); });
   const auto tokens = tokens_of(c, engine.config().vocabulary);
   std::size_t begin = 0;
@@ -208,7 +214,44 @@ TEST(DeviceModel, SessionsTakeTurns) {
   expect_same(expected, of_other, "the other");
 }
 
-// Without the slots of the arena, whose chunks are larger than what is in use.
+// A decision for each token, also one that no router makes.
+ForcedRouting made_trace(const Engine& engine, std::uint32_t tokens) {
+  const ModelConfig& config = engine.config();
+  profiler::TraceHeader header = trace_header_of(
+      engine.model(), {.layers = config.layers, .experts_per_layer = config.experts}, "made");
+  header.has_weights = true;
+  profiler::RoutingTrace trace(header);
+  Random random(3);
+  trace.begin_step({.position = 0, .rows = tokens});
+  for (const profiler::TraceLayer& layer : header.layers) {
+    std::vector<std::uint16_t> experts(tokens * config.experts_used);
+    std::vector<float> weights(experts.size());
+    for (std::uint16_t& one : experts)
+      one = static_cast<std::uint16_t>(random.below(layer.experts));
+    for (float& weight : weights) weight = static_cast<float>(random.uniform());
+    std::ranges::fill(std::span(experts).first(config.experts_used), experts.front());
+    trace.add({.layer = layer.layer,
+               .rows = tokens,
+               .experts_per_row = config.experts_used,
+               .experts = experts,
+               .weights = weights});
+  }
+  return {std::move(trace), engine.model(), "made"};
+}
+
+TEST(DeviceModel, FollowsATrace) {
+  const Case of{.model = "qwen3moe", .pieces = {1, 3, 1}};
+  const auto engine = open(of);
+  const ForcedRouting trace = made_trace(*engine, 5);
+  const TestDevice& on = kernels::test_devices().front();
+  DeviceModel model(*engine, *on.device, *on.kernels);
+  DeviceDecoder decoder(model, {.context = kContext, .formats = engine->kv_formats()});
+  decoder.force_routing(&trace);
+  expect_same(run_on_cpu(of, *engine, &trace), run_on_device(of, *engine, decoder), "forced");
+  decoder.force_routing(nullptr);
+  expect_same(run_on_cpu(of, *engine), run_on_device(of, *engine, decoder), "chosen");
+}
+
 TEST(DeviceModel, TakesTheMemoryOfThePlan) {
   for (const char* name : {"qwen3moe", "deepseek2-v3", "qwen35moe", "gemma4"}) {
     const auto engine = open({.model = name});
