@@ -149,10 +149,10 @@ HEARTH_KERNEL(kUpdateThreads) update_states(UpdateDeltaTask task, std::uint32_t 
       shared.key[i] = mixed[key + i];
       shared.query[i] = mixed[query + i];
     }
-    sync_threads();
     const DeltaGates gates{task.decay[row * shape.value_heads + head],
                            task.strength[row * shape.value_heads + head]};
     const float value = mixed[2 * shape.keys() + channel];
+    sync_threads();
     const float found = update_column(shared, of_column, panel < here ? dim : 0, value, gates);
     if (panel < here && thread_index() % kThreadsPerPanel < kDeltaPanel)
       task.out[row * shape.values() + channel] = found;

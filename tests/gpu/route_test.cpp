@@ -158,8 +158,9 @@ TEST(GpuRoute, EveryNumberOfExperts) {
                                       {384u, 8u},
                                       {512u, 10u},
                                       {100u, 100u},
-                                      {1000u, 100u},
-                                      {1024u, 256u}})
+                                      {1000u, 30u},
+                                      {300u, 256u},
+                                      {1024u, 40u}})
     for (const Gating gating : {Gating::kSoftmax, Gating::kSoftmaxOfChosen})
       expect_as_the_cpu(random_problem({.experts = experts, .used = used, .gating = gating}, 1,
                                        experts % 2 == 1, random));
@@ -250,8 +251,8 @@ TEST(GpuRoute, DecisionsMayBeForced) {
   Random random(6);
   const Problem p = random_problem({.experts = 16, .used = 2}, 2, false, random);
   const Choices own = of_the_cpu(p);
-  const std::vector<std::uint16_t> ids{1, 2, 3, 15, 5, 16, 7, 8};
-  const std::vector<float> weights{0.5f, 0.25f, 1, 2, 3, 4, 5, 6};
+  const std::vector<std::uint16_t> ids{1, 2, 3, 15, 5, 16, 7, 8, 9, 10};
+  const std::vector<float> weights{0.5f, 0.25f, 1, 2, 3, 4, 5, 6, 7, 8};
   for (const TestDevice& on : test_devices()) {
     const DeviceArray<std::uint16_t> of_ids(on, ids);
     const DeviceArray<float> of_weights(on, weights);
@@ -260,7 +261,7 @@ TEST(GpuRoute, DecisionsMayBeForced) {
       const DeviceArray<std::uint32_t> first(on, std::vector<std::uint32_t>{begin});
       device.task.forced = {.ids = of_ids.data(),
                             .weights = of_weights.data(),
-                            .entries = 4,
+                            .entries = 4,  // of five
                             .first = begin == 0 ? nullptr : first.data()};
       Choices expected = own;
       std::uint32_t refused = 0;
