@@ -8,11 +8,13 @@
 #include <string_view>
 
 #include "kernels/gpu/attention.h"
+#include "kernels/gpu/gather.h"
 #include "kernels/gpu/kv_write.h"
 #include "kernels/gpu/lane_block.h"
 #include "kernels/gpu/launch_shape.h"
 #include "kernels/gpu/product.h"
 #include "kernels/gpu/quantize.h"
+#include "kernels/gpu/resolve.h"
 #include "kernels/gpu/turn.h"
 
 namespace hearth::kernels {

@@ -1,0 +1,307 @@
+#include "kernels/gpu/resolve.h"
+
+#include "kernels/gpu/port.h"
+
+namespace hearth::kernels::HEARTH_GPU_TARGET {
+
+constexpr unsigned kResolveThreads = kMostResolvedPairs;  // a thread has a pair
+constexpr unsigned kGroupLanes = 32;
+constexpr unsigned kGroups = kResolveThreads / kGroupLanes;
+constexpr std::uint32_t kNoExpert = 0xffffffff;
+
+// Who computes an expert, in the order of places.
+enum Lane : std::uint32_t { kHit, kFetched, kOnHost, kMiss, kNobody };
+// Places go by turns: lanes one after another, in a lane by fetch or by first appearance.
+constexpr std::uint32_t kTurnsPerLane = kMostResolvedPairs;
+
+// Of pairs, and of experts: at the pair where they appear first.
+struct ResolveShared {
+  std::uint32_t expert[kMostResolvedPairs];  // or kNoExpert
+  std::uint32_t twice[kMostResolvedPairs];   // its row has the expert already
+  std::uint32_t lane[kMostResolvedPairs];
+  std::uint32_t age[kMostResolvedPairs];   // of a miss: steps since it was chosen
+  std::uint32_t turn[kMostResolvedPairs];  // kNobody's come last
+  std::uint32_t rows[kMostResolvedPairs];
+  std::uint32_t begin[kMostResolvedPairs];
+  std::uint32_t victims[kMostResolvedPairs];  // of fetches
+  std::uint64_t best[2][kGroups];
+  std::uint32_t counts[kOnHost + 1];  // experts of each lane
+  std::uint32_t not_in_ram, evictions, faults;
+};
+
+// What a thread knows of its pair.
+struct Pair {
+  std::uint32_t index;
+  std::uint32_t row;
+  std::uint32_t expert;    // or kNoExpert
+  std::uint32_t first;     // pair where the expert appears first
+  std::uint32_t in_group;  // among the pairs of the expert
+};
+
+HEARTH_DEVICE bool is_first(const Pair& pair) {
+  return pair.expert != kNoExpert && pair.first == pair.index;
+}
+
+HEARTH_DEVICE std::uint32_t pairs_of(const ResolveTask& task) {
+  return task.rows * task.experts_used;
+}
+
+HEARTH_DEVICE Pair read_pair(const ResolveTask& task, ResolveShared& shared) {
+  const std::uint32_t index = thread_index();
+  const bool exists = index < pairs_of(task);
+  const std::uint32_t id = exists ? task.ids[index] : 0;
+  const bool chosen = exists && id < task.experts;
+  shared.expert[index] = chosen ? id : kNoExpert;
+  shared.lane[index] = kNobody;
+  shared.turn[index] = kNobody * kTurnsPerLane;
+  shared.rows[index] = 0;
+  if (index <= kOnHost) shared.counts[index] = 0;
+  if (index == 0) shared.not_in_ram = shared.evictions = shared.faults = 0;
+  sync_threads();
+  if (exists && !chosen) atomic_add(&shared.faults, 1u);
+  return {index, exists ? index / task.experts_used : 0, shared.expert[index], index, 0};
+}
+
+// Pairs of one expert find each other: a row counts once.
+HEARTH_DEVICE void find_group(const ResolveTask& task, ResolveShared& shared, Pair& pair) {
+  bool twice = false;
+  for (std::uint32_t other = 0; other < pair.index && pair.expert != kNoExpert; ++other) {
+    if (shared.expert[other] != pair.expert) continue;
+    if (other < pair.first) pair.first = other;
+    twice |= other / task.experts_used == pair.row;
+  }
+  shared.twice[pair.index] = twice;
+  if (twice) atomic_add(&shared.faults, 1u);
+  sync_threads();
+  if (pair.expert == kNoExpert) return;
+  std::uint32_t rows = 0;
+  for (std::uint32_t other = pair.first; other < pairs_of(task); ++other) {
+    if (shared.expert[other] != pair.expert || shared.twice[other]) continue;
+    if (other < pair.index) ++pair.in_group;
+    ++rows;
+  }
+  if (twice) --pair.in_group;  // the place of the one before it
+  if (is_first(pair)) shared.rows[pair.index] = rows;
+}
+
+// Hits are stamped, before anybody looks for victims.
+HEARTH_DEVICE void look_up(const ResolveTask& task, ResolveShared& shared, const Pair& pair,
+                           std::uint32_t step) {
+  if (!is_first(pair)) return;
+  const std::uint32_t expert = task.first_expert + pair.expert;
+  const std::uint32_t slot = task.tables.slot_of[expert];
+  Lane lane = kHit;
+  if (slot != kNoSlot) {
+    task.tables.slots[slot].last_use = step;
+  } else if (task.tables.sources[expert].parts[0] != nullptr) {
+    lane = kMiss;
+    shared.age[pair.index] = step - task.tables.active_in[expert];
+  } else {
+    lane = kOnHost;
+    atomic_add(&shared.not_in_ram, 1u);
+  }
+  shared.lane[pair.index] = lane;
+  task.tables.active_in[expert] = step;
+}
+
+struct Misses {
+  std::uint32_t count;
+  std::uint32_t order;  // of the pair's expert among them
+};
+
+// Those that were chosen most recently first.
+HEARTH_DEVICE Misses order_misses(const ResolveTask& task, const ResolveShared& shared,
+                                  const Pair& pair) {
+  Misses misses = {0, 0};
+  const bool missed = shared.lane[pair.index] == kMiss;
+  for (std::uint32_t other = 0; other < pairs_of(task); ++other) {
+    if (shared.lane[other] != kMiss) continue;
+    ++misses.count;
+    if (!missed) continue;
+    const std::uint32_t age = shared.age[pair.index], other_age = shared.age[other];
+    if (other_age < age || (other_age == age && other < pair.index)) ++misses.order;
+  }
+  return misses;
+}
+
+// How well a slot of the class can be had: 0 not at all, each other number is one slot's alone.
+//   63 free   62 not protected   61 … 30 age   29 … 0 lower slots first
+HEARTH_DEVICE std::uint64_t worth(const ResolveTask& task, std::uint32_t slot, std::uint32_t step) {
+  const ExpertSlot one = task.tables.slots[task.first_slot + slot];
+  const std::uint64_t lowest_first = kMostClassSlots - 1 - slot;
+  if (one.owner == kFreeSlot) return std::uint64_t{1} << 63 | lowest_first;
+  const std::uint32_t age = step - one.last_use;
+  if (one.owner == kRetiredSlot || age == 0) return 0;
+  const std::uint32_t around = one.owner < task.protected_first ? task.all_experts : 0;
+  const bool is_protected = one.owner + around - task.protected_first < task.protected_count;
+  return std::uint64_t{is_protected ? 0u : 1u} << 62 | std::uint64_t{age} << 30 | lowest_first;
+}
+
+// Of the thread's slots, the best of those worth less than `bound`.
+HEARTH_DEVICE std::uint64_t best_slot(const ResolveTask& task, std::uint32_t step,
+                                      std::uint64_t bound) {
+  std::uint64_t best = 0;
+  for (std::uint32_t slot = thread_index(); slot < task.slots; slot += block_threads()) {
+    const std::uint64_t one = worth(task, slot, step);
+    if (one < bound && one > best) best = one;
+  }
+  return best;
+}
+
+// One barrier: in the next round the other half is written.
+HEARTH_DEVICE std::uint64_t best_of_block(ResolveShared& shared, std::uint64_t mine,
+                                          std::uint32_t round) {
+  std::uint64_t(&best)[kGroups] = shared.best[round % 2];
+  const std::uint64_t of_group = group_max<kGroupLanes>(mine);
+  if (thread_index() % kGroupLanes == 0) best[thread_index() / kGroupLanes] = of_group;
+  sync_threads();
+  return group_max<kGroups>(best[thread_index() % kGroups]);
+}
+
+// Writes up to `wanted` victims, the best first, and returns how many there are. Each thread brings
+// the best of its slots; who had the victim looks for the next.
+HEARTH_DEVICE std::uint32_t choose_victims(const ResolveTask& task, ResolveShared& shared,
+                                           std::uint32_t wanted, std::uint32_t step) {
+  std::uint64_t mine = wanted > 0 ? best_slot(task, step, ~std::uint64_t{0}) : 0;
+  std::uint32_t found = 0;
+  for (; found < wanted; ++found) {
+    const std::uint64_t victim = best_of_block(shared, mine, found);
+    if (victim == 0) break;
+    if (victim != mine) continue;
+    const auto lowest_first = static_cast<std::uint32_t>(victim % kMostClassSlots);
+    shared.victims[found] = task.first_slot + kMostClassSlots - 1 - lowest_first;
+    if (found + 1 < wanted) mine = best_slot(task, step, victim);
+  }
+  sync_threads();
+  return found;
+}
+
+HEARTH_DEVICE void give_slot(const ResolveTask& task, ResolveShared& shared, std::uint32_t slot,
+                             std::uint32_t expert, std::uint32_t step) {
+  ExpertSlot& given = task.tables.slots[slot];
+  if (given.owner != kFreeSlot) {
+    atomic_add(&shared.evictions, 1u);
+    task.tables.slot_of[given.owner] = kNoSlot;
+  }
+  given = {expert, step};
+  task.tables.slot_of[expert] = slot;
+}
+
+// Settles who computes each expert, and when its turn is.
+HEARTH_DEVICE void split_misses(const ResolveTask& task, ResolveShared& shared, const Pair& pair,
+                                std::uint32_t step) {
+  const Misses misses = order_misses(task, shared, pair);
+  std::uint32_t limit = task.fetch_limits[misses.count];
+  if (limit > misses.count) limit = misses.count;
+  if (limit > task.most_fetches) limit = task.most_fetches;
+  const std::uint32_t fetched = choose_victims(task, shared, limit, step);
+
+  if (!is_first(pair)) return;
+  std::uint32_t lane = shared.lane[pair.index], in_lane = pair.index;
+  if (lane == kMiss && misses.order < fetched) {
+    give_slot(task, shared, shared.victims[misses.order], task.first_expert + pair.expert, step);
+    lane = kFetched;
+    in_lane = misses.order;
+  } else if (lane == kMiss) {
+    lane = kOnHost;
+  }
+  shared.lane[pair.index] = lane;
+  shared.turn[pair.index] = lane * kTurnsPerLane + in_lane;
+  atomic_add(&shared.counts[lane], 1u);
+}
+
+// The job of an expert, as number `job` of its lane.
+HEARTH_DEVICE void write_job(const ResolveTask& task, const ResolveShared& shared, const Pair& pair,
+                             std::uint32_t job) {
+  const std::uint32_t begin = shared.begin[pair.index], rows = shared.rows[pair.index];
+  const std::uint32_t lane = shared.lane[pair.index];
+  if (lane == kOnHost) {
+    task.host_jobs[job] = {pair.expert, begin, rows};
+    return;
+  }
+  const std::uint32_t expert = task.first_expert + pair.expert;
+  std::byte* slot = task.tables.addresses[task.tables.slot_of[expert]];
+  ExpertJob written;
+  for (std::uint32_t part = 0; part < kExpertParts; ++part)
+    written.matrices[part] = slot + task.layout.offsets[part];
+  written.expert = pair.expert;
+  written.begin = begin;
+  written.rows = rows;
+  (lane == kHit ? task.hits : task.fetched)[job] = written;
+  if (lane == kFetched) task.fetches[job] = {task.tables.sources[expert], slot};
+}
+
+HEARTH_DEVICE void place_experts(const ResolveTask& task, ResolveShared& shared, const Pair& pair) {
+  if (!is_first(pair)) return;
+  const std::uint32_t turn = shared.turn[pair.index];
+  const std::uint32_t first_turn = shared.lane[pair.index] * kTurnsPerLane;
+  std::uint32_t begin = 0, job = 0;
+  for (std::uint32_t other = 0; other < pairs_of(task); ++other) {
+    if (shared.turn[other] >= turn) continue;
+    begin += shared.rows[other];
+    if (shared.turn[other] >= first_turn) ++job;
+  }
+  shared.begin[pair.index] = begin;
+  write_job(task, shared, pair, job);
+}
+
+HEARTH_DEVICE void write_pair(const ResolveTask& task, const ResolveShared& shared,
+                              const Pair& pair) {
+  if (pair.index >= pairs_of(task)) return;
+  if (pair.expert == kNoExpert) {
+    task.results[pair.index] = task.nothing;
+    return;
+  }
+  const std::uint32_t place = shared.begin[pair.first] + pair.in_group;
+  const ResultRows& results = shared.lane[pair.first] == kOnHost ? task.on_host : task.on_device;
+  task.results[pair.index] = results.rows + place * results.stride;
+  if (shared.twice[pair.index]) return;
+  task.x_rows[place] = pair.row;
+  task.x_weights[place] = task.weights[pair.index];
+}
+
+// Jobs are launched for their bound: the rest has no rows.
+HEARTH_DEVICE void empty_the_rest(ExpertJob* jobs, std::uint32_t count, std::uint32_t bound) {
+  for (std::uint32_t i = count + thread_index(); i < bound; i += block_threads())
+    jobs[i] = ExpertJob{};
+}
+
+HEARTH_DEVICE void write_counts(const ResolveTask& task, const ResolveShared& shared) {
+  *task.fetch_count = shared.counts[kFetched];
+  *task.host_count = shared.counts[kOnHost];
+  if (task.faults != nullptr) *task.faults += shared.faults;
+  ExpertCounters& counters = task.tables.counters[task.layer];
+  counters.hits += shared.counts[kHit];
+  counters.fetched += shared.counts[kFetched];
+  counters.on_host += shared.counts[kOnHost];
+  counters.not_in_ram += shared.not_in_ram;
+  counters.evictions += shared.evictions;
+  counters.faults += shared.faults;
+}
+
+// One block. Loops over the pairs read shared memory alone, at one address for all lanes; the slots
+// of the class are read only where an expert is fetched.
+HEARTH_KERNEL(kResolveThreads) resolve_layer(ResolveTask task) {
+  HEARTH_SHARED(ResolveShared, shared);
+  HEARTH_ASSERT(pairs_of(task) <= kMostResolvedPairs && task.slots <= kMostClassSlots);
+  const std::uint32_t step = *task.step;
+  Pair pair = read_pair(task, shared);
+  find_group(task, shared, pair);
+  look_up(task, shared, pair, step);
+  sync_threads();
+  split_misses(task, shared, pair, step);
+  sync_threads();
+  place_experts(task, shared, pair);
+  sync_threads();
+  write_pair(task, shared, pair);
+  empty_the_rest(task.hits, shared.counts[kHit], pairs_of(task));
+  empty_the_rest(task.fetched, shared.counts[kFetched], task.most_fetches);
+  if (thread_index() == 0) write_counts(task, shared);
+}
+
+void launch_resolve(const ResolveTask& task, NativeStream stream) {
+  if (task.rows == 0 || task.experts_used == 0) return;
+  launch(resolve_layer, {.threads = kResolveThreads}, stream, task);
+}
+
+}  // namespace hearth::kernels::HEARTH_GPU_TARGET

@@ -1,0 +1,234 @@
+#include "tests/gpu/support/resolve_problem.h"
+
+#include <bit>
+#include <numeric>
+
+namespace hearth::kernels {
+namespace {
+
+// Memory of the host in the shape of a DeviceArray.
+template <typename T>
+class HostArray {
+ public:
+  HostArray(const TestDevice*, std::size_t count) : values_(count) {
+    std::memset(static_cast<void*>(values_.data()), 0xff, count * sizeof(T));
+  }
+  HostArray(const TestDevice*, const std::vector<T>& values) : values_(values) {}
+  T* data() const { return const_cast<T*>(values_.data()); }
+  std::vector<T> values() const { return values_; }
+
+ private:
+  std::vector<T> values_;
+};
+
+template <typename T>
+class OnDevice : public DeviceArray<T> {
+ public:
+  OnDevice(const TestDevice* on, std::size_t count) : DeviceArray<T>(*on, count) {}
+  OnDevice(const TestDevice* on, const std::vector<T>& values) : DeviceArray<T>(*on, values) {}
+};
+
+template <typename T>
+const T* at(std::uint64_t address) {
+  return reinterpret_cast<const T*>(address);
+}
+template <typename T>
+std::uint64_t number(const T* address) {
+  return reinterpret_cast<std::uint64_t>(address);
+}
+
+std::vector<ExpertSource> sources_of(const ResolveState& state) {
+  std::vector<ExpertSource> sources;
+  for (const std::uint64_t first : state.sources) {
+    ExpertSource& source = sources.emplace_back();
+    for (std::uint32_t part = 0; part < kExpertParts && first != 0; ++part)
+      source.parts[part] = at<std::byte>(first + 7 * part);
+  }
+  return sources;
+}
+
+std::vector<std::byte*> addresses_of(const ResolveState& state) {
+  std::vector<std::byte*> addresses;
+  for (const std::uint64_t address : state.addresses)
+    addresses.push_back(reinterpret_cast<std::byte*>(address));
+  return addresses;
+}
+
+std::vector<std::uint32_t> limits_of(const ResolveInput& input) {
+  std::vector<std::uint32_t> limits = input.fetch_limits;
+  if (limits.empty()) limits.assign(input.ids.size() + 1, kMostResolvedPairs);
+  limits.resize(input.ids.size() + 1, limits.back());
+  return limits;
+}
+
+ResolveOutput::Job plain(const ExpertJob& job) {
+  return {{number(job.matrices[0]), number(job.matrices[1]), number(job.matrices[2])},
+          job.expert,
+          job.begin,
+          job.rows};
+}
+
+// The memory of one call, and its task.
+template <template <typename> class Array>
+struct ResolveMemory {
+  ResolveMemory(const TestDevice* on, const ResolveShape& shape, const ResolveInput& input,
+                const ResolveState& state)
+      : step(on, std::vector{state.step}),
+        slot_of(on, state.slot_of),
+        active_in(on, state.active_in),
+        slots(on, state.slots),
+        addresses(on, addresses_of(state)),
+        sources(on, sources_of(state)),
+        counters(on, state.counters),
+        ids(on, input.ids),
+        weights(on, weights_of(input.ids.size())),
+        limits(on, limits_of(input)),
+        hits(on, input.ids.size()),
+        fetched(on, shape.most_fetches),
+        fetches(on, shape.most_fetches),
+        fetch_count(on, 1),
+        host_jobs(on, input.ids.size()),
+        host_count(on, 1),
+        x_rows(on, input.ids.size()),
+        x_weights(on, input.ids.size()),
+        results(on, input.ids.size()),
+        faults(on, std::vector{state.faults}) {
+    const std::uint32_t size_class = shape.class_of_layer[input.layer];
+    task = {.tables = {.slot_of = slot_of.data(),
+                       .active_in = active_in.data(),
+                       .slots = slots.data(),
+                       .addresses = addresses.data(),
+                       .sources = sources.data(),
+                       .counters = counters.data()},
+            .step = step.data(),
+            .layer = input.layer,
+            .first_expert = input.layer * shape.experts,
+            .experts = shape.experts,
+            .first_slot = shape.first_slot(size_class),
+            .slots = shape.slots_of_class[size_class],
+            .layout = kTestLayout,
+            .protected_first = input.protected_first,
+            .protected_count = input.protected_count,
+            .all_experts = shape.all_experts(),
+            .rows = static_cast<std::uint32_t>(input.ids.size() / shape.used),
+            .experts_used = shape.used,
+            .ids = ids.data(),
+            .weights = weights.data(),
+            .fetch_limits = limits.data(),
+            .most_fetches = shape.most_fetches,
+            .hits = hits.data(),
+            .fetched = fetched.data(),
+            .fetches = fetches.data(),
+            .fetch_count = fetch_count.data(),
+            .host_jobs = host_jobs.data(),
+            .host_count = host_count.data(),
+            .x_rows = x_rows.data(),
+            .x_weights = x_weights.data(),
+            .results = results.data(),
+            .faults = faults.data(),
+            .on_device = {at<float>(kDeviceResults), 16},
+            .on_host = {at<float>(kHostResults), 16},
+            .nothing = at<float>(kNothing)};
+  }
+
+  static std::vector<float> weights_of(std::size_t pairs) {
+    std::vector<float> weights(pairs);
+    std::iota(weights.begin(), weights.end(), 0.5f);
+    return weights;
+  }
+
+  void take_tables(ResolveState& state) const {
+    state.slot_of = slot_of.values();
+    state.active_in = active_in.values();
+    state.slots = slots.values();
+    state.counters = counters.values();
+    state.faults = faults.values()[0];
+  }
+
+  ResolveOutput output() const {
+    ResolveOutput out;
+    for (const ExpertJob& job : hits.values()) out.hits.push_back(plain(job));
+    for (const ExpertJob& job : fetched.values()) out.fetched.push_back(plain(job));
+    for (const ExpertFetch& fetch : fetches.values())
+      out.fetches.push_back(
+          {{number(fetch.from.parts[0]), number(fetch.from.parts[1]), number(fetch.from.parts[2])},
+           number(fetch.to)});
+    out.fetch_count = fetch_count.values()[0];
+    out.host_count = host_count.values()[0];
+    for (const LaneJob& job : host_jobs.values())
+      out.host_jobs.push_back({{}, job.expert, job.begin, job.rows});
+    out.x_rows = x_rows.values();
+    for (const float weight : x_weights.values())
+      out.x_weights.push_back(std::bit_cast<std::uint32_t>(weight));
+    for (const float* result : results.values()) out.results.push_back(number(result));
+    return out;
+  }
+
+  Array<std::uint32_t> step, slot_of, active_in;
+  Array<ExpertSlot> slots;
+  Array<std::byte*> addresses;
+  Array<ExpertSource> sources;
+  Array<ExpertCounters> counters;
+  Array<std::uint16_t> ids;
+  Array<float> weights;
+  Array<std::uint32_t> limits;
+  Array<ExpertJob> hits, fetched;
+  Array<ExpertFetch> fetches;
+  Array<std::uint32_t> fetch_count;
+  Array<LaneJob> host_jobs;
+  Array<std::uint32_t> host_count, x_rows;
+  Array<float> x_weights;
+  Array<const float*> results;
+  Array<std::uint32_t> faults;
+  ResolveTask task;
+};
+
+}  // namespace
+
+std::uint32_t ResolveShape::first_slot(std::size_t size_class) const {
+  return std::accumulate(slots_of_class.begin(),
+                         slots_of_class.begin() + static_cast<std::ptrdiff_t>(size_class), 0u);
+}
+
+ResolveState::ResolveState(const ResolveShape& shape)
+    : slot_of(shape.all_experts(), kNoSlot),
+      active_in(shape.all_experts(), kNever),
+      slots(shape.all_slots()),
+      counters(shape.layers) {
+  for (std::uint32_t slot = 0; slot < shape.all_slots(); ++slot)
+    addresses.push_back(kSlotAddress * (slot + 1));
+  for (std::uint32_t expert = 0; expert < shape.all_experts(); ++expert)
+    sources.push_back(0x100000000 + 4096 * std::uint64_t{expert});
+}
+
+void ResolveState::put(std::uint32_t expert, std::uint32_t slot, std::uint32_t used_in) {
+  slots[slot] = {.owner = expert, .last_use = used_in};
+  slot_of[expert] = slot;
+}
+
+std::vector<ExpectedJob> ResolveOutput::jobs(const std::vector<Job>& list,
+                                             std::size_t count) const {
+  std::vector<ExpectedJob> found;
+  for (const Job& job : std::span(list).first(count)) {
+    if (job.rows == 0) continue;
+    const auto first = x_rows.begin() + job.begin;
+    found.push_back({job.matrices[0], job.expert, {first, first + job.rows}});
+  }
+  return found;
+}
+
+ResolveOutput resolve(const TestDevice* on, const ResolveShape& shape, const ResolveInput& input,
+                      ResolveState& state) {
+  if (on == nullptr) {
+    const ResolveMemory<HostArray> memory(on, shape, input, state);
+    resolve_scalar(memory.task);
+    memory.take_tables(state);
+    return memory.output();
+  }
+  const ResolveMemory<OnDevice> memory(on, shape, input, state);
+  on->kernels->resolve(memory.task, on->stream->native());
+  memory.take_tables(state);
+  return memory.output();
+}
+
+}  // namespace hearth::kernels
