@@ -29,6 +29,27 @@ inline constexpr std::uint32_t kMaxConvolutionTaps = 8;
 inline constexpr std::uint32_t kMaxConvolutionChannels = 256;  // of one task
 inline constexpr std::uint32_t kDeltaPanel = 16;  // columns of a state that lie together
 
+struct DeltaNetShape {
+  // Which key head a value head reads: neighbours share one (grouped), or those that are key_heads
+  // apart (tiled).
+  enum class Heads : std::uint32_t { kTiled, kGrouped };
+
+  std::uint32_t key_heads = 0;
+  std::uint32_t value_heads = 0;  // a multiple of key_heads
+  std::uint32_t key_dim = 0;      // per head, a multiple of 16; so is value_dim
+  std::uint32_t value_dim = 0;
+  std::uint32_t taps = 0;  // of the convolution, 2 to kMaxConvolutionTaps
+  Heads heads = Heads::kTiled;
+
+  constexpr std::uint32_t keys() const { return key_heads * key_dim; }
+  constexpr std::uint32_t values() const { return value_heads * value_dim; }
+  constexpr std::uint32_t channels() const { return 2 * keys() + values(); }
+  constexpr std::uint32_t heads_per_key() const { return value_heads / key_heads; }
+  constexpr std::uint32_t key_head_of(std::uint32_t value_head) const {
+    return heads == Heads::kTiled ? value_head % key_heads : value_head / heads_per_key();
+  }
+};
+
 // Rows of some channels, in place: x[t] becomes u[t], and the window the newest inputs.
 struct ConvolutionTask {
   std::uint32_t rows = 0;

@@ -15,6 +15,7 @@
 #include "kernels/gpu/product.h"
 #include "kernels/gpu/quantize.h"
 #include "kernels/gpu/resolve.h"
+#include "kernels/gpu/route.h"
 #include "kernels/gpu/turn.h"
 
 namespace hearth::kernels {
