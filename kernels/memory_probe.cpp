@@ -45,9 +45,11 @@ double read_once(WorkerPool& pool, std::span<const std::byte> memory) {
 }  // namespace
 
 double probe_memory(WorkerPool& pool, std::span<const std::byte> memory) {
-  constexpr int kPasses = 4;
+  constexpr std::size_t kParts = 4;
+  const std::size_t part = std::max(memory.size() / kParts, std::min(memory.size(), kPiece));
   double best = 0;
-  for (int pass = 0; pass < kPasses; ++pass) best = std::max(best, read_once(pool, memory));
+  for (std::size_t at = 0; at + part <= memory.size(); at += part)
+    best = std::max(best, read_once(pool, memory.subspan(at, part)));
   return best;
 }
 

@@ -11,10 +11,10 @@ namespace {
 
 // How far measurements lay from this model.
 //
-// CPU and disk, measured machine: 16 layers of Qwen3-30B-A3B (6.3 GB, 2 threads) decode in 31.0 ms
-// in memory. With memory for 80, 60, 40 and 25 % of the file they read 5.5, 40, 113 and 209 MB a
-// token, for which the disk alone takes 3, 19, 55 and 102 ms; the model says 32, 41, 74 and 121 ms
-// where 33, 41, 71 and 120 were measured. From minute to minute the machine itself differs by more.
+// CPU and disk, measured machine: 16 layers of Qwen3-30B-A3B (6.3 GB, 2 threads) decode in 27 ms in
+// memory. With memory for 80, 60, 40 and 25 % of the file they read 5, 38, 109 and 205 MB a token,
+// for which the disk alone takes 2, 13, 40 and 80 ms at best; the model says 27, 32, 56 and 97 ms
+// where 29, 34, 56 and 96 were measured. From minute to minute the machine itself differs by more.
 constexpr double kMeasuredLow = 0.85, kMeasuredHigh = 1.1;
 // CPU, from a preset: kernels of one thread per core reach between half and all of what
 // kernel_efficiency assumes (a llama.cpp of 2026 46 to 61 % of the memory's rate, two threads).
@@ -75,8 +75,9 @@ DecodePrediction finished(DecodePrediction prediction, double seconds, double lo
 // Of the compute and the disk's work that could go on side by side, the part that does. A layer
 // waits for the experts that nobody guessed, computes the one that arrives last when nothing is
 // left to be read, and is slower while the disk writes to memory (32.0 GB/s were 27.9 while 1.6
-// GB/s arrived). Between 80 and 25 % of the file in memory 0.30 to 0.63 was measured, see above.
-constexpr double kOverlap = 0.5;
+// GB/s arrived). The more is read, the more lies in the queue of the disk while a layer computes:
+// 0.30 to 0.40 was measured with little to read, 0.60 with most of the time spent reading.
+double overlap(double beside, double disk) { return 0.4 + 0.3 * disk / (beside + disk); }
 
 // Serial is the head, and all in front of the first router, when no expert is known that could be
 // read; without prefetch, all attention. The rest of compute and the disk work side by side.
@@ -101,8 +102,8 @@ DecodePrediction predict_on_cpu(const ModelNeeds& needs, const Machine& machine,
         read_by_kernels(needs.serial_read, cpu, load.threads).seconds + seconds(cpu.token_overhead);
     const double serial = load.prefetch ? before_router : compute - experts.seconds;
     const double beside = compute - serial;
-    total =
-        serial + std::max(beside, disk.seconds) + (1 - kOverlap) * std::min(beside, disk.seconds);
+    const double both = overlap(beside, disk.seconds) * std::min(beside, disk.seconds);
+    total = serial + beside + disk.seconds - both;
   }
 
   DecodePrediction prediction;

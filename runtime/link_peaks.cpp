@@ -7,15 +7,17 @@
 namespace hearth::runtime {
 namespace {
 
-// Several times the last-level cache share of a core on current machines.
-constexpr Bytes kBeyondCaches = Bytes(256 << 20);
+// Weights are read where they lie, as far as this; of less than the least, something larger.
+constexpr Bytes kMostProbed = Bytes(1 << 30);
+constexpr Bytes kLeastProbed = Bytes(256 << 20);
 
 double ram_peak(Engine& engine) {
   const std::span<const std::byte> largest = engine.largest_arena();
-  if (largest.size() >= kBeyondCaches.count)
-    return kernels::probe_memory(engine.pool(), largest.first(kBeyondCaches.count));
+  if (largest.size() >= kLeastProbed.count)
+    return kernels::probe_memory(
+        engine.pool(), largest.first(std::min<std::size_t>(largest.size(), kMostProbed.count)));
   if (engine.ram_is_bounded()) return 0;
-  const io::Arena temporary(kBeyondCaches);
+  const io::Arena temporary(kLeastProbed);
   return kernels::probe_memory(engine.pool(), temporary.bytes());
 }
 
