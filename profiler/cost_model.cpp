@@ -134,11 +134,7 @@ DecodePrediction predict_on_gpu(const ModelNeeds& needs, const Machine& machine,
   const double cycle = std::max(needs.cycle(), 1u);
   GpuLayer layer{.experts_used = needs.model.experts_used,
                  .expert_bytes = on_cpu.bytes / cycle,
-                 .lanes = {.gpu_rate = gpu.memory_read,
-                           .link_rate = gpu.host_to_device,
-                           .cpu_rate = on_cpu.seconds > 0 ? on_cpu.bytes / on_cpu.seconds : 0,
-                           .both_rate = gpu.host_to_device_shared + gpu.cpu_shared,
-                           .cpu_join = seconds(gpu.join_overhead)}};
+                 .lanes = lane_costs(gpu, on_cpu.seconds > 0 ? on_cpu.bytes / on_cpu.seconds : 0)};
   if (load.hits.disk > 0) {
     CHECK(machine.disk.has_value());
     const Bytes read = read_size(needs, on_cpu.bytes);

@@ -34,6 +34,14 @@ void append(FetchLadder& ladder, FetchTable table) {
 
 }  // namespace
 
+LaneCosts lane_costs(const GpuMachine& gpu, BytesPerSecond cpu_rate) {
+  return {.gpu_rate = gpu.memory_read,
+          .link_rate = gpu.host_to_device,
+          .cpu_rate = cpu_rate,
+          .both_rate = gpu.host_to_device_shared + gpu.cpu_shared,
+          .cpu_join = seconds(gpu.join_overhead)};
+}
+
 double layer_seconds(const LaneCosts& costs, double expert_bytes, const LaneCounts& counts) {
   const double hits = counts.hits * expert_bytes;
   const double fetched = counts.fetched * expert_bytes;

@@ -25,6 +25,9 @@ struct LaneCosts {
   double cpu_join = 0;
 };
 
+// `cpu_rate` of the CPU's kernels with the formats of the experts.
+LaneCosts lane_costs(const GpuMachine& gpu, BytesPerSecond cpu_rate);
+
 // How the experts of one layer in one step are served. Experts on disk are not among them: the CPU
 // computes them when they have arrived.
 struct LaneCounts {
