@@ -128,6 +128,8 @@ class Lane {
         CpuLane::Options{
             .shape = this->shape(), .block = block, .layers = {nullptr, nullptr, nullptr, &ffn}},
         scalar_table(), pool_, experts, arena_);
+    const Bytes taken = Bytes(arena_.bytes().size()) - arena_.remaining();
+    EXPECT_EQ(taken.count, CpuLane::bytes_needed(this->shape()).count);
     lane->begin_step();
   }
 
@@ -215,6 +217,8 @@ class Lane {
   io::Arena arena_;
 };
 
+std::string name_of_row(const ::testing::TestParamInfo<Row>& info) { return info.param.name; }
+
 class CpuLaneRows : public ::testing::TestWithParam<Row> {};
 
 TEST_P(CpuLaneRows, GiveTheBitsOfScalar) {
@@ -258,7 +262,7 @@ INSTANTIATE_TEST_SUITE_P(All, CpuLaneRows,
                                                .embedding = 50,
                                                .expert_ff = 45,
                                                .weighs_inputs = true}),
-                         [](const auto& info) { return info.param.name; });
+                         name_of_row);
 
 TEST(CpuLane, ServingAllocatesNothing) {
   Lane lane({.name = ""});

@@ -130,7 +130,7 @@ void EmulatedStream::call_host(void (*function)(void*), void* context) {
 
 void EmulatedStream::synchronize() {
   CHECK(!captures());
-  for (const Pending& pending : std::exchange(last_, {}))
+  for (const Pending& pending : last_)
     if (!is_done(pending)) device_.schedule()->finish(pending);
 }
 
