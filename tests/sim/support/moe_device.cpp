@@ -234,7 +234,7 @@ void MoeOnDevice::capture() {
 }
 
 // One MoE layer: route → resolve → hand over → gather beside the hits → the fetched → wait for the
-// CPU → combine.
+// CPU → combine, which is what the next layer gets.
 void MoeOnDevice::enqueue_layer(std::uint32_t layer) {
   const MoeShape& s = model_.shape();
   const Memory& m = *memory_;
@@ -308,8 +308,7 @@ void MoeOnDevice::enqueue_layer(std::uint32_t layer) {
                     .results = m.results,
                     .weights = m.weights,
                     .out = m.hidden,
-                    .out_stride = s.embedding,
-                    .accumulate = true},
+                    .out_stride = s.embedding},
                    stream);
 }
 

@@ -67,7 +67,7 @@ class MoeOnDevice {
   MoeOnDevice(const MoeModel& model, const World& world);
   ~MoeOnDevice();
 
-  // The residual stream after all layers; throws what ended the step.
+  // What the last layer gives; throws what ended the step.
   std::vector<float> step(const std::vector<float>& hidden);
 
   kernels::emulated::EmulatedDevice& device() { return *device_; }

@@ -1,5 +1,7 @@
 #include "tests/sim/support/moe_model.h"
 
+#include <algorithm>
+
 #include "tests/kernels/support/cpu_tables.h"
 
 namespace hearth::sim {
@@ -67,11 +69,11 @@ runtime::RouterSpec MoeModel::router_spec() const {
 std::vector<float> MoeModel::forward(std::vector<float> hidden) const {
   for (std::uint32_t layer = 0; layer < shape_.layers; ++layer)
     for (std::uint32_t row = 0; row < shape_.rows; ++row)
-      add_layer(layer, &hidden[std::size_t{row} * shape_.embedding]);
+      run_layer(layer, &hidden[std::size_t{row} * shape_.embedding]);
   return hidden;
 }
 
-void MoeModel::add_layer(std::uint32_t layer, float* row) const {
+void MoeModel::run_layer(std::uint32_t layer, float* row) const {
   const std::uint32_t n = shape_.embedding;
   const QuantizedRow x(row, n);
   std::vector<float> scores = product(router(layer), x.view());
@@ -83,7 +85,7 @@ void MoeModel::add_layer(std::uint32_t layer, float* row) const {
   for (std::uint32_t rank = 1; rank < shape_.used; ++rank)
     scalar_table().add_scaled(expert_out(layer * shape_.experts + ids[rank], x.view()).data(),
                               weights[rank], n, sum.data());
-  scalar_table().add(sum.data(), n, row);
+  std::ranges::copy(sum, row);
 }
 
 std::vector<float> MoeModel::expert_out(std::uint32_t number, const Activations& x) const {

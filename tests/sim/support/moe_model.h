@@ -34,11 +34,11 @@ class MoeModel {
   const runtime::ExpertFfn& ffn() const { return ffn_; }
   runtime::RouterSpec router_spec() const;
 
-  // The residual stream after all layers [rows][embedding].
+  // What the last layer gives [rows][embedding].
   std::vector<float> forward(std::vector<float> hidden) const;
 
  private:
-  void add_layer(std::uint32_t layer, float* row) const;
+  void run_layer(std::uint32_t layer, float* row) const;
   std::vector<float> expert_out(std::uint32_t number, const kernels::Activations& x) const;
 
   MoeShape shape_;
