@@ -127,22 +127,24 @@ struct Ended {
   std::optional<ErrorCode> code;
   std::string line;
 };
-Ended run_token(const World& one, std::uint64_t* operations = nullptr,
-                std::uint64_t* allocations = nullptr) {
+Ended run_token(const World& one, FunctionRef<void(MoeOnDevice&)> after) {
   try {
     MoeOnDevice layers(model(), one);
     const bool right = same_bytes(layers.step(tokens()[0].hidden), tokens()[0].expected);
-    if (operations != nullptr) *operations = layers.device().operations();
-    if (allocations != nullptr) *allocations = layers.device().allocations();
+    after(layers);
     return {.line = right ? "right" : "wrong"};
   } catch (const Error& error) {
     return {.code = error.code(), .line = error.what()};
   }
 }
+Ended run_token(const World& one) {
+  return run_token(one, [](MoeOnDevice&) {});
+}
 
 TEST(ThreeLaneFaults, ADeviceThatIsLostAtAnyOperationIsOneError) {
   std::uint64_t operations = 0;
-  ASSERT_EQ(run_token(world(2), &operations).line, "right");
+  const auto count = [&](MoeOnDevice& layers) { operations = layers.device().operations(); };
+  ASSERT_EQ(run_token(world(2), count).line, "right");
   ASSERT_GT(operations, 50u);
   for (std::uint64_t last = 1; last < operations; ++last) {
     World one = world(2);
@@ -155,11 +157,18 @@ TEST(ThreeLaneFaults, ADeviceThatIsLostAtAnyOperationIsOneError) {
 }
 
 TEST(ThreeLaneFaults, AnAllocationThatFailsIsOneErrorAndLeaksNothing) {
-  std::uint64_t allocations = 0;
-  ASSERT_EQ(run_token(world(2), nullptr, &allocations).line, "right");
-  for (std::uint64_t failing = 1; failing <= allocations; ++failing) {
+  std::uint64_t of_device = 0, mapped = 0;
+  const auto count = [&](MoeOnDevice& layers) {
+    of_device = layers.device().allocations();
+    mapped = layers.device().mapped_allocations();
+  };
+  ASSERT_EQ(run_token(world(2), count).line, "right");
+  for (std::uint64_t failing = 1; failing <= of_device + mapped; ++failing) {
     World one = world(2);
-    one.device.failing_allocation = failing;
+    if (failing <= of_device)
+      one.device.failing_allocation = failing;
+    else
+      one.device.failing_mapped = failing - of_device;
     ASSERT_EQ(run_token(one).code, ErrorCode::kBudget) << failing;
   }  // whose device CHECKs that all was given back
 }

@@ -90,7 +90,7 @@ void EmulatedDevice::free(void* memory) noexcept {
 
 void* EmulatedDevice::try_allocate_mapped(Bytes bytes) {
   const std::lock_guard lock(mutex_);
-  if (++allocations_asked_ == options_.failing_allocation) return nullptr;
+  if (++mapped_asked_ == options_.failing_mapped) return nullptr;
   void* memory = allocate_host(bytes.count);
   if (memory == nullptr) return nullptr;
   std::memset(memory, 0, bytes.count);

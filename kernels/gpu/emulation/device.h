@@ -29,9 +29,10 @@ struct DeviceOptions {
   std::function<bool()> beside = nullptr;  // Schedule
   Bytes memory = 4 * kGiB;
   Bytes pinnable = 1024 * kGiB;  // a limit of the system on locked memory
-  // Faults. The allocation of that number, from 1 on, mapped memory included, finds no memory; 0:
-  // none.
+  // Faults. The allocation of that number, from 1 on, finds no memory; 0: none. Of the device, and
+  // of mapped memory.
   std::uint64_t failing_allocation = 0;
+  std::uint64_t failing_mapped = 0;
   // After so many operations (a copy, a kernel, a flag …) the device is lost: the next one throws
   // Error(kDevice) where it is done, and all later ones where they are enqueued; 0: never.
   std::uint64_t last_operation = 0;
@@ -61,6 +62,7 @@ class EmulatedDevice final : public Device {
   void throw_if_lost() const;
   std::uint64_t operations() const { return operations_; }
   std::uint64_t allocations() const { return allocations_asked_; }
+  std::uint64_t mapped_allocations() const { return mapped_asked_; }
   Schedule* schedule() { return schedule_.get(); }  // null: at once
 
  private:
@@ -70,7 +72,7 @@ class EmulatedDevice final : public Device {
   std::map<void*, Bytes> allocations_;  // mapped ones, too, which use nothing of the device
   std::map<std::byte*, std::size_t> pinned_;
   Bytes used_, peak_, pinned_bytes_;
-  std::uint64_t allocations_asked_ = 0;
+  std::uint64_t allocations_asked_ = 0, mapped_asked_ = 0;
   std::atomic<std::uint64_t> streams_ = 0, operations_ = 0;
   std::unique_ptr<Schedule> schedule_;
 };
