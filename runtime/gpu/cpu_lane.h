@@ -7,7 +7,7 @@
 // conductor gets the error.
 //
 // Threads: begin_step() and rethrow() by the conductor while no step is under way; serve() by one
-// thread while one is; give_up(), state() by any.
+// thread while one is; give_up() and handed_over() by any.
 // Nothing allocates after construction but the text of an error.
 #pragma once
 
