@@ -134,11 +134,7 @@ DecodePrediction predict_on_gpu(const ModelNeeds& needs, const Machine& machine,
   const double cycle = std::max(needs.cycle(), 1u);
   GpuLayer layer{.experts_used = needs.model.experts_used,
                  .expert_bytes = on_cpu.bytes / cycle,
-                 .gpu_rate = gpu.memory_read,
-                 .link_rate = gpu.host_to_device,
-                 .cpu_rate = on_cpu.seconds > 0 ? on_cpu.bytes / on_cpu.seconds : 0,
-                 .both_rate = gpu.host_to_device_shared + gpu.cpu_shared,
-                 .join = seconds(gpu.join_overhead)};
+                 .lanes = lane_costs(gpu, on_cpu.seconds > 0 ? on_cpu.bytes / on_cpu.seconds : 0)};
   if (load.hits.disk > 0) {
     CHECK(machine.disk.has_value());
     const Bytes read = read_size(needs, on_cpu.bytes);
@@ -158,8 +154,8 @@ DecodePrediction predict_on_gpu(const ModelNeeds& needs, const Machine& machine,
   DecodePrediction prediction;
   const double on_gpu = dense + moe_layers * (one.hit_bytes + one.copied_bytes);
   add_link(prediction, "GPU memory", {.bytes = on_gpu, .seconds = on_gpu / gpu.memory_read});
-  add_link(prediction, "PCIe", work(one.copied_bytes, layer.link_rate));
-  add_link(prediction, "memory", work(one.cpu_bytes, layer.cpu_rate));
+  add_link(prediction, "PCIe", work(one.copied_bytes, layer.lanes.link_rate));
+  add_link(prediction, "memory", work(one.cpu_bytes, layer.lanes.cpu_rate));
   add_link(prediction, "disk", work(one.disk_bytes, layer.disk_rate));
   add_link(prediction, "fixed costs", {.seconds = launches + moe_layers * one.join_seconds});
   return finished(prediction, total, kGpuLow, kGpuHigh);

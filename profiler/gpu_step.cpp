@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <vector>
 
 namespace hearth::profiler {
@@ -22,35 +21,10 @@ std::vector<double> binomial(std::uint32_t count, double chance) {
   return result;
 }
 
-struct Split {
-  double seconds = std::numeric_limits<double>::infinity();
-  double join = 0;
-  std::uint32_t copied = 0;
-};
-
-Split split_of(const GpuLayer& layer, std::uint32_t hits, std::uint32_t copied,
-               std::uint32_t on_cpu) {
-  const double bytes = layer.expert_bytes;
-  const double copy = copied * bytes / layer.link_rate;
-  const double cpu = on_cpu * bytes / layer.cpu_rate;
-  const bool both = copied > 0 && on_cpu > 0;
-  const double memory = both ? (copied + on_cpu) * bytes / layer.both_rate : 0;
-  const double join = on_cpu > 0 ? layer.join : 0;
-  const double side_by_side = std::max({hits * bytes / layer.gpu_rate, copy, cpu, memory});
-  return {.seconds = side_by_side + copied * bytes / layer.gpu_rate + join,
-          .join = join,
-          .copied = copied};
-}
-
-Split best_split(const GpuLayer& layer, std::uint32_t hits, std::uint32_t misses, MissPath path) {
-  if (path == MissPath::kCopy) return split_of(layer, hits, misses, 0);
-  if (path == MissPath::kCpu) return split_of(layer, hits, 0, misses);
-  Split best;
-  for (std::uint32_t copied = 0; copied <= misses; ++copied) {
-    const Split split = split_of(layer, hits, copied, misses - copied);
-    if (split.seconds < best.seconds) best = split;
-  }
-  return best;
+LaneCounts split(const GpuLayer& layer, std::uint32_t hits, std::uint32_t misses, MissPath path) {
+  if (path == MissPath::kCopy) return {.hits = hits, .fetched = misses};
+  if (path == MissPath::kCpu) return {.hits = hits, .on_cpu = misses};
+  return split_misses(layer.lanes, layer.expert_bytes, hits, misses);
 }
 
 }  // namespace
@@ -66,16 +40,16 @@ GpuLayerTime expected_layer(const GpuLayer& layer, const TierHits& hits, MissPat
     for (std::uint32_t read = 0; read <= missed; ++read) {
       const double chance = misses[missed] * from_disk[read];
       if (chance == 0) continue;
-      const Split split = best_split(layer, used - missed, missed - read, path);
-      double seconds = split.seconds;
+      const LaneCounts counts = split(layer, used - missed, missed - read, path);
+      double seconds = layer_seconds(layer.lanes, bytes, counts);
       if (read > 0)
         seconds = std::max(seconds, layer.disk_latency + read * bytes / layer.disk_rate) +
-                  bytes / layer.cpu_rate;
+                  bytes / layer.lanes.cpu_rate;
       time.seconds += chance * seconds;
-      time.join_seconds += chance * split.join;
+      time.join_seconds += chance * (counts.on_cpu > 0 ? layer.lanes.cpu_join : 0);
       time.hit_bytes += chance * (used - missed) * bytes;
-      time.copied_bytes += chance * split.copied * bytes;
-      time.cpu_bytes += chance * (missed - split.copied) * bytes;
+      time.copied_bytes += chance * counts.fetched * bytes;
+      time.cpu_bytes += chance * (missed - counts.fetched) * bytes;
       time.disk_bytes += chance * read * bytes;
     }
   }

@@ -7,11 +7,6 @@
 namespace hearth::profiler {
 namespace {
 
-// The windows of a trial, in the Thue-Morse order: a linear drift of the machine (its clock, a
-// neighbour's load) and a quadratic one weigh the same on both sides.
-constexpr std::array<bool, 8> kWindowHasPrefetch = {false, true,  true,  false,
-                                                    true,  false, false, true};
-
 // Step times of a machine that streams experts scatter by about 15 %: the median of 64 has a
 // standard error of 1.25 * 15 % / 8 = 2.3 %, the difference of two 3.3 %. To be turned on,
 // prefetch must gain more than that; to stay on, it must merely not lose.
@@ -44,7 +39,6 @@ PrefetchBudget::PrefetchBudget(const Config& config)
       steps_in_mode_(kOnSteps - kStepsBeforeFirstTrial),
       off_steps_(kFirstOffSteps / 2),
       share_(kMostShare) {
-  static_assert(kWindowHasPrefetch.size() == kTrialWindows);
   CHECK_GT(config_.experts_per_token, 0u);
 }
 
@@ -52,12 +46,9 @@ void PrefetchBudget::observe(const PrefetchObservation& step) {
   issued_ += step.issued, window_issued_ += step.issued;
   used_ += step.used, window_used_ += step.used;
 
-  if (mode_ == Mode::kTrial) {
-    Arm& arm = enabled() ? with_ : without_;
-    arm.step_times[arm.count++] = step.step_time;
-  }
+  if (mode_ == Mode::kTrial) trial_.observe(step.step_time);
   ++steps_in_mode_;
-  if (steps_in_mode_ % kWindowSteps == 0) end_window();
+  if (steps_in_mode_ % PairedTrial::kWindowSteps == 0) end_window();
 }
 
 void PrefetchBudget::end_window() {
@@ -67,7 +58,7 @@ void PrefetchBudget::end_window() {
   window_issued_ = window_used_ = 0;
   if (useless)
     turn_off();
-  else if (mode_ == Mode::kTrial && steps_in_mode_ == kWindowSteps * kTrialWindows)
+  else if (mode_ == Mode::kTrial && trial_.finished())
     end_trial();
   else if ((mode_ == Mode::kOn && steps_in_mode_ >= kOnSteps) ||
            (mode_ == Mode::kOff && steps_in_mode_ >= off_steps_))
@@ -78,12 +69,11 @@ void PrefetchBudget::begin_trial() {
   was_on_ = mode_ == Mode::kOn;
   mode_ = Mode::kTrial;
   steps_in_mode_ = 0;
-  without_.count = with_.count = 0;
+  trial_.begin();
 }
 
 void PrefetchBudget::end_trial() {
-  const double without = without_.median();
-  gain_ = without > 0 ? 1.0 - with_.median() / without : 0.0;
+  gain_ = trial_.gain();
   if (*gain_ < (was_on_ ? kGainToStayOn : kGainToTurnOn)) return turn_off();
   mode_ = Mode::kOn;
   steps_in_mode_ = 0;
@@ -116,15 +106,7 @@ double PrefetchBudget::precision() const {
 }
 
 bool PrefetchBudget::enabled() const {
-  if (mode_ != Mode::kTrial) return mode_ == Mode::kOn;
-  return kWindowHasPrefetch[steps_in_mode_ / kWindowSteps];
-}
-
-double PrefetchBudget::Arm::median() {
-  CHECK_EQ(count, kSamples);
-  const auto middle = step_times.begin() + kSamples / 2;
-  std::nth_element(step_times.begin(), middle, step_times.end());
-  return seconds(*middle);
+  return mode_ == Mode::kTrial ? trial_.second_way() : mode_ == Mode::kOn;
 }
 
 }  // namespace hearth::profiler

@@ -5,16 +5,16 @@
 //   on --256, then 1024 steps--> trial --gain--> on        on --useless--> off
 //                                    \--no gain--> off --512, 1024, ... 8192 steps--> trial
 //
-// A trial alternates windows of 16 steps without and with prefetch and compares the medians of
-// their step times: whether a prefetch pays is not derived from hit rates but measured in time,
-// since a prefetch that hits can still cost more, by delaying demands, than it saves.
+// A trial (profiler/paired_trial.h) compares the step times without and with prefetch: whether a
+// prefetch pays is not derived from hit rates but measured in time, since a prefetch that hits can
+// still cost more, by delaying demands, than it saves.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 
 #include "base/units.h"
+#include "profiler/paired_trial.h"
 
 namespace hearth::profiler {
 
@@ -48,16 +48,6 @@ class PrefetchBudget {
   std::optional<double> measured_gain() const { return gain_; }
 
  private:
-  static constexpr std::uint32_t kWindowSteps = 16;
-  static constexpr std::uint32_t kTrialWindows = 8;
-  static constexpr std::uint32_t kSamples = kWindowSteps * kTrialWindows / 2;
-
-  struct Arm {
-    std::array<Nanoseconds, kSamples> step_times;
-    std::uint32_t count = 0;
-    double median();
-  };
-
   bool enabled() const;
   void end_window();
   void begin_trial();
@@ -70,7 +60,7 @@ class PrefetchBudget {
   bool was_on_ = true;  // before the trial
   std::uint32_t steps_in_mode_;
   std::uint32_t off_steps_;
-  Arm without_, with_;
+  PairedTrial trial_;  // without, and with prefetch
   std::optional<double> gain_;
   std::uint64_t issued_ = 0, used_ = 0;                // ever
   std::uint32_t window_issued_ = 0, window_used_ = 0;  // since the last window

@@ -46,7 +46,8 @@ void visit_pieces(const ScratchShape& s, Scratch* scratch, Visitor&& visit) {
     scratch->expert_ids = {reinterpret_cast<std::uint16_t*>(memory.data()), pairs};
   });
   floats(&Scratch::expert_weights, pairs);
-  counts(&Scratch::pair_order, pairs);
+  counts(&Scratch::pair_rows, pairs);
+  floats(&Scratch::pair_weights, pairs);
   counts(&Scratch::pair_place, pairs);
   counts(&Scratch::expert_place, s.experts);
   buffer(scratch ? &scratch->expert_hidden : nullptr, pairs, s.expert_ff);

@@ -71,11 +71,14 @@ struct Scratch {
   std::span<float> expert_out;                   // [rows × experts_used][embedding]
   std::vector<kernels::ActivationBuffer> tiles;  // per worker [kExpertTileRows][most columns]
   std::vector<std::span<float>> tile_out;        // per worker [2][kExpertTileRows][kExpertChunk]
-  std::span<std::uint32_t> pair_order;    // [rows × experts_used]: (row, rank) pairs by expert
-  std::span<std::uint32_t> pair_place;    // its inverse: where a pair lies in pair_order
+  // Pairs (row, rank) grouped by expert [rows × experts_used]: their rows and weights, by place,
+  // and the place of each pair.
+  std::span<std::uint32_t> pair_rows;
+  std::span<float> pair_weights;
+  std::span<std::uint32_t> pair_place;
   std::span<std::uint32_t> expert_place;  // [experts]: where an expert lies in expert_work
   ExpertWorkList expert_work;             // capacity [experts]
-  std::vector<ExpertWork*> ready_work;    // likewise
+  std::vector<ExpertRows> ready_work;     // likewise
   std::span<float> logits;                // [logit_rows][vocabulary]
 };
 

@@ -19,6 +19,7 @@ HEARTH_KERNEL(kHandOverThreads) hand_over_block(HandOverTask task) {
   const LaneBlock& to = task.to;
   const std::uint32_t count = *task.job_count;
   HEARTH_ASSERT(count <= to.shape.pairs());
+  HEARTH_ASSERT(task.x.stride == to.x.stride);
   if (count == 0) {
     if (thread_index() == 0) store_release_system(&to.control->done, task.stamp);
     return;

@@ -2,12 +2,11 @@
 // memory that both see at one address. One block serves all MoE layers of a device, one after
 // another.
 //
-//   control   doorbell, done                  a cache line each
-//             job_count                       \.
-//   jobs      [pairs]   an expert each         |  written by the GPU (hand_over), read by the CPU
-//   x_rows    [pairs], x_weights [pairs]       |
-//   x         [rows] codes, scales, sums …    /
-//   results   [pairs][embedding]                 written by the CPU, read by the GPU (combine)
+//   control   doorbell | done | job_count       a cache line each
+//   jobs      [pairs]   an expert each      ┐
+//   x_rows    [pairs], x_weights [pairs]    ├─ and job_count: the GPU writes, the CPU reads
+//   x         [rows] codes, scales, sums …  ┘
+//   results   [pairs][embedding]            ── the CPU writes, the GPU reads (combine)
 //
 // Who writes what when. A layer has a stamp, its number + 1, larger than those before it.
 //
@@ -20,8 +19,9 @@
 //   by both at a time, and one block is enough.
 // - A layer without work for the CPU rings no doorbell: hand_over itself sets done, and the wait
 //   behind it passes at once.
-// - done = kLaneFailed ends every wait: the CPU could not compute, and the results of the step are
-//   not to be used. Whoever set it has the error.
+// - done = kLaneFailed ends a wait as well: the CPU could not compute, and the results of the step
+//   are not to be used. Whoever set it has the error, and answers later doorbells of the step in
+//   the same way.
 // - The values in a graph are those of its capture. So the host sets done back to 0 before a step,
 //   when the lane is idle.
 #pragma once

@@ -1,7 +1,6 @@
 #include "runtime/blocks/moe.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "base/check.h"
@@ -11,8 +10,6 @@
 namespace hearth::runtime {
 
 using io::AsyncReader;
-using kernels::ActivationBuffer;
-using kernels::Activations;
 
 MoeBlock::MoeBlock(LayerIndex layer, const ModelConfig& config, const Options& options,
                    const Weights& weights)
@@ -24,7 +21,18 @@ MoeBlock::MoeBlock(LayerIndex layer, const ModelConfig& config, const Options& o
       epsilon_(config.rms_epsilon),
       options_(options),
       router_(options.router, weights.router),
-      weights_(weights) {
+      weights_(weights),
+      expert_ffn_{.experts = options.router.experts,
+                  .embedding = config.embedding,
+                  .width = options.expert_ff,
+                  .activation = options.activation,
+                  .weighs_inputs = options.weighs_inputs,
+                  .gate_scale = weights.gate_scale,
+                  .up_scale = weights.up_scale,
+                  .down_scale = weights.down_scale,
+                  .gate_bias = weights.gate_bias,
+                  .up_bias = weights.up_bias,
+                  .down_bias = weights.down_bias} {
   // Else a part would get the input of another.
   CHECK(!weights_.shared.present() ||
         weights_.shared_norm.present() == weights_.expert_norm.present());
@@ -110,7 +118,8 @@ void MoeBlock::group_by_expert(Step& step, const profiler::Routing& routing) con
   }
   for (std::uint32_t pair = 0; pair < routing.experts.size(); ++pair) {
     ExpertWork& work = work_of(routing.experts[pair]);
-    scratch.pair_order[work.end] = pair;
+    scratch.pair_rows[work.end] = pair / experts_used_;
+    scratch.pair_weights[work.end] = routing.weights[pair];
     scratch.pair_place[pair] = work.end++;
   }
 }
@@ -163,133 +172,29 @@ void MoeBlock::compute_as_they_arrive(Step& step) const {
   }
 }
 
-// Computes all experts that are here now and returns how many. Two parallel regions without a
-// barrier between experts: hidden rows, then output rows.
+// Computes all experts that are here now and returns how many.
 std::uint32_t MoeBlock::compute_ready(Step& step) const {
   Scratch& scratch = step.scratch;
   scratch.ready_work.clear();
-  for (ExpertWork& work : scratch.expert_work.items())
-    if (work.can_compute()) scratch.ready_work.push_back(&work);
-  const auto ready = static_cast<std::uint32_t>(scratch.ready_work.size());
-  if (ready == 0) return 0;
-
-  const std::uint32_t pairs = step.rows() * experts_used_;
-  scratch.expert_hidden.set_shape(pairs, expert_ff_);
-  const std::uint32_t hidden_chunks = (expert_ff_ + kExpertChunk - 1) / kExpertChunk;
-  step.pool.run(ready * hidden_chunks, [&](std::uint32_t task, std::uint32_t worker) {
-    hidden_chunk(step, *scratch.ready_work[task / hidden_chunks], task % hidden_chunks, worker);
-  });
-  step.experts.collect(AsyncReader::Wait::kNow);  // keeps the disk's queue filled
-  const std::uint32_t down_chunks = (embedding_ + kDownChunk - 1) / kDownChunk;
-  step.pool.run(ready * down_chunks, [&](std::uint32_t task, std::uint32_t) {
-    down_chunk(step, *scratch.ready_work[task / down_chunks], task % down_chunks);
-  });
-  for (ExpertWork* work : scratch.ready_work) work->computed = true;
-  return ready;
-}
-
-namespace {
-
-struct GatherOptions {
-  std::uint32_t pairs_per_row = 1;
-  bool with_values = false;  // else codes alone
-  bool weighed = false;      // by the weight of the pair
-};
-
-// The input rows of pairs [begin, begin + count): one row as it lies, several gathered into a tile.
-// A weight multiplies values and scales; the codes stay.
-Activations gather(const Step& step, ActivationBuffer& tile, std::uint32_t begin,
-                   std::uint32_t count, const GatherOptions& options) {
-  const Scratch& scratch = step.scratch;
-  ActivationBuffer& normed = step.scratch.normed;
-  const auto row_of = [&](std::uint32_t i) {
-    return scratch.pair_order[begin + i] / options.pairs_per_row;
-  };
-  if (count == 1 && !options.weighed) return kernels::slice_rows(normed.view(), row_of(0), 1);
-  tile.set_shape(count, normed.columns());
-  const std::uint32_t stride = normed.stride();
-  for (std::uint32_t i = 0; i < count; ++i) {
-    const std::uint32_t row = row_of(i);
-    if (options.with_values)
-      std::memcpy(tile.values(i), normed.values(row), stride * sizeof(float));
-    std::memcpy(tile.codes(i), normed.codes(row), stride);
-    std::memcpy(tile.scales(i), normed.scales(row), stride / 32 * sizeof(float));
-    std::memcpy(tile.sums(i), normed.sums(row), stride / 16 * sizeof(std::int16_t));
-    if (!options.weighed) continue;
-    const float weight = scratch.expert_weights[scratch.pair_order[begin + i]];
-    if (options.with_values) step.kernels.scale(weight, stride, tile.values(i));
-    step.kernels.scale(weight, stride / 32, tile.scales(i));
+  for (ExpertWork& work : scratch.expert_work.items()) {
+    if (!work.can_compute()) continue;
+    work.computed = true;  // at the end of this function, before which no lease is given back
+    scratch.ready_work.push_back({.weights = work.lease.weights(),
+                                  .index = work.id.index,
+                                  .begin = work.begin,
+                                  .end = work.end});
   }
-  return tile.view();
-}
-
-void multiply(const Step& step, const kernels::WeightMatrix& weights, kernels::RowRange rows,
-              const Activations& x, float* out, std::size_t stride) {
-  step.kernels.matmul[static_cast<std::size_t>(weights.format)](weights, rows, x, out, stride);
-}
-
-}  // namespace
-
-// activation(gate · x) × (up · x) for kExpertChunk hidden values of all rows of one expert,
-// quantized at once: a chunk is whole activation blocks.
-void MoeBlock::hidden_chunk(Step& step, const ExpertWork& work, std::uint32_t chunk,
-                            std::uint32_t worker) const {
-  const kernels::CpuKernels& k = step.kernels;
-  ActivationBuffer& hidden = step.scratch.expert_hidden;
-  const ExpertWeights expert = work.lease.weights();
-  const kernels::RowRange range{chunk * kExpertChunk,
-                                std::min((chunk + 1) * kExpertChunk, expert_ff_)};
-  const std::uint32_t width = range.end - range.begin;
-  const GatherOptions options{
-      .pairs_per_row = experts_used_,
-      .with_values = !kernels::takes_quantized_activations(expert.gate.format) ||
-                     !kernels::takes_quantized_activations(expert.up.format),
-      .weighed = options_.weighs_inputs};
-  const auto activate = gated(k, options_.activation);
-  float* const gate = step.scratch.tile_out[worker].data();
-  float* const up = gate + kExpertTileRows * kExpertChunk;
-  for (std::uint32_t begin = work.begin; begin < work.end; begin += kExpertTileRows) {
-    const std::uint32_t count = std::min(kExpertTileRows, work.end - begin);
-    const Activations x = gather(step, step.scratch.tiles[worker], begin, count, options);
-    multiply(step, expert.gate, range, x, gate, kExpertChunk);
-    multiply(step, expert.up, range, x, up, kExpertChunk);
-    for (std::uint32_t i = 0; i < count; ++i) {
-      float* const gate_row = gate + i * kExpertChunk;
-      float* const up_row = up + i * kExpertChunk;
-      if (weights_.gate_scale.present())
-        k.scale(weights_.gate_scale.data()[work.id.index], width, gate_row);
-      if (weights_.up_scale.present())
-        k.scale(weights_.up_scale.data()[work.id.index], width, up_row);
-      if (weights_.gate_bias.present())
-        k.add(weights_.gate_bias.row(work.id.index) + range.begin, width, gate_row);
-      if (weights_.up_bias.present())
-        k.add(weights_.up_bias.row(work.id.index) + range.begin, width, up_row);
-      const std::uint32_t row = begin + i;
-      float* const values = hidden.values(row) + range.begin;
-      activate(gate_row, up_row, width, values);
-      k.quantize(values, width, hidden.codes(row) + range.begin,
-                 hidden.scales(row) + range.begin / 32, hidden.sums(row) + range.begin / 16);
-    }
-  }
-}
-
-void MoeBlock::down_chunk(Step& step, const ExpertWork& work, std::uint32_t chunk) const {
-  const kernels::WeightMatrix down = work.lease.weights().down;
-  const kernels::RowRange range{chunk * kDownChunk, std::min((chunk + 1) * kDownChunk, embedding_)};
-  const std::uint32_t count = work.end - work.begin;
-  float* const out =
-      step.scratch.expert_out.data() + std::size_t{work.begin} * embedding_ + range.begin;
-  multiply(step, down, range,
-           kernels::slice_rows(step.scratch.expert_hidden.view(), work.begin, count), out,
-           embedding_);
-  const std::uint32_t width = range.end - range.begin;
-  for (std::uint32_t i = 0; i < count; ++i) {
-    float* const row = out + std::size_t{i} * embedding_;
-    if (weights_.down_scale.present())
-      step.kernels.scale(weights_.down_scale.data()[work.id.index], width, row);
-    if (weights_.down_bias.present())
-      step.kernels.add(weights_.down_bias.row(work.id.index) + range.begin, width, row);
-  }
+  if (scratch.ready_work.empty()) return 0;
+  scratch.expert_hidden.set_shape(step.rows() * experts_used_, expert_ff_);
+  compute_experts(
+      step.kernels, step.pool, expert_ffn_,
+      {.x = scratch.normed.view(),
+       .x_rows = scratch.pair_rows.data(),
+       .x_weights = scratch.pair_weights.data(),
+       .out = scratch.expert_out.data()},
+      {scratch.expert_hidden, scratch.tiles, scratch.tile_out}, scratch.ready_work,
+      [&] { step.experts.collect(AsyncReader::Wait::kNow); });  // fills the disk's queue
+  return static_cast<std::uint32_t>(scratch.ready_work.size());
 }
 
 // Sums in router order, rank 0 to k-1, so that the order of arrival never changes a rounding, where

@@ -5,6 +5,7 @@
 #include <span>
 
 #include "runtime/blocks/block.h"
+#include "runtime/blocks/expert_ffn.h"
 #include "runtime/blocks/ffn.h"
 #include "runtime/blocks/router.h"
 #include "runtime/model_config.h"
@@ -39,6 +40,8 @@ class MoeBlock final : public Block {
   // The MoE layer that runs after this one: its router predicts what to prefetch.
   void set_next(const MoeBlock* next) { next_ = next; }
 
+  const ExpertFfn& expert_ffn() const { return expert_ffn_; }
+
   void state_needs(ScratchShape& scratch, KvLayer& kv) const override;
   void run(Step& step) const override;
   void device_needs(DeviceNeeds& needs) const override;
@@ -54,9 +57,6 @@ class MoeBlock final : public Block {
   void run_shared(Step& step) const;
   void compute_as_they_arrive(Step& step) const;
   std::uint32_t compute_ready(Step& step) const;
-  void hidden_chunk(Step& step, const ExpertWork& work, std::uint32_t chunk,
-                    std::uint32_t worker) const;
-  void down_chunk(Step& step, const ExpertWork& work, std::uint32_t chunk) const;
   void combine(Step& step, const profiler::Routing& routing) const;
 
   LayerIndex layer_;
@@ -65,6 +65,7 @@ class MoeBlock final : public Block {
   Options options_;
   Router router_;
   Weights weights_;
+  ExpertFfn expert_ffn_;
   const MoeBlock* next_ = nullptr;
 };
 

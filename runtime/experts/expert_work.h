@@ -17,7 +17,15 @@
 
 namespace hearth::runtime {
 
-// The pairs [begin, end) of Scratch::pair_order are computed with this expert.
+// The weights of an expert that has arrived, and the pairs [begin, end) that are computed with it.
+struct ExpertRows {
+  ExpertWeights weights;
+  std::uint32_t index = 0;  // within its layer
+  std::uint32_t begin = 0;
+  std::uint32_t end = 0;
+};
+
+// The pairs [begin, end) of a step, grouped by expert, are computed with this one.
 struct ExpertWork {
   ExpertId id;
   std::uint32_t begin = 0;

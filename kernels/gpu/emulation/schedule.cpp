@@ -1,0 +1,85 @@
+#include "kernels/gpu/emulation/schedule.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "kernels/gpu/emulation/block_runner.h"
+
+namespace hearth::kernels::emulated {
+
+Schedule::Schedule(std::uint64_t seed, std::function<bool()> beside,
+                   std::function<void(const char*)> operate)
+    : random_(seed), beside_(std::move(beside)), operate_(std::move(operate)) {}
+
+Pending Schedule::add(Operation operation, std::vector<Pending> after) {
+  std::erase_if(after, is_done);
+  pending_.push_back(std::make_shared<PendingOperation>(
+      PendingOperation{.operation = std::move(operation), .after = std::move(after)}));
+  return pending_.back();
+}
+
+bool Schedule::can_run(const Pending& pending) const {
+  return std::ranges::all_of(pending->after, is_done) &&
+         (!pending->operation.ready || pending->operation.ready());
+}
+
+bool Schedule::step() {
+  std::vector<Pending> can;
+  for (const Pending& pending : pending_)
+    if (can_run(pending)) can.push_back(pending);
+  const std::uint64_t choice = random_.below(can.size() + 1);
+  if (choice == can.size()) {
+    if (run_beside()) return true;
+    if (can.empty()) return false;
+    run(can[random_.below(can.size())]);
+    return true;
+  }
+  run(can[choice]);
+  return true;
+}
+
+bool Schedule::run_beside() {
+  if (!beside_ || beside_runs_) return false;
+  beside_runs_ = true;
+  const bool did_something = beside_();
+  beside_runs_ = false;
+  return did_something;
+}
+
+void Schedule::run(const Pending& pending) {
+  Operation& operation = pending->operation;
+  operate_(operation.name);
+  if (operation.first_part) {
+    std::exchange(operation.first_part, {})();
+    return;
+  }
+  if (operation.work) operation.work();
+  pending->done = true;
+  std::erase(pending_, pending);
+}
+
+void Schedule::finish(const Pending& pending) {
+  while (!is_done(pending))
+    if (!step())
+      throw EmulationError("the host waits for what can never happen: the device would hang");
+}
+
+void Schedule::finish_all() {
+  while (!pending_.empty()) {
+    const Pending first = pending_.front();
+    finish(first);
+  }
+}
+
+void Schedule::abandon() noexcept {
+  const bool beside_ran = std::exchange(beside_runs_, true);
+  try {
+    while (step()) {
+    }
+  } catch (...) {  // of a device that is lost: nothing will be done any more
+  }
+  beside_runs_ = beside_ran;
+  pending_.clear();
+}
+
+}  // namespace hearth::kernels::emulated

@@ -1,0 +1,47 @@
+// The operations of a device whose streams run beside one another: each finishes at some time after
+// all that it comes after, in any order that streams and events allow. Which order is drawn from a
+// seed.
+//
+// One thread: it enqueues, and where it waits the schedule goes on, one operation after another.
+// Between any two of them `beside` may run, which is everything else in the world, such as another
+// thread of the host.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "base/random.h"
+#include "kernels/gpu/emulation/operation.h"
+
+namespace hearth::kernels::emulated {
+
+class Schedule {
+ public:
+  // `beside` does one thing, and says whether there was any; it does not throw, and may call step()
+  // itself. `operate` is told of each operation and may throw.
+  Schedule(std::uint64_t seed, std::function<bool()> beside,
+           std::function<void(const char*)> operate);
+
+  Pending add(Operation operation, std::vector<Pending> after);
+  // Does one thing, of the device or beside it; false where nothing can be done.
+  bool step();
+  // Until this is done. Throws EmulationError where nothing can be done before: a hang.
+  void finish(const Pending& pending);
+  void finish_all();
+  // What can be done without anything beside is done, the rest never will be.
+  void abandon() noexcept;
+
+ private:
+  bool run_beside();
+  bool can_run(const Pending& pending) const;
+  void run(const Pending& pending);
+
+  Random random_;
+  std::function<bool()> beside_;
+  bool beside_runs_ = false;
+  std::function<void(const char*)> operate_;
+  std::vector<Pending> pending_;
+};
+
+}  // namespace hearth::kernels::emulated

@@ -1,0 +1,415 @@
+#include "tests/sim/support/moe_device.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/error.h"
+
+namespace hearth::sim {
+
+using kernels::ExpertJob;
+using kernels::LaneBlock;
+using kernels::QuantizeTask;
+using kernels::emulated::EmulatedDevice;
+using kernels::emulated::Schedule;
+
+namespace {
+
+constexpr std::uint64_t kSourceAlignment = 64;
+
+kernels::SlotLayout layout_of(const MoeModel& model) {
+  const runtime::ExpertWeights one = model.expert(0);
+  return kernels::slot_layout(one.gate.bytes(), one.up.bytes(), one.down.bytes());
+}
+
+kernels::LaneShape lane_shape(const MoeShape& shape) {
+  return {.rows = shape.rows, .experts_used = shape.used, .embedding = shape.embedding};
+}
+
+runtime::CpuLane::Shape cpu_lane_shape(const MoeShape& shape) {
+  return {.block = lane_shape(shape), .expert_ff = shape.expert_ff, .threads = 1};
+}
+
+[[noreturn]] void throw_no_memory() {
+  throw_error(ErrorCode::kBudget, "no memory for the layers; lower --vram");
+}
+
+}  // namespace
+
+void MemoryExperts::begin(LayerIndex layer, std::span<const std::uint16_t> experts) {
+  begins_ += 1;
+  waiting_.clear();
+  numbers_.clear();
+  for (std::uint32_t place = 0; place < experts.size(); ++place) {
+    numbers_.push_back(layer * model_.shape().experts + experts[place]);
+    waiting_.push_back({.place = place, .weights = model_.expert(numbers_.back())});
+  }
+}
+
+std::span<const runtime::ArrivedExpert> MemoryExperts::arrived() {
+  let_others_run();
+  const auto is_here = [&](const runtime::ArrivedExpert& one) {
+    return !on_disk(numbers_[one.place]);
+  };
+  auto end = std::partition(waiting_.begin(), waiting_.end(), is_here);
+  if (end == waiting_.begin()) {
+    end = waiting_.begin() + 1;  // only such as are on disk: one of them arrives
+    if (unreadable_ == numbers_[waiting_[0].place])
+      throw_error(ErrorCode::kIo, "model.gguf: expert {} cannot be read", *unreadable_);
+  }
+  given_.assign(waiting_.begin(), end);
+  waiting_.erase(waiting_.begin(), end);
+  return given_;
+}
+
+// The device goes on while the CPU computes. What befalls it there is its conductor's to hear of.
+void MemoryExperts::let_others_run() {
+  if (schedule_ == nullptr) return;
+  try {
+    for (int i = 0; i < 3; ++i) schedule_->step();
+  } catch (const Error&) {
+  }
+}
+
+// Addresses of what a step reads and writes: of the device, unless mapped.
+struct MoeOnDevice::Memory {
+  kernels::ExpertTables tables;
+  kernels::SlotLayout layout;
+  std::byte* slots;
+  std::vector<float*> routers;
+  std::uint32_t *step, *fetch_limits, *fetch_count, *host_count, *x_rows, *never;
+  std::uint32_t *host_step, *faults;
+  float *hidden, *host_hidden, *logits, *weights, *x_weights, *out, *nothing;
+  std::uint16_t* ids;
+  ExpertJob *hits, *fetched;
+  kernels::ExpertFetch* fetches;
+  kernels::LaneJob* host_jobs;
+  const float** results;
+  QuantizeTask::Destination x, expert_hidden;
+  LaneBlock block;
+};
+
+MoeOnDevice::MoeOnDevice(const MoeModel& model, const World& world)
+    : model_(model),
+      world_(world),
+      experts_(model_, world.unreadable),
+      kernels_(kernels::emulated_kernels()),
+      memory_(std::make_unique<Memory>()),
+      arena_(runtime::CpuLane::bytes_needed(cpu_lane_shape(model.shape())),
+             io::Arena::Pages::kDefault) {
+  kernels::emulated::DeviceOptions options = world.device;
+  options.beside = [this] { return world_.cpu_answers && lane_ != nullptr && lane_->serve(); };
+  device_ = std::make_unique<EmulatedDevice>(options);
+  main_ = device_->new_stream(kernels::StreamPriority::kNormal);
+  copies_ = device_->new_stream(kernels::StreamPriority::kHigh);
+  for (auto* event : {&resolved_, &gathered_, &finished_})
+    *event = device_->new_event(kernels::EventTiming::kNone);
+  take_memory();
+  put_experts_in_ram();
+  lane_ = std::make_unique<runtime::CpuLane>(
+      runtime::CpuLane::Options{.shape = cpu_lane_shape(model.shape()),
+                                .block = memory_->block,
+                                .layers = {model.shape().layers, &model.ffn()}},
+      kernels::cpu_kernels(kernels::InstructionSet::kScalar), pool_, experts_, arena_);
+  experts_.meanwhile(device_->schedule());
+  if (device_->schedule() == nullptr) thread_ = std::make_unique<runtime::CpuLaneThread>(*lane_);
+  capture();
+}
+
+MoeOnDevice::~MoeOnDevice() = default;
+
+template <typename T>
+T* MoeOnDevice::on_device(std::size_t count) {
+  auto buffer = kernels::DeviceBuffer::try_allocate(*device_, Bytes(count * sizeof(T)));
+  if (!buffer) throw_no_memory();
+  buffers_.push_back(std::move(*buffer));
+  return reinterpret_cast<T*>(buffers_.back().data());
+}
+
+template <typename T>
+T* MoeOnDevice::mapped(std::size_t count) {
+  auto memory = kernels::MappedMemory::try_allocate(*device_, Bytes(count * sizeof(T)));
+  if (!memory) throw_no_memory();
+  mapped_.push_back(std::move(*memory));
+  return reinterpret_cast<T*>(mapped_.back().data());
+}
+
+template <typename T>
+void MoeOnDevice::upload(T* to, const std::vector<T>& values) {
+  main_->copy(to, values.data(), Bytes(values.size() * sizeof(T)));
+  main_->synchronize();
+}
+
+void MoeOnDevice::take_memory() {
+  const MoeShape& s = model_.shape();
+  Memory& m = *memory_;
+  const auto activations = [&](std::uint32_t rows, std::uint32_t columns) {
+    const auto stride = static_cast<std::uint32_t>(round_up(columns, kernels::kActivationPadding));
+    const std::size_t values = std::size_t{rows} * stride;
+    return QuantizeTask::Destination{.rows = rows,
+                                     .columns = columns,
+                                     .stride = stride,
+                                     .values = on_device<float>(values),
+                                     .codes = on_device<std::int8_t>(values),
+                                     .scales = on_device<float>(values / 32),
+                                     .sums = on_device<std::int16_t>(values / 16)};
+  };
+  m.layout = layout_of(model_);
+  m.slots = on_device<std::byte>(m.layout.size * world_.slots);
+  m.tables = {.slot_of = on_device<std::uint32_t>(s.all_experts()),
+              .active_in = on_device<std::uint32_t>(s.all_experts()),
+              .slots = on_device<kernels::ExpertSlot>(world_.slots),
+              .addresses = on_device<std::byte*>(world_.slots),
+              .sources = on_device<kernels::ExpertSource>(s.all_experts()),
+              .counters = on_device<kernels::ExpertCounters>(s.layers)};
+  m.step = on_device<std::uint32_t>(1);
+  m.fetch_limits = on_device<std::uint32_t>(s.pairs() + 1);
+  m.fetch_count = on_device<std::uint32_t>(1);
+  m.host_count = on_device<std::uint32_t>(1);
+  m.faults = on_device<std::uint32_t>(1);
+  m.x_rows = on_device<std::uint32_t>(s.pairs());
+  m.x_weights = on_device<float>(s.pairs());
+  m.hidden = on_device<float>(std::size_t{s.rows} * s.embedding);
+  m.logits = on_device<float>(std::size_t{s.rows} * s.experts);
+  m.weights = on_device<float>(s.pairs());
+  m.ids = on_device<std::uint16_t>(s.pairs());
+  m.out = on_device<float>(std::size_t{s.pairs()} * s.embedding);
+  m.nothing = on_device<float>(s.embedding);
+  m.hits = on_device<ExpertJob>(s.pairs());
+  m.fetched = on_device<ExpertJob>(s.pairs());
+  m.fetches = on_device<kernels::ExpertFetch>(s.pairs());
+  m.host_jobs = on_device<kernels::LaneJob>(s.pairs());
+  m.results = on_device<const float*>(s.pairs());
+  m.x = activations(s.rows, s.embedding);
+  m.expert_hidden = activations(s.pairs(), s.expert_ff);
+  m.host_step = mapped<std::uint32_t>(1);
+  m.never = mapped<std::uint32_t>(1);
+  m.host_hidden = mapped<float>(std::size_t{s.rows} * s.embedding);
+  const Bytes block = kernels::lane_block_bytes(lane_shape(s));
+  m.block = kernels::lane_block_at(mapped<std::byte>(block.count), lane_shape(s));
+  for (std::uint32_t layer = 0; layer < s.layers; ++layer) {
+    const kernels::WeightMatrix& router = model_.router(layer);
+    m.routers.push_back(on_device<float>(std::size_t{router.rows} * router.columns));
+    main_->copy(m.routers.back(), router.data, Bytes(router.bytes()));
+  }
+  main_->fill(m.nothing, 0, Bytes(s.embedding * sizeof(float)));
+  main_->fill(m.faults, 0, Bytes(sizeof(std::uint32_t)));
+  main_->synchronize();
+}
+
+// Those that are not on disk, in memory that the device reads. No slot has any yet.
+void MoeOnDevice::put_experts_in_ram() {
+  const MoeShape& s = model_.shape();
+  Memory& m = *memory_;
+  std::vector<kernels::ExpertSource> sources(s.all_experts());
+  for (std::uint32_t i = 0; i < s.all_experts(); ++i) {
+    if (MemoryExperts::on_disk(i)) continue;
+    const runtime::ExpertWeights weights = model_.expert(i);
+    const kernels::WeightMatrix* parts[] = {&weights.gate, &weights.up, &weights.down};
+    std::byte* at = mapped<std::byte>(m.layout.size + 3 * kSourceAlignment);
+    for (std::uint32_t part = 0; part < kernels::kExpertParts; ++part) {
+      std::memcpy(at, parts[part]->data, parts[part]->bytes());
+      sources[i].parts[part] = at;
+      at += round_up(parts[part]->bytes(), kSourceAlignment);
+    }
+  }
+  std::vector<std::byte*> addresses;
+  for (std::uint32_t slot = 0; slot < world_.slots; ++slot)
+    addresses.push_back(m.slots + slot * m.layout.size);
+  std::vector<std::uint32_t> limits(s.pairs() + 1, world_.fetches);
+  upload(const_cast<std::byte**>(m.tables.addresses), addresses);
+  upload(const_cast<kernels::ExpertSource*>(m.tables.sources), sources);
+  upload(m.fetch_limits, limits);
+  upload(m.tables.slot_of, std::vector<std::uint32_t>(s.all_experts(), kernels::kNoSlot));
+  upload(m.tables.active_in, std::vector<std::uint32_t>(s.all_experts(), kernels::kNever));
+  upload(m.tables.slots, std::vector<kernels::ExpertSlot>(world_.slots));
+  upload(m.tables.counters, std::vector<kernels::ExpertCounters>(s.layers));
+}
+
+void MoeOnDevice::capture() {
+  main_->begin_capture();
+  for (std::uint32_t layer = 0; layer < model_.shape().layers; ++layer) enqueue_layer(layer);
+  if (!world_.device_answers) main_->wait_value({memory_->never}, 1);
+  graph_ = main_->end_capture();
+}
+
+// One MoE layer: route → resolve → hand over → gather beside the hits → the fetched → wait for the
+// CPU → combine, which is what the next layer gets.
+void MoeOnDevice::enqueue_layer(std::uint32_t layer) {
+  const MoeShape& s = model_.shape();
+  const Memory& m = *memory_;
+  kernels::NativeStream stream = main_->native();
+  kernels_.quantize({.x = m.hidden, .x_stride = s.embedding, .to = m.x}, stream);
+  kernels_.product({.format = kernels::WeightFormat::kF32,
+                    .rows = s.experts,
+                    .columns = s.embedding,
+                    .x = QuantizeTask{.to = m.x}.result(),
+                    .dense = {reinterpret_cast<const std::byte*>(m.routers[layer])},
+                    .y = m.logits,
+                    .y_stride = s.experts},
+                   stream);
+  kernels_.route({.spec = model_.router_spec(),
+                  .rows = s.rows,
+                  .logits = m.logits,
+                  .logit_stride = s.experts,
+                  .ids = m.ids,
+                  .weights = m.weights,
+                  .faults = m.faults},
+                 stream);
+  if (world_.mistake == Mistake::kGatheredBeforeResolve) main_->record(*resolved_);
+  kernels_.resolve({.tables = m.tables,
+                    .step = m.step,
+                    .layer = layer,
+                    .first_expert = layer * s.experts,
+                    .experts = s.experts,
+                    .slots = world_.slots,
+                    .layout = m.layout,
+                    .all_experts = s.all_experts(),
+                    .rows = s.rows,
+                    .experts_used = s.used,
+                    .ids = m.ids,
+                    .weights = m.weights,
+                    .fetch_limits = m.fetch_limits,
+                    .most_fetches = s.pairs(),
+                    .hits = m.hits,
+                    .fetched = m.fetched,
+                    .fetches = m.fetches,
+                    .fetch_count = m.fetch_count,
+                    .host_jobs = m.host_jobs,
+                    .host_count = m.host_count,
+                    .x_rows = m.x_rows,
+                    .x_weights = m.x_weights,
+                    .results = m.results,
+                    .faults = m.faults,
+                    .on_device = {m.out, s.embedding},
+                    .on_host = {m.block.results, s.embedding},
+                    .nothing = m.nothing},
+                   stream);
+  enqueue_poison();
+  enqueue_hand_over(layer);
+  if (world_.mistake != Mistake::kGatheredBeforeResolve) main_->record(*resolved_);
+  copies_->wait(*resolved_);
+  kernels_.gather({.fetches = m.fetches,
+                   .count = m.fetch_count,
+                   .most = s.pairs(),
+                   .layout = m.layout,
+                   .blocks = 2},
+                  copies_->native());
+  copies_->record(*gathered_);
+  enqueue_product(m.hits, s.pairs());
+  if (world_.mistake != Mistake::kComputedBeforeGather) main_->wait(*gathered_);
+  enqueue_product(m.fetched, s.pairs());
+  main_->wait(*gathered_);
+  if (world_.mistake != Mistake::kCombinedBeforeTheCpu)
+    main_->wait_value({&m.block.control->done}, kernels::lane_stamp(layer));
+  kernels_.combine({.rows = s.rows,
+                    .experts_used = s.used,
+                    .columns = s.embedding,
+                    .results = m.results,
+                    .weights = m.weights,
+                    .out = m.hidden,
+                    .out_stride = s.embedding},
+                   stream);
+}
+
+// What was given to a fetched expert, and what will be the CPU's results, is ones until it is
+// filled: weights and values that are NaN.
+void MoeOnDevice::enqueue_poison() {
+  main_->call_host(
+      [](void* context) {
+        const auto& self = *static_cast<const MoeOnDevice*>(context);
+        const Memory& m = *self.memory_;
+        for (std::uint32_t i = 0; i < *m.fetch_count; ++i)
+          std::memset(m.fetches[i].to, 0xff, m.layout.size);
+        const MoeShape& s = self.model_.shape();
+        std::memset(m.block.results, 0xff, s.pairs() * s.embedding * sizeof(float));
+      },
+      this);
+}
+
+void MoeOnDevice::enqueue_hand_over(std::uint32_t layer) {
+  const Memory& m = *memory_;
+  kernels_.hand_over({.jobs = m.host_jobs,
+                      .job_count = m.host_count,
+                      .x_rows = m.x_rows,
+                      .x_weights = m.x_weights,
+                      .x = QuantizeTask{.to = m.x}.result(),
+                      .to = m.block,
+                      .stamp = kernels::lane_stamp(layer)},
+                     main_->native());
+}
+
+void MoeOnDevice::enqueue_product(const ExpertJob* jobs, std::uint32_t count) {
+  const MoeShape& s = model_.shape();
+  const Memory& m = *memory_;
+  const runtime::ExpertWeights weights = model_.expert(0);
+  kernels_.product({.format = weights.gate.format,
+                    .rows = s.expert_ff,
+                    .columns = s.embedding,
+                    .x = QuantizeTask{.to = m.x}.result(),
+                    .matrices = 2,
+                    .jobs = jobs,
+                    .job_count = count,
+                    .x_rows = m.x_rows,
+                    .most_rows = s.rows,
+                    .hidden = m.expert_hidden},
+                   main_->native());
+  kernels_.product({.format = weights.down.format,
+                    .rows = s.embedding,
+                    .columns = s.expert_ff,
+                    .x = QuantizeTask{.to = m.expert_hidden}.result(),
+                    .jobs = jobs,
+                    .job_count = count,
+                    .job_matrix = 2,
+                    .most_rows = s.rows,
+                    .y = m.out,
+                    .y_stride = s.embedding},
+                   main_->native());
+}
+
+std::vector<float> MoeOnDevice::step(const std::vector<float>& hidden) {
+  const Memory& m = *memory_;
+  const Bytes bytes(hidden.size() * sizeof(float));
+  *m.host_step += 1;
+  std::ranges::copy(hidden, m.host_hidden);
+  const auto run = [&] {
+    main_->copy(m.step, m.host_step, Bytes(sizeof(std::uint32_t)));
+    main_->copy(m.hidden, m.host_hidden, bytes);
+    main_->launch(*graph_);
+    main_->copy(m.host_hidden, m.hidden, bytes);
+    main_->record(*finished_);
+    // A model of time: where nothing happens for long, it passes quickly.
+    struct ModelledClock final : Clock {
+      Nanoseconds now() const override { return at; }
+      Nanoseconds at{0};
+    } clock;
+    const bool all_answer = world_.cpu_answers && world_.device_answers;
+    const auto finished = [&] {
+      if (all_answer) finished_->wait();
+      for (int i = 0; i < 200 && !finished_->reached(); ++i) {
+      }
+      clock.at += std::chrono::milliseconds(500);
+      return finished_->reached();
+    };
+    runtime::wait_for_step(finished, *lane_, clock);
+  };
+  if (thread_ != nullptr) {
+    thread_->begin_step();
+    run();
+    thread_->end_step();
+  } else {
+    lane_->begin_step();
+    run();
+    lane_->rethrow();
+  }
+  return {m.host_hidden, m.host_hidden + hidden.size()};
+}
+
+std::uint64_t MoeOnDevice::count(std::uint64_t kernels::ExpertCounters::* counter) const {
+  std::uint64_t sum = 0;
+  for (std::uint32_t layer = 0; layer < model_.shape().layers; ++layer)
+    sum += memory_->tables.counters[layer].*counter;
+  return sum;
+}
+
+}  // namespace hearth::sim
