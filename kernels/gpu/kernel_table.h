@@ -12,6 +12,7 @@
 #include "kernels/gpu/launch_shape.h"
 #include "kernels/gpu/product.h"
 #include "kernels/gpu/quantize.h"
+#include "kernels/gpu/read_memory.h"
 #include "kernels/gpu/turn.h"
 
 namespace hearth::kernels {
