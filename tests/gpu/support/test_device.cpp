@@ -29,7 +29,9 @@ struct OpenDevices {
         add(fmt::format("{} {}", backend.name, found.name), backend.open(found.ordinal),
             backend.kernels());
     if (list.empty())
-      throw_error(ErrorCode::kDevice, "HEARTH_TEST_DEVICES=gpu, and there is no GPU to test on");
+      throw_error(
+          ErrorCode::kDevice,
+          "HEARTH_TEST_DEVICES=gpu, and there is no GPU; unset it to test on the emulation");
   }
   void add_emulations() {
     for (const unsigned lanes : {32u, 64u})
