@@ -77,6 +77,7 @@ void double_link(Setting& setting) {
   setting.machine.gpu->host_to_device *= 2;
   setting.machine.gpu->host_to_device_shared *= 2;
   setting.machine.gpu->gather *= 2;
+  setting.machine.gpu->gather_shared *= 2;
 }
 
 // Experts of `factor` times the bits; rates per byte stay as they are.

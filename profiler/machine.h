@@ -73,9 +73,17 @@ struct GpuMachine {
   BytesPerSecond device_to_host = 0;
   BytesPerSecond gather = 0;                 // kernels reading pinned host memory
   BytesPerSecond host_to_device_shared = 0;  // while the CPU computes
-  BytesPerSecond cpu_shared = 0;             // the CPU's kernels while copies run
-  Nanoseconds layer_overhead{0};             // launches of a captured layer
+  BytesPerSecond gather_shared = 0;          // likewise
+  BytesPerSecond cpu_shared = 0;             // the CPU's kernels while the link is busy
+  Nanoseconds layer_overhead{0};             // a captured layer beside reading weights
+  Nanoseconds fetch_overhead{0};             // per layer in which experts come over the link
   Nanoseconds join_overhead{0};              // per layer in which the CPU takes part
+  // Of no machine but a measured one, 0 elsewhere: a launch, a further node of a graph, and the
+  // join where the host must be called for want of stream memory operations.
+  Nanoseconds launch{0};
+  Nanoseconds graph_node{0};
+  Nanoseconds host_call{0};
+  std::optional<Bytes> pinnable;  // host memory, where the system was seen to refuse more
 
   bool operator==(const GpuMachine&) const = default;
 };

@@ -51,6 +51,10 @@ Nanoseconds microseconds(TableReader& reader, std::string_view key) {
   return Nanoseconds(std::llround(reader.real(key, kMicroseconds) * 1e3));
 }
 
+Nanoseconds known_microseconds(TableReader& reader, std::string_view key) {
+  return reader.has(key) ? microseconds(reader, key) : Nanoseconds(0);
+}
+
 std::vector<TableReader> rows(TableReader& reader, std::string_view key) {
   std::vector<TableReader> rows = reader.tables(key);
   if (rows.empty() || rows.size() > kMostRows)
@@ -131,9 +135,16 @@ GpuMachine read_gpu(TableReader gpu) {
                      .device_to_host = rate(gpu, "device_to_host_gb_s"),
                      .gather = rate(gpu, "gather_gb_s"),
                      .host_to_device_shared = rate(gpu, "host_to_device_shared_gb_s"),
+                     .gather_shared = rate(gpu, "gather_shared_gb_s"),
                      .cpu_shared = rate(gpu, "cpu_shared_gb_s"),
                      .layer_overhead = microseconds(gpu, "layer_overhead_us"),
-                     .join_overhead = microseconds(gpu, "join_overhead_us")};
+                     .fetch_overhead = microseconds(gpu, "fetch_overhead_us"),
+                     .join_overhead = microseconds(gpu, "join_overhead_us"),
+                     .launch = known_microseconds(gpu, "launch_us"),
+                     .graph_node = known_microseconds(gpu, "graph_node_us"),
+                     .host_call = known_microseconds(gpu, "host_call_us"),
+                     .pinnable = {}};
+  if (gpu.has("pinnable_mib")) machine.pinnable = kMiB * gpu.count("pinnable_mib", kReservedMib);
   if (machine.reserved >= machine.memory)
     gpu.fail("reserved_mib", "leaves nothing of gpu.memory_mib");
   gpu.finish();
@@ -195,15 +206,25 @@ void write_disk(std::string& out, const DiskMachine& disk) {
 }
 
 void write_gpu(std::string& out, const GpuMachine& gpu) {
-  out += fmt::format(
-      "\n[gpu]\nname = {}\nmemory_mib = {}\nreserved_mib = {}\nmemory_read_gb_s = {}\n"
-      "host_to_device_gb_s = {}\ndevice_to_host_gb_s = {}\ngather_gb_s = {}\n"
-      "host_to_device_shared_gb_s = {}\ncpu_shared_gb_s = {}\nlayer_overhead_us = {}\n"
-      "join_overhead_us = {}\n",
-      quoted(gpu.name), mib(gpu.memory), mib(gpu.reserved), gb_s(gpu.memory_read),
-      gb_s(gpu.host_to_device), gb_s(gpu.device_to_host), gb_s(gpu.gather),
-      gb_s(gpu.host_to_device_shared), gb_s(gpu.cpu_shared), microseconds(gpu.layer_overhead),
-      microseconds(gpu.join_overhead));
+  out += fmt::format("\n[gpu]\nname = {}\nmemory_mib = {}\nreserved_mib = {}\n", quoted(gpu.name),
+                     mib(gpu.memory), mib(gpu.reserved));
+  const auto write = [&](std::string_view key, double x) {
+    out += fmt::format("{} = {}\n", key, x);
+  };
+  write("memory_read_gb_s", gb_s(gpu.memory_read));
+  write("host_to_device_gb_s", gb_s(gpu.host_to_device));
+  write("device_to_host_gb_s", gb_s(gpu.device_to_host));
+  write("gather_gb_s", gb_s(gpu.gather));
+  write("host_to_device_shared_gb_s", gb_s(gpu.host_to_device_shared));
+  write("gather_shared_gb_s", gb_s(gpu.gather_shared));
+  write("cpu_shared_gb_s", gb_s(gpu.cpu_shared));
+  write("layer_overhead_us", microseconds(gpu.layer_overhead));
+  write("fetch_overhead_us", microseconds(gpu.fetch_overhead));
+  write("join_overhead_us", microseconds(gpu.join_overhead));
+  if (gpu.launch.count() > 0) write("launch_us", microseconds(gpu.launch));
+  if (gpu.graph_node.count() > 0) write("graph_node_us", microseconds(gpu.graph_node));
+  if (gpu.host_call.count() > 0) write("host_call_us", microseconds(gpu.host_call));
+  if (gpu.pinnable) out += fmt::format("pinnable_mib = {}\n", mib(*gpu.pinnable));
 }
 
 }  // namespace

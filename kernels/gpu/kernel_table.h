@@ -18,6 +18,7 @@
 #include "kernels/gpu/normalize.h"
 #include "kernels/gpu/product.h"
 #include "kernels/gpu/quantize.h"
+#include "kernels/gpu/read_memory.h"
 #include "kernels/gpu/resolve.h"
 #include "kernels/gpu/route.h"
 #include "kernels/gpu/sample.h"

@@ -48,8 +48,10 @@ host_to_device_gb_s = 12.6
 device_to_host_gb_s = 12.6
 gather_gb_s = 12.6
 host_to_device_shared_gb_s = 12
+gather_shared_gb_s = 11
 cpu_shared_gb_s = 30
 layer_overhead_us = 12
+fetch_overhead_us = 5
 join_overhead_us = 15
 )";
 
@@ -95,6 +97,21 @@ TEST(MachineToml, UnitsAreThoseOfTheKeys) {
                       .latency = std::chrono::microseconds(200)}));
   EXPECT_EQ(machine.gpu->host_to_device, 12.6e9);
   EXPECT_EQ(machine.gpu->reserved, 700 * kMiB);
+  EXPECT_EQ(machine.gpu->gather_shared, 11e9);
+  EXPECT_EQ(machine.gpu->fetch_overhead, std::chrono::microseconds(5));
+}
+
+TEST(MachineToml, WhatIsKnownOfMeasuredCardsIsOptional) {
+  const GpuMachine bare = *parse_machine(complete(), "text").gpu;
+  EXPECT_EQ(bare.launch.count() + bare.graph_node.count() + bare.host_call.count(), 0);
+  EXPECT_FALSE(bare.pinnable);
+  Machine machine = complete_machine();
+  machine.gpu->launch = machine.gpu->graph_node = machine.gpu->host_call = Nanoseconds(0);
+  machine.gpu->pinnable.reset();
+  const std::string text = to_toml(machine);
+  EXPECT_EQ(parse_machine(text, "text"), machine);
+  EXPECT_EQ(text.find("launch_us"), std::string::npos);
+  EXPECT_EQ(text.find("pinnable"), std::string::npos);
 }
 
 TEST(MachineToml, AnyRatesAndNamesAreReadBack) {

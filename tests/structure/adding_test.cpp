@@ -126,7 +126,7 @@ const std::vector<Kind>& kinds() {
             {"tools/hearth/synth_formats.cpp",
              {"Q8_0", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K", "MXFP4"},
              "the mixes of a quantizer, and what it takes for rows of odd width"},
-            {"tools/hearth/doctor_report.cpp", {"Q4_K"}, "the rate that is shown first"}},
+            {"tools/hearth/doctor_cpu.h", {"Q4_K"}, "the rate that is shown first"}},
        .not_added = {"F32", "F16", "BF16"},
        .other_enum = "KvFormat::"},
       {.name = "a KV format",

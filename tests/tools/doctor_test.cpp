@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "kernels/gpu/backend.h"
 #include "kernels/weight_format.h"
 #include "profiler/machine_toml.h"
 #include "tests/profiler/support/machines.h"
@@ -29,6 +30,12 @@ fs::path disk_folder() {
   return folder;
 }
 
+bool has_gpu() {
+  for (const kernels::GpuBackend& backend : kernels::gpu_backends())
+    if (!backend.find().devices.empty()) return true;
+  return false;
+}
+
 void expect_plausible(const profiler::Machine& machine) {
   EXPECT_TRUE(machine.measured);
   EXPECT_TRUE(machine.source.starts_with("measured by hearth doctor --quick"));
@@ -36,7 +43,7 @@ void expect_plausible(const profiler::Machine& machine) {
   EXPECT_EQ(machine.cpu.memory_read.front().threads, 1u);
   EXPECT_GT(machine.cpu.layer_overhead.count(), 0);
   EXPECT_GT(machine.cpu.token_overhead.count(), 0);
-  EXPECT_FALSE(machine.gpu);
+  EXPECT_EQ(machine.gpu.has_value(), has_gpu());
 }
 
 TEST(Doctor, MeasuresWritesAndLeavesNothingBehind) {
@@ -141,6 +148,7 @@ TEST(DoctorReport, SaysWhatADiskCosts) {
 
 TEST(DoctorReport, SaysWhatTheSystemLacks) {
   DoctorFindings findings{.machine = profiler::complete_machine()};
+  findings.machine.gpu.reset();
   findings.system.huge_pages = "never";
   findings.system.locked_memory = 8 * kMiB;
   findings.system.gpus = {"NVIDIA GeForce RTX 3060"};
@@ -151,6 +159,46 @@ TEST(DoctorReport, SaysWhatTheSystemLacks) {
   EXPECT_TRUE(contains(text, "8.00 MiB of locked memory")) << text;
   EXPECT_TRUE(contains(text, "RTX 3060 found, but this build has no GPU back end")) << text;
   EXPECT_TRUE(contains(text, "io_uring  not available")) << text;
+}
+
+std::string report(const DoctorFindings& findings) {
+  std::string text;
+  for (const std::string& line : report_lines(findings)) text += line + "\n";
+  return text;
+}
+
+TEST(DoctorReport, SaysWhyThereIsNoGpu) {
+  DoctorFindings findings{.machine = profiler::complete_machine()};
+  findings.machine.gpu.reset();
+  EXPECT_TRUE(contains(report(findings), "gpu       no driver of a GPU found")) << report(findings);
+  findings.gpu.missing = "CUDA: no NVIDIA device";
+  EXPECT_TRUE(contains(report(findings), "gpu       CUDA: no NVIDIA device; everything is"));
+}
+
+TEST(DoctorReport, SaysWhatACardReaches) {
+  DoctorFindings findings{.machine = profiler::complete_machine()};
+  findings.gpu = {.about = "sm_89, CUDA 13.0", .pinned = 8 * kGiB};
+  const std::string refused = report(findings);
+  EXPECT_TRUE(contains(refused, "a card (sm_89, CUDA 13.0), 12.0 GiB of memory")) << refused;
+  EXPECT_TRUE(contains(refused, "copies at 25.0 GB/s to the card and 24.0 GB/s back")) << refused;
+  EXPECT_TRUE(contains(refused, "lets 9.00 GiB of memory be pinned for it and no more")) << refused;
+  findings.machine.gpu->pinnable.reset();
+  findings.gpu.stream_memory_operations = false;
+  EXPECT_TRUE(contains(report(findings), "8.00 GiB of memory were pinned"));
+  EXPECT_TRUE(contains(report(findings), "which the driver lacks"));
+}
+
+TEST(DoctorReport, SaysWhichWayAnExpertThatIsNotOnTheCardIsSoonest) {
+  profiler::Machine machine = profiler::complete_machine();
+  machine.cpu.kernels = {{.format = "Q4_K", .rates = {{.threads = 8, .rate = 20e9}}}};
+  machine.gpu->gather = 25e9;
+  machine.gpu->gather_shared = 22e9;
+  machine.gpu->cpu_shared = 18e9;
+  const std::string both = verdict(machine);
+  EXPECT_TRUE(contains(both, "4.0 ms over the link, 5.0 ms on the CPU and 2.5 ms by both")) << both;
+  machine.gpu->gather_shared = 12e9;
+  machine.gpu->cpu_shared = 12e9;
+  EXPECT_TRUE(contains(verdict(machine), "the host's memory is the limit"));
 }
 
 }  // namespace

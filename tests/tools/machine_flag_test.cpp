@@ -59,6 +59,7 @@ void expect_plausible_gpu(const Machine& machine, const GpuMachine& gpu) {
   const double products = machine.cpu.kernel_efficiency * memory;
   EXPECT_LE(gpu.gather, 1.1 * gpu.host_to_device);
   EXPECT_LE(gpu.host_to_device_shared, gpu.host_to_device);
+  EXPECT_LE(gpu.gather_shared, gpu.gather);
   EXPECT_LE(gpu.cpu_shared, products);
   EXPECT_LE(gpu.cpu_shared + gpu.host_to_device_shared, memory * (1 + 1e-3));  // four digits
   EXPECT_GT(gpu.memory_read, memory);

@@ -15,11 +15,13 @@
 
 #include "base/error.h"
 #include "io/arena.h"
+#include "kernels/gpu/backend.h"
 #include "profiler/machine_toml.h"
 #include "runtime/process_memory.h"
 #include "tools/hearth/command_line.h"
 #include "tools/hearth/doctor_cpu.h"
 #include "tools/hearth/doctor_disk.h"
+#include "tools/hearth/doctor_gpu.h"
 #include "tools/hearth/doctor_report.h"
 #include "tools/hearth/interrupt.h"
 #include "tools/hearth/machine_flag.h"
@@ -50,6 +52,8 @@ struct Effort {
   std::vector<Bytes> read_sizes;
   std::vector<std::uint32_t> read_depths;
   Bytes test_file;
+  Bytes device_memory, pinned;  // of a GPU and for it
+  std::uint32_t graph_layers;
 };
 
 Effort effort_of(bool quick) {
@@ -58,12 +62,18 @@ Effort effort_of(bool quick) {
             .disk = milliseconds(250),
             .read_sizes = {256 * kKiB, kMiB, 4 * kMiB},
             .read_depths = {1, 8},
-            .test_file = 256 * kMiB};
+            .test_file = 256 * kMiB,
+            .device_memory = 512 * kMiB,
+            .pinned = 256 * kMiB,
+            .graph_layers = 4};
   return {.kernel = milliseconds(80),
           .disk = milliseconds(500),
           .read_sizes = {64 * kKiB, 256 * kKiB, kMiB, 4 * kMiB, 16 * kMiB},
           .read_depths = {1, 2, 4, 8},
-          .test_file = kGiB};
+          .test_file = kGiB,
+          .device_memory = 2 * kGiB,
+          .pinned = 8 * kGiB,
+          .graph_layers = 16};
 }
 
 // What is being measured: redrawn on a terminal, else one line for each subject.
@@ -105,6 +115,7 @@ class Doctor {
           fmt::format("not available ({}): a pool of threads reads instead", refusal);
     attempt([&] { take_memory(); });
     if (!memory_.empty()) attempt([&] { measure_cpu(); });
+    if (!memory_.empty()) attempt([&] { measure_the_gpu(); });
     if (!options_.disk)
       stages_.say("disk      not measured; models larger than memory need it: give --disk MODEL");
     else if (!memory_.empty())
@@ -172,13 +183,15 @@ class Doctor {
     memory_ = io::Arena(size);
   }
 
+  std::uint32_t threads() const {
+    return options_.threads > 0 ? static_cast<std::uint32_t>(options_.threads)
+                                : std::max(1u, std::thread::hardware_concurrency());
+  }
+
   void measure_cpu() {
-    const std::uint32_t threads = options_.threads > 0
-                                      ? static_cast<std::uint32_t>(options_.threads)
-                                      : std::max(1u, std::thread::hardware_concurrency());
     const CpuProbe probe{.kernels = kernels_,
                          .memory = memory_.bytes(),
-                         .threads = thread_counts(threads, options_.quick),
+                         .threads = thread_counts(threads(), options_.quick),
                          .time = effort_.kernel,
                          .progress = [&](std::string_view what) { stages_.begin(what); }};
     profiler::CpuMachine& cpu = findings_.machine.cpu;
@@ -190,6 +203,48 @@ class Doctor {
     cpu.token_overhead = costs.token;
     round_rates(cpu.memory_read);
     for (profiler::KernelRate& kernel : cpu.kernels) round_rates(kernel.rates);
+  }
+
+  // The first device of the first back end that has one.
+  void measure_the_gpu() {
+    std::vector<std::string> missing;
+    for (const kernels::GpuBackend& backend : kernels::gpu_backends()) {
+      const kernels::GpuDevices found = backend.find();
+      if (!found.devices.empty()) return measure_device(backend, found.devices);
+      missing.push_back(fmt::format("{}: {}", backend.name, found.why_none));
+    }
+    findings_.gpu.missing = fmt::format("{}", fmt::join(missing, "; "));
+  }
+
+  void measure_device(const kernels::GpuBackend& backend,
+                      const std::vector<kernels::DeviceProperties>& found) {
+    const kernels::DeviceProperties& first = found.front();
+    if (found.size() > 1)
+      stages_.say(fmt::format("note      {} GPUs found; the first is measured: {}", found.size(),
+                              printable(first.name)));
+    findings_.gpu = {.about = fmt::format("{}, {}", first.architecture, first.driver),
+                     .missing = {},
+                     .stream_memory_operations = first.stream_memory_operations,
+                     .pinned = pinned_memory()};
+    const auto device = backend.open(first.ordinal);
+    findings_.machine.gpu =
+        measure_gpu({.device = *device,
+                     .kernels = backend.kernels(),
+                     .cpu = kernels_,
+                     .memory = memory_.bytes(),
+                     .threads = threads(),
+                     .device_memory = effort_.device_memory,
+                     .pinned = findings_.gpu.pinned,
+                     .time = effort_.kernel,
+                     .layers = effort_.graph_layers,
+                     .progress = [&](std::string_view what) { stages_.begin(what); }});
+  }
+
+  // At most a quarter of what is available, in whole MiB.
+  Bytes pinned_memory() const {
+    const Bytes available = runtime::available_memory();
+    if (available.count == 0) return effort_.pinned;
+    return std::min(effort_.pinned, kMiB * std::max<std::uint64_t>(1, available / (4 * kMiB)));
   }
 
   void measure_the_disk() {
@@ -234,7 +289,7 @@ class Doctor {
 bool parse(const Arguments& arguments, DoctorOptions& o) {
   CommandLine line(
       "doctor",
-      "Measure this machine: memory, kernels, disk. Say what limits it, and write what "
+      "Measure this machine: memory, kernels, disk, GPU. Say what limits it, and write what "
       "plans and predictions are made with.");
   line.group("Measurement");
   line.add({.names = "--quick", .help = "a few seconds instead of half a minute, less exact"},

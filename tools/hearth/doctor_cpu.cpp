@@ -287,6 +287,27 @@ std::vector<profiler::KernelRate> measure_kernels(const CpuProbe& probe) {
   return kernels;
 }
 
+std::function<Bytes()> product_load(WorkerPool& pool, const CpuKernels& kernels,
+                                    std::span<std::byte> memory) {
+  struct Load {
+    MatrixWalk walk;
+    OwnedRow x;
+    std::vector<float> out;
+  };
+  constexpr kernels::WeightFormat kFormat = *kernels::format_of_name(kCommonFormat);
+  Random random(1);
+  const auto load =
+      std::make_shared<Load>(Load{.walk = {fill_with_weights(pool, memory, kFormat), kFormat},
+                                  .x = {kColumns, kernels, random},
+                                  .out = {}});
+  load->out.resize(load->walk.next().rows);
+  return [&pool, &kernels, load] {
+    const kernels::WeightMatrix& weights = load->walk.next();
+    multiply(pool, kernels, weights, load->x.view(), load->out.data());
+    return Bytes(weights.bytes());
+  };
+}
+
 FixedCosts measure_fixed_costs(const CpuProbe& probe) {
   probe.progress("fixed costs");
   WorkerPool pool(probe.threads.back());

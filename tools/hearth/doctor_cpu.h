@@ -16,6 +16,9 @@
 
 namespace hearth::tools {
 
+// The format that most files are made of, whose rate stands for the CPU's.
+inline constexpr std::string_view kCommonFormat = "Q4_K";
+
 // 1, 2, 4 … and `most`; only 1 and `most` where `few`.
 std::vector<std::uint32_t> thread_counts(std::uint32_t most, bool few);
 
@@ -33,6 +36,11 @@ std::vector<profiler::ThreadRate> measure_memory(const CpuProbe& probe);
 // activations, a matrix of 8 MiB shared by all threads and cut as runtime/blocks/linear.cpp cuts
 // it, weights that are in no cache. The rate is one that a quarter of the matrices exceed.
 std::vector<profiler::KernelRate> measure_kernels(const CpuProbe& probe);
+
+// The CPU's part of a layer while something else is measured: products of kCommonFormat with one
+// row, from `memory`, which is filled first. Each call multiplies one matrix and returns its bytes.
+std::function<Bytes()> product_load(kernels::WorkerPool& pool, const kernels::CpuKernels& kernels,
+                                    std::span<std::byte> memory);
 
 struct FixedCosts {
   Nanoseconds layer{};

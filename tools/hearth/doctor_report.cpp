@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "tools/hearth/doctor_cpu.h"
 #include "tools/hearth/quantity.h"
 
 namespace hearth::tools {
@@ -83,17 +84,59 @@ std::string limits_text(const SystemFacts& system) {
       format_size(*system.locked_memory));
 }
 
-std::string gpu_text(const SystemFacts& system) {
-  if (system.gpus.empty()) return "no driver of a GPU found; everything is computed by the CPU";
+std::string gpu_absence_text(const DoctorFindings& findings) {
+  const std::vector<std::string>& gpus = findings.system.gpus;
+  if (!findings.gpu.missing.empty())
+    return fmt::format("{}; everything is computed by the CPU", findings.gpu.missing);
+  if (gpus.empty()) return "no driver of a GPU found; everything is computed by the CPU";
   return fmt::format(
       "{} found, but this build has no GPU back end: nothing was measured on it and nothing will "
       "be "
       "computed on it",
-      fmt::join(system.gpus, ", "));
+      fmt::join(gpus, ", "));
 }
 
-// The rates of the CPU in the sentences below: the format that most files are made of.
-constexpr const char* kCommonFormat = "Q4_K";
+std::string pinned_text(const DoctorFindings& findings) {
+  const std::optional<Bytes> pinnable = findings.machine.gpu->pinnable;
+  if (!pinnable)
+    return fmt::format("{} of memory were pinned for it without a refusal",
+                       format_size(findings.gpu.pinned));
+  return fmt::format(
+      "the system lets {} of memory be pinned for it and no more: experts beyond them reach it "
+      "more "
+      "slowly; raise the limit on locked memory (ulimit -l)",
+      format_size(*pinnable));
+}
+
+// What was measured, from the card outwards.
+std::vector<std::string> gpu_lines(const DoctorFindings& findings) {
+  if (!findings.machine.gpu) return {line("gpu", gpu_absence_text(findings))};
+  const profiler::GpuMachine& gpu = *findings.machine.gpu;
+  return {
+      line("gpu", fmt::format("{} ({}), {} of memory, {} of it taken", gpu.name, findings.gpu.about,
+                              format_size(gpu.memory), format_size(gpu.reserved))),
+      line("", fmt::format("reads its memory at {}", rate_text(gpu.memory_read))),
+      line("link", fmt::format("copies at {} to the card and {} back, its kernels gather at {}",
+                               rate_text(gpu.host_to_device), rate_text(gpu.device_to_host),
+                               rate_text(gpu.gather))),
+      line("", fmt::format("while the CPU computes: copies at {}, gathers at {}, and its products "
+                           "at {}",
+                           rate_text(gpu.host_to_device_shared), rate_text(gpu.gather_shared),
+                           rate_text(gpu.cpu_shared))),
+      line("launches",
+           fmt::format("{} each, {} in a graph; a layer {}, with a fetch {} more",
+                       format_duration(gpu.launch), format_duration(gpu.graph_node),
+                       format_duration(gpu.layer_overhead), format_duration(gpu.fetch_overhead))),
+      line("hand-over",
+           fmt::format("{} to the CPU and back{}, {} where the host must be called",
+                       format_duration(gpu.join_overhead),
+                       findings.gpu.stream_memory_operations
+                           ? ""
+                           : " without stream memory operations, which the driver lacks",
+                       format_duration(gpu.host_call))),
+      line("pinned", pinned_text(findings)),
+  };
+}
 
 // More threads than half of them give less than this more: memory, not threads, is the limit.
 constexpr double kSaturated = 1.3;
@@ -103,7 +146,7 @@ constexpr double kComputeBound = 0.7;
 std::string memory_verdict(const profiler::CpuMachine& cpu) {
   const std::uint32_t most = cpu.memory_read.back().threads;
   const double all = memory_rate(cpu, most);
-  const double kernel = kernel_rate(cpu, kCommonFormat, most);
+  const double kernel = kernel_rate(cpu, std::string(kCommonFormat), most);
   if (kernel < kComputeBound * all)
     return fmt::format(
         "limit     the CPU's arithmetic: {} products reach {:.0f} % of what memory gives, so more "
@@ -118,6 +161,21 @@ std::string memory_verdict(const profiler::CpuMachine& cpu) {
   return fmt::format(
       "limit     the number of cores: {} do not exhaust the memory yet, so more cores would help",
       threads_text(most));
+}
+
+// Of experts that are in RAM and not on the card: who is to compute them, and what that costs.
+std::string gpu_verdict(const Machine& machine) {
+  const profiler::GpuMachine& gpu = *machine.gpu;
+  const double cpu =
+      kernel_rate(machine.cpu, std::string(kCommonFormat), machine.cpu.memory_read.back().threads);
+  const double both = gpu.gather_shared + gpu.cpu_shared;
+  const bool together = both > std::max(gpu.gather, cpu);
+  return fmt::format(
+      "experts   100 MB of experts take {:.2f} ms on the card, and where they are not there {:.1f} "
+      "ms over the link, {:.1f} ms on the CPU {}",
+      1e11 / gpu.memory_read, 1e11 / gpu.gather, 1e11 / cpu,
+      together ? fmt::format("and {:.1f} ms by both together", 1e11 / both)
+               : "and no less by both together: the host's memory is the limit");
 }
 
 }  // namespace
@@ -152,7 +210,7 @@ std::vector<std::string> report_lines(const DoctorFindings& findings) {
                                          "use; vm.nr_hugepages=0 gives it back",
                                          system.reserved_huge_pages)));
   lines.push_back(line("limits", limits_text(system)));
-  lines.push_back(line("gpu", gpu_text(system)));
+  for (std::string& text : gpu_lines(findings)) lines.push_back(std::move(text));
   return lines;
 }
 
@@ -160,7 +218,7 @@ std::vector<std::string> verdict_lines(const DoctorFindings& findings) {
   const Machine& machine = findings.machine;
   const profiler::CpuMachine& cpu = machine.cpu;
   const std::uint32_t threads = cpu.memory_read.back().threads;
-  const double kernel = kernel_rate(cpu, kCommonFormat, threads);
+  const double kernel = kernel_rate(cpu, std::string(kCommonFormat), threads);
   std::vector<std::string> lines = {
       is_busy(findings.system)
           ? "limit     not judged: while others use this machine, what threads add cannot be seen"
@@ -179,6 +237,7 @@ std::vector<std::string> verdict_lines(const DoctorFindings& findings) {
         "disk, the disk takes as long as all the rest",
         kernel / disk, 1e11 / disk, 100 * disk / kernel));
   }
+  if (machine.gpu) lines.push_back(gpu_verdict(machine));
   return lines;
 }
 

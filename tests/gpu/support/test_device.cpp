@@ -4,25 +4,41 @@
 
 #include <bit>
 #include <cmath>
+#include <cstdlib>
 #include <memory>
+#include <string_view>
 
+#include "base/error.h"
 #include "kernels/gpu/backend.h"
 #include "kernels/gpu/emulation/device.h"
 
 namespace hearth::kernels {
 namespace {
 
+// HEARTH_TEST_DEVICES=gpu leaves out the emulation, on which rows take long.
+bool only_gpus() {
+  const char* const wanted = std::getenv("HEARTH_TEST_DEVICES");
+  return wanted != nullptr && std::string_view(wanted) == "gpu";
+}
+
 struct OpenDevices {
   OpenDevices() {
+    if (!only_gpus()) add_emulations();
+    for (const GpuBackend& backend : gpu_backends())
+      for (const DeviceProperties& found : backend.find().devices)
+        add(fmt::format("{} {}", backend.name, found.name), backend.open(found.ordinal),
+            backend.kernels());
+    if (list.empty())
+      throw_error(
+          ErrorCode::kDevice,
+          "HEARTH_TEST_DEVICES=gpu, and there is no GPU; unset it to test on the emulation");
+  }
+  void add_emulations() {
     for (const unsigned lanes : {32u, 64u})
       add(fmt::format("emulated, {} lanes", lanes),
           std::make_unique<emulated::EmulatedDevice>(
               emulated::DeviceOptions{.lanes = lanes, .seed = lanes}),
           emulated_kernels());
-    for (const GpuBackend& backend : gpu_backends())
-      for (const DeviceProperties& found : backend.find().devices)
-        add(fmt::format("{} {}", backend.name, found.name), backend.open(found.ordinal),
-            backend.kernels());
   }
   void add(std::string name, std::unique_ptr<Device> device, const GpuKernels& kernels) {
     streams.push_back(device->new_stream(StreamPriority::kNormal));

@@ -42,9 +42,15 @@ inline Machine complete_machine() {
                         .device_to_host = 24e9,
                         .gather = 23e9,
                         .host_to_device_shared = 22e9,
+                        .gather_shared = 21e9,
                         .cpu_shared = 16e9,
                         .layer_overhead = microseconds(12),
-                        .join_overhead = microseconds(15)},
+                        .fetch_overhead = microseconds(5),
+                        .join_overhead = microseconds(15),
+                        .launch = Nanoseconds(2'125),
+                        .graph_node = Nanoseconds(1'300),
+                        .host_call = microseconds(31),
+                        .pinnable = 9 * kGiB},
   };
 }
 

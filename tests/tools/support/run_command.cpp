@@ -39,11 +39,11 @@ void redirect(const std::string& path, int flags, int descriptor) {
   redirect(base + ".err", O_WRONLY | O_TRUNC, STDERR_FILENO);
   for (const auto& [name, value] : run.environment) setenv(name.c_str(), value.c_str(), 1);
   if (run.prepare) run.prepare();
-  std::vector<char*> argv = {const_cast<char*>(HEARTH_BINARY)};
+  std::vector<char*> argv = {const_cast<char*>(run.program.c_str())};
   for (const std::string& argument : run.arguments)
     argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
-  execv(HEARTH_BINARY, argv.data());
+  execv(run.program.c_str(), argv.data());
   _exit(127);
 }
 

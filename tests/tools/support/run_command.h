@@ -25,6 +25,7 @@ struct CommandRun {
   std::vector<std::pair<std::string, std::string>> environment;  // added to the test's own
   std::function<void()> prepare = {};         // in the new process, after its streams are set up
   std::function<void(pid_t)> meanwhile = {};  // here, while it runs
+  std::string program = HEARTH_BINARY;
 };
 
 CommandResult run_hearth(const CommandRun& run);

@@ -1,0 +1,184 @@
+#include "tools/hearth/doctor_gpu_layer.h"
+
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "kernels/kv/kv_format.h"
+
+namespace hearth::tools {
+namespace {
+
+using kernels::Activations;
+using kernels::KvPart;
+using kernels::QuantizeTask;
+
+constexpr std::uint32_t kColumns = 2048, kMatrixRows = 64;
+constexpr std::uint32_t kHeads = 32, kKvHeads = 4, kHeadDim = 128;
+constexpr std::uint32_t kUsed = 8;
+constexpr std::uint32_t kExpertColumns = 768;
+constexpr auto kFormat = kernels::WeightFormat::kF16;
+constexpr auto kKvFormat = kernels::KvFormat::kF16;
+constexpr std::size_t kAlignment = 256;
+constexpr Bytes kMemory = 8 * kMiB;
+
+kernels::KvMemory cache(KvPart part, std::byte* tiles) {
+  return {
+      .layout = kernels::kv_layout(kKvFormat, part, kHeadDim), .tiles = tiles, .tiles_per_head = 1};
+}
+
+}  // namespace
+
+// All zeros: no number that takes another time, and expert 0 for all.
+GpuLayerWork::GpuLayerWork(kernels::Device& device, const kernels::GpuKernels& kernels,
+                           kernels::Stream& stream)
+    : kernels_(kernels), stream_(stream) {
+  auto memory = kernels::DeviceBuffer::try_allocate(device, kMemory);
+  if (!memory)
+    throw_error(ErrorCode::kBudget, "{}: {} MiB of its memory are not free; close what uses it",
+                device.properties().name, kMemory / kMiB);
+  memory_ = std::move(*memory);
+  stream_.fill(memory_.data(), 0, kMemory);
+  weights_ = take<std::byte>(std::size_t{2} * kMatrixRows * kColumns);
+  residual_ = take<float>(kColumns);
+  norm_ = take<float>(kColumns);
+  heads_ = take<float>(std::size_t{kHeads + 2 * kKvHeads} * kHeadDim);
+  out_ = take<float>(std::size_t{kUsed} * kColumns);
+  turns_ = take<float>(kHeadDim);
+  states_ = take<float>(kernels::attend_state_floats(1, kHeads, kHeadDim));
+  rank_weights_ = take<float>(kUsed);
+  zeros_ = take<std::uint32_t>(kUsed);
+  normed_ = activations(1, kColumns);
+  attended_ = activations(1, kHeads * kHeadDim);
+  hidden_ = activations(kUsed, kExpertColumns);
+  for (auto [part, memory_of] : {std::pair(KvPart::kKeys, &keys_), {KvPart::kValues, &values_}})
+    *memory_of = cache(part, take<std::byte>(kKvHeads * kv_tile_bytes(kKvFormat, part, kHeadDim)));
+  jobs_ = take<kernels::ExpertJob>(kUsed);
+  results_ = take<const float*>(kUsed);
+
+  std::vector<kernels::ExpertJob> jobs(kUsed);
+  std::vector<const float*> results(kUsed);
+  for (std::uint32_t i = 0; i < kUsed; ++i) {
+    jobs[i] = {.matrices = {weights_, weights_, weights_}, .begin = i, .rows = 1};
+    results[i] = out_ + std::size_t{i} * kColumns;
+  }
+  stream_.copy(jobs_, jobs.data(), Bytes(kUsed * sizeof jobs[0]));
+  stream_.copy(results_, results.data(), Bytes(kUsed * sizeof results[0]));
+  stream_.synchronize();
+}
+
+template <typename T>
+T* GpuLayerWork::take(std::size_t count) {
+  std::byte* const at = memory_.data() + taken_;
+  taken_ += round_up(count * sizeof(T), kAlignment);
+  CHECK_LE(taken_, memory_.size().count);
+  return reinterpret_cast<T*>(at);
+}
+
+QuantizeTask::Destination GpuLayerWork::activations(std::uint32_t rows, std::uint32_t columns) {
+  const std::size_t values = std::size_t{rows} * columns;
+  return {.rows = rows,
+          .columns = columns,
+          .stride = columns,
+          .values = take<float>(values),
+          .codes = take<std::int8_t>(values),
+          .scales = take<float>(values / 32),
+          .sums = take<std::int16_t>(values / 16)};
+}
+
+void GpuLayerWork::enqueue() {
+  const kernels::NormalizeTask normalize{
+      .quantize = {.x = residual_, .x_stride = kColumns, .to = normed_}, .weight = norm_};
+  kernels_.normalize(normalize, stream_.native());
+  for (int i = 0; i < 3; ++i) multiply(normalize.quantize.result(), heads_);
+  attend();
+  kernels_.normalize(normalize, stream_.native());
+  multiply(normalize.quantize.result(), out_);  // the router
+  feed_forward();
+}
+
+void GpuLayerWork::multiply(const Activations& x, float* y) {
+  kernels_.product({.format = kFormat,
+                    .rows = kMatrixRows,
+                    .columns = kColumns,
+                    .x = x,
+                    .dense = {weights_},
+                    .y = y,
+                    .y_stride = kColumns},
+                   stream_.native());
+}
+
+void GpuLayerWork::attend() {
+  constexpr std::uint64_t kStride = std::uint64_t{kHeads + 2 * kKvHeads} * kHeadDim;
+  float* const keys = heads_ + kHeads * kHeadDim;
+  float* const values = keys + kKvHeads * kHeadDim;
+  for (const auto& [heads, x] : {std::pair(kHeads, heads_), {kKvHeads, keys}})
+    kernels_.turn({.rows = 1,
+                   .heads = heads,
+                   .dim = kHeadDim,
+                   .x = x,
+                   .stride = kStride,
+                   .head_stride = kHeadDim,
+                   .cosine = turns_,
+                   .sine = turns_,
+                   .half = kHeadDim / 2},
+                  stream_.native());
+  for (const auto& [x, to] : {std::pair(keys, keys_), {values, values_}})
+    kernels_.store_kv(
+        {.rows = 1, .heads = kKvHeads, .position = zeros_, .x = x, .stride = kStride, .to = to},
+        stream_.native());
+  kernels_.attend({.rows = 1,
+                   .heads = kHeads,
+                   .kv_heads = kKvHeads,
+                   .value_dim = kHeadDim,
+                   .position = zeros_,
+                   .queries = heads_,
+                   .query_stride = kStride,
+                   .keys = keys_,
+                   .values = values_,
+                   .states = states_,
+                   .results = attended_.values,
+                   .result_stride = std::uint64_t{kHeads} * kHeadDim,
+                   .result_head_stride = kHeadDim},
+                  stream_.native());
+  const QuantizeTask quantize{.x = attended_.values, .x_stride = attended_.stride, .to = attended_};
+  kernels_.quantize(quantize, stream_.native());
+  multiply(quantize.result(), residual_);
+}
+
+void GpuLayerWork::feed_forward() {
+  const Activations normed = QuantizeTask{.to = normed_}.result();
+  multiply_experts({.rows = kMatrixRows,
+                    .columns = kColumns,
+                    .x = normed,
+                    .matrices = 2,
+                    .x_rows = zeros_,
+                    .hidden = hidden_},
+                   0);
+  multiply_experts({.rows = kMatrixRows,
+                    .columns = kExpertColumns,
+                    .x = QuantizeTask{.to = hidden_}.result(),
+                    .y = out_,
+                    .y_stride = kColumns},
+                   2);
+  kernels_.combine({.rows = 1,
+                    .experts_used = kUsed,
+                    .columns = kColumns,
+                    .results = results_,
+                    .weights = rank_weights_,
+                    .out = residual_,
+                    .out_stride = kColumns,
+                    .accumulate = true},
+                   stream_.native());
+}
+
+void GpuLayerWork::multiply_experts(kernels::ProductTask task, std::uint32_t job_matrix) {
+  task.format = kFormat;
+  task.jobs = jobs_;
+  task.job_count = kUsed;
+  task.job_matrix = job_matrix;
+  kernels_.product(task, stream_.native());
+}
+
+}  // namespace hearth::tools
