@@ -81,6 +81,8 @@ void CpuLaneThread::serve_step() {
     else if (now > spin_until)
       std::this_thread::sleep_for(kNap);
   }
+  // A step whose waits were ended by a failure may be over before its last doorbell is answered.
+  if (state_.load() == State::kLeaves) lane_.serve();
 }
 
 void wait_for_step(FunctionRef<bool()> finished, CpuLane& lane, const Clock& clock,

@@ -49,13 +49,6 @@ profiler::FetchLadder with_a_rung(profiler::FetchLadder ladder, std::uint32_t pa
   return ladder;
 }
 
-std::uint32_t classes_of(const std::vector<std::uint8_t>& class_of_layer) {
-  std::uint32_t classes = 0;
-  for (const std::uint8_t one : class_of_layer)
-    if (one != profiler::Residency::kNoClass) classes = std::max(classes, one + 1u);
-  return classes;
-}
-
 }  // namespace
 
 DeviceLanes::Plan DeviceLanes::plan(const Model& model, std::uint32_t rows, std::uint32_t threads) {
@@ -82,7 +75,6 @@ DeviceLanes::DeviceLanes(Engine& engine, ExpertArena& experts, kernels::Device& 
       device_(device),
       stream_(stream),
       pairs_(rows * engine.config().experts_used),
-      class_of_layer_(size_classes(engine.model().experts, kernels::kSlotAlignment).class_of_layer),
       fetches_(with_a_rung(std::move(fetches), pairs_)),
       tuner_(static_cast<std::uint32_t>(fetches_.rungs.size()), fetches_.measured),
       link_(device.new_stream(kernels::StreamPriority::kHigh)),
@@ -93,7 +85,7 @@ DeviceLanes::DeviceLanes(Engine& engine, ExpertArena& experts, kernels::Device& 
       stored_(engine.experts(), most_experts(engine.model())),
       sources_(engine, experts, device) {
   const Model& model = engine.model();
-  const std::uint32_t count = limits_count(model, classes_of(class_of_layer_), rows);
+  const std::uint32_t count = limits_count(model, classes(), rows);
   limits_ = memory_.take<std::uint32_t>(count);
   host_limits_ = mapped_memory(device, Bytes(count * sizeof(std::uint32_t)), "limits of fetches");
   const CpuLane::Shape shape = lane_shape(model, rows, engine.threads());
@@ -110,7 +102,7 @@ DeviceLanes::DeviceLanes(Engine& engine, ExpertArena& experts, kernels::Device& 
 }
 
 const std::uint32_t* DeviceLanes::fetch_limits(LayerIndex layer) const {
-  return limits_ + std::size_t{class_of_layer_[layer]} * (pairs_ + 1);
+  return limits_ + std::size_t{experts_.experts().class_of_layer[layer]} * (pairs_ + 1);
 }
 
 void DeviceLanes::begin_link(kernels::Stream& stream) const {
@@ -147,19 +139,22 @@ void DeviceLanes::send_limits() {
   const std::uint32_t rung = tuner_.rung();
   if (std::exchange(limits_sent_, rung) == rung) return;
   auto* const limits = reinterpret_cast<std::uint32_t*>(host_limits_.data());
-  const std::uint32_t classes = classes_of(class_of_layer_), each = pairs_ + 1;
-  for (std::uint32_t c = 0; c < classes; ++c) {
-    const auto size_class = static_cast<std::uint8_t>(c);
-    if (experts_.slots(size_class) >= slots_of_a_step(size_class))
+  const std::uint32_t each = pairs_ + 1;
+  for (std::uint8_t c = 0; c < classes(); ++c) {
+    if (experts_.slots(c) >= slots_of_a_token(c))
       std::ranges::copy(fetches_.rungs[rung], limits + std::size_t{c} * each);
     else
       std::fill_n(limits + std::size_t{c} * each, each, 0u);
   }
-  stream_.copy(limits_, limits, Bytes(std::uint64_t{classes} * each * sizeof(std::uint32_t)));
+  stream_.copy(limits_, limits, Bytes(std::uint64_t{classes()} * each * sizeof(std::uint32_t)));
 }
 
-std::uint32_t DeviceLanes::slots_of_a_step(std::uint8_t size_class) const {
-  const auto layers = std::ranges::count(class_of_layer_, size_class);
+std::uint32_t DeviceLanes::classes() const {
+  return static_cast<std::uint32_t>(experts_.experts().slot_bytes.size());
+}
+
+std::uint32_t DeviceLanes::slots_of_a_token(std::uint8_t size_class) const {
+  const auto layers = std::ranges::count(experts_.experts().class_of_layer, size_class);
   return static_cast<std::uint32_t>(layers) * engine_.config().experts_used;
 }
 

@@ -16,8 +16,7 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
-#include <vector>
+#include <span>
 
 #include "profiler/split_tuner.h"
 #include "profiler/step_split.h"
@@ -71,14 +70,14 @@ class DeviceLanes {
   static constexpr std::uint32_t kNoRung = 0xffffffff;
 
   void send_limits();
-  std::uint32_t slots_of_a_step(std::uint8_t size_class) const;
+  std::uint32_t classes() const;
+  std::uint32_t slots_of_a_token(std::uint8_t size_class) const;
 
   Engine& engine_;
   ExpertArena& experts_;
   kernels::Device& device_;
   kernels::Stream& stream_;
   const std::uint32_t pairs_;
-  const std::vector<std::uint8_t> class_of_layer_;
   const profiler::FetchLadder fetches_;
   profiler::SplitTuner tuner_;
   std::uint32_t limits_sent_ = kNoRung;  // their rung

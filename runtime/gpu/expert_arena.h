@@ -69,6 +69,7 @@ class ExpertArena {
   // The slot of an expert until the next step, for what the host enqueues itself; null: in none.
   const std::byte* address(ExpertId id) const;
 
+  const ExpertSlots& experts() const { return experts_; }
   std::uint32_t slots(std::uint8_t size_class) const { return classes_[size_class].slots; }
   Bytes memory() const;  // of the device, now
   // Of each layer, since the start; waits for the stream.

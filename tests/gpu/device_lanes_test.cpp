@@ -183,7 +183,8 @@ TEST(DeviceLanes, EveryOrderOfStreamsGivesTheBitsOfTheCpu) {
   const Outcome expected = run_on_cpu(of, *engine);
   engine->experts().load_absent();
   for (const std::uint64_t seed : {1u, 2u}) {
-    EmulatedDevice device({.seed = seed, .streams = Streams::kScheduled});
+    EmulatedDevice device(
+        {.lanes = seed == 1 ? 32u : 64u, .seed = seed, .streams = Streams::kScheduled});
     const Seen found = run(of, *engine, {.slots = 0.5, .misses = Misses::kToBoth}, device);
     expect_same(expected, found.outcome, fmt::format("seed {}", seed));
   }
@@ -251,6 +252,45 @@ TEST(DeviceLanes, AnExpertThatCannotBeReadIsTheErrorItIsAndOtherStepsAreRight) {
   }
   weather->expect_calm();
   expect_same(expected, run_on_device(of, engine, decoder), "after the error");
+}
+
+TEST(DeviceLanes, EndWithTheirDevice) {
+  const Case of{.model = "qwen3moe", .pieces = {1}};
+  const auto engine = open(of);
+  engine->experts().load_absent();
+  const Setting setting{.slots = 0.5, .misses = Misses::kToBoth};
+  EmulatedDevice whole({});
+  run(of, *engine, setting, whole);
+  for (const std::uint64_t before_the_end : {4u, 20u, 60u}) {
+    EmulatedDevice device({.last_operation = whole.operations() - before_the_end});
+    try {
+      run(of, *engine, setting, device);
+      ADD_FAILURE() << before_the_end;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kDevice) << error.what();
+    }
+  }
+}
+
+// Steps of one token choose a rung; the rest of the ladder is for other machines.
+TEST(DeviceLanes, FollowALadderOfMeasuredRates) {
+  const Case of{.model = "qwen3moe", .pieces = {1, 1}};
+  const auto engine = open(of);
+  const Outcome expected = run_on_cpu(of, *engine);
+  engine->experts().load_absent();
+  const profiler::LaneCosts costs{.gpu_rate = 1e12,
+                                  .link_rate = 25e9,
+                                  .cpu_rate = 40e9,
+                                  .both_rate = 50e9,
+                                  .link_join = 5e-6,
+                                  .cpu_join = 5e-6};
+  EmulatedDevice device({});
+  DeviceModel model(*engine, device, kernels::emulated_kernels(),
+                    {.slots_of_class = share(engine->model(), 0.5),
+                     .fetches = profiler::fetch_ladder(
+                         costs, DeviceLanes::experts_of_step(engine->model(), kMostDeviceRows))});
+  DeviceDecoder decoder(model, {.context = kContext, .formats = engine->kv_formats()});
+  expect_same(expected, run_on_device(of, *engine, decoder), "a ladder");
 }
 
 TEST(DeviceLanes, TakeTheMemoryOfThePlan) {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "kernels/gpu/emulation/block_runner.h"
@@ -104,6 +105,26 @@ TEST(ScheduledDevice, AGraphHasTheOrderOfItsStreams) {
     seen.insert(device.text);
   }
   EXPECT_EQ(seen, (std::set<std::string>{"<12x3|12x3", "<1x23|12x3", "<12x3|1x23", "<1x23|1x23"}));
+}
+
+// A stream that joined a capture before joins the next one anew.
+TEST(ScheduledDevice, AStreamJoinsOneCaptureAfterAnother) {
+  Letters device(later(1));
+  std::vector<std::unique_ptr<Graph>> graphs;
+  for (const int letters : {3, 1}) {
+    device.a->begin_capture();
+    for (int i = 0; i < letters; ++i) device.append(*device.a, "a");
+    device.a->record(*device.event);
+    device.b->wait(*device.event);
+    device.append(*device.b, "b");
+    device.b->record(*device.joined);
+    device.a->wait(*device.joined);
+    device.append(*device.a, "c");
+    graphs.push_back(device.a->end_capture());
+  }
+  for (const auto& graph : graphs) device.a->launch(*graph);
+  device.device.synchronize();
+  EXPECT_EQ(device.text, "aaabcabc");
 }
 
 TEST(ScheduledDevice, ACopyIsNotDoneAtOnce) {

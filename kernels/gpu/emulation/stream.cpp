@@ -106,6 +106,7 @@ void EmulatedStream::wait(const Event& event) {
   const auto& recorded = static_cast<const EmulatedEvent&>(event);
   if (recorded.capture_ != nullptr && !recorded.capture_->ended) {
     CHECK(!captures() || capture_ == recorded.capture_);
+    if (!captures()) last_captured_.clear();  // of a capture before this one
     capture_ = recorded.capture_;
     last_captured_.insert(last_captured_.end(), recorded.captured_.begin(),
                           recorded.captured_.end());
