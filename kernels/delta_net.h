@@ -10,7 +10,7 @@
 //     u   = acc / (1 + exp(-acc))                      exp is kernels/cpu/exp.h
 //   l2 norm of a head: f = scale / max(sqrt(sum of x²), epsilon), y = x × f; the sum is that of
 //     rms_norm
-//   gates of a head: delta_gates() below
+//   gates of a head: kernels/delta_gates.h
 //   state S [key][value], per column j, with decay g and strength b, key k, query q, value v:
 //     r  = fold2 of fma(S[i][j], k[i], ·) over i      what is remembered for this key
 //     d  = (v[j] - r × g) × b
@@ -28,6 +28,27 @@ namespace hearth::kernels {
 inline constexpr std::uint32_t kMaxConvolutionTaps = 8;
 inline constexpr std::uint32_t kMaxConvolutionChannels = 256;  // of one task
 inline constexpr std::uint32_t kDeltaPanel = 16;  // columns of a state that lie together
+
+struct DeltaNetShape {
+  // Which key head a value head reads: neighbours share one (grouped), or those that are key_heads
+  // apart (tiled).
+  enum class Heads : std::uint32_t { kTiled, kGrouped };
+
+  std::uint32_t key_heads = 0;
+  std::uint32_t value_heads = 0;  // a multiple of key_heads
+  std::uint32_t key_dim = 0;      // per head, a multiple of 16; so is value_dim
+  std::uint32_t value_dim = 0;
+  std::uint32_t taps = 0;  // of the convolution, 2 to kMaxConvolutionTaps
+  Heads heads = Heads::kTiled;
+
+  constexpr std::uint32_t keys() const { return key_heads * key_dim; }
+  constexpr std::uint32_t values() const { return value_heads * value_dim; }
+  constexpr std::uint32_t channels() const { return 2 * keys() + values(); }
+  constexpr std::uint32_t heads_per_key() const { return value_heads / key_heads; }
+  constexpr std::uint32_t key_head_of(std::uint32_t value_head) const {
+    return heads == Heads::kTiled ? value_head % key_heads : value_head / heads_per_key();
+  }
+};
 
 // Rows of some channels, in place: x[t] becomes u[t], and the window the newest inputs.
 struct ConvolutionTask {
@@ -57,14 +78,5 @@ struct DeltaTask {
   float* out = nullptr;  // [rows][panels × kDeltaPanel]
   std::size_t out_stride = 0;
 };
-
-struct DeltaGates {
-  float decay = 1;     // of what is remembered
-  float strength = 0;  // of the correction
-};
-
-// decay = exp(rate × softplus(alpha + bias)), strength = sigmoid(beta): by the C library in double,
-// rounded once. A sum that is not finite gives NaN or a limit, never a trap.
-DeltaGates delta_gates(float alpha, float bias, float rate, float beta);
 
 }  // namespace hearth::kernels

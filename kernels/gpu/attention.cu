@@ -1,19 +1,46 @@
-#include "kernels/gpu/attention.cuh"
-
-#include "kernels/gpu/attention_merge.cuh"
+#include "kernels/gpu/attention_walk.cuh"
 
 namespace hearth::kernels::HEARTH_GPU_TARGET {
 namespace {
 
+unsigned queries_of_kv_head(const AttendTask& task) {
+  return task.rows * (task.heads / task.kv_heads);
+}
+// KV heads × pieces of n queries.
+unsigned pieces(const AttendTask& task, unsigned n) {
+  return task.kv_heads * ((queries_of_kv_head(task) + n - 1) / n);
+}
+unsigned form_bytes(const AttendTask& task, unsigned n) {
+  const KvLayout& keys = task.keys.layout;
+  return query_form_bytes(n, keys.dim, keys.family != KvFamily::kFloat);
+}
+
 template <unsigned n>
 void launch_chunks(const AttendTask& task, NativeStream stream) {
-  const KvLayout& keys = task.keys.layout;
-  const unsigned queries = task.rows * (task.heads / task.kv_heads);
   launch(attend_chunks<n>,
          {.blocks_x = kMaxAttentionChunks,
-          .blocks_y = task.kv_heads * ((queries + n - 1) / n),
+          .blocks_y = pieces(task, n),
           .threads = kAttendThreads,
-          .dynamic_shared = query_form_bytes(n, keys.dim, keys.family != KvFamily::kFloat)},
+          .dynamic_shared = form_bytes(task, n)},
+         stream, task);
+}
+
+// Few rows would leave a GPU idle otherwise.
+void launch_side_by_side(const AttendTask& task, NativeStream stream) {
+  const unsigned queries = queries_of_kv_head(task);
+  if (queries == 1)
+    launch_chunks<1>(task, stream);
+  else if (queries <= 4)
+    launch_chunks<4>(task, stream);
+  else
+    launch_chunks<8>(task, stream);
+}
+
+void launch_walk(const AttendTask& task, NativeStream stream) {
+  launch(walk_chunks,
+         {.blocks_x = pieces(task, kWalkQueries),
+          .threads = kAttendThreads,
+          .dynamic_shared = form_bytes(task, kWalkQueries)},
          stream, task);
 }
 
@@ -23,15 +50,13 @@ void launch_attend(const AttendTask& given, NativeStream stream) {
   if (given.rows == 0) return;
   AttendTask task = given;
   if (task.values_in_keys) task.values = task.keys;
-  const unsigned queries = task.rows * (task.heads / task.kv_heads);
-  if (queries == 1)
-    launch_chunks<1>(task, stream);
-  else if (queries <= 4)
-    launch_chunks<4>(task, stream);
+  const bool walked = task.rows > kMostSideBySideRows;
+  if (walked)
+    launch_walk(task, stream);
   else
-    launch_chunks<8>(task, stream);
+    launch_side_by_side(task, stream);
   launch(merge_chunks, {.blocks_x = task.heads, .blocks_y = task.rows, .threads = kAttendThreads},
-         stream, task);
+         stream, task, walked);
 }
 
 }  // namespace hearth::kernels::HEARTH_GPU_TARGET

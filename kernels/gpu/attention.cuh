@@ -28,13 +28,14 @@ HEARTH_DEVICE std::uint32_t head_of(const QueryRange& range, std::uint32_t q) {
   return range.kv_head * range.group + (range.begin + q) % range.group;
 }
 
+// Number `index` of the KV heads × pieces of their queries.
 template <unsigned n>
-HEARTH_DEVICE QueryRange query_range(const AttendTask& task) {
+HEARTH_DEVICE QueryRange query_range(const AttendTask& task, std::uint32_t index) {
   QueryRange range;
   range.group = task.heads / task.kv_heads;
   const std::uint32_t queries = task.rows * range.group, pieces = (queries + n - 1) / n;
-  range.kv_head = block_y() / pieces;
-  range.begin = block_y() % pieces * n;
+  range.kv_head = index / pieces;
+  range.begin = index % pieces * n;
   range.count = queries - range.begin < n ? queries - range.begin : n;
   return range;
 }
@@ -185,11 +186,11 @@ HEARTH_DEVICE bool reads_kvarn(const AttendTask& task, std::uint32_t span,
   return false;
 }
 
+// One chunk, whose state is left in `state`.
 template <unsigned n>
 HEARTH_DEVICE void attend_chunk(const AttendTask& task, const QueryRange& range,
-                                std::uint32_t index, std::uint32_t size, SharedQueries<n>& queries,
-                                const QueryForms& forms) {
-  const ChunkState state = chunk_state(task, index);
+                                std::uint32_t index, std::uint32_t size, const ChunkState& state,
+                                SharedQueries<n>& queries, const QueryForms& forms) {
   for (unsigned q = thread_index(); q < n; q += block_threads()) {
     queries.maxima[q] = float_of(0xff800000u);
     queries.sums[q] = 0;
@@ -227,7 +228,7 @@ attend_chunks(AttendTask task) {
   HEARTH_SHARED(SharedQueries<n>, queries);
   HEARTH_DYNAMIC_SHARED(float, memory);
   const QueryForms forms = query_forms(memory, n, task.keys.layout.dim);
-  const QueryRange range = query_range<n>(task);
+  const QueryRange range = query_range<n>(task, block_y());
   const std::uint32_t position = *task.position + row_of(range, 0);
   const std::uint32_t end = *task.position + row_of(range, range.count - 1) + 1;
   if (block_x() * attention_chunk(position + 1) >= end) return;  // a launch is for any context
@@ -239,7 +240,7 @@ attend_chunks(AttendTask task) {
     load_positions(task, range, size, queries);
     sync_threads();
     for (std::uint32_t index = block_x(); index * size < end; index += grid_x())
-      attend_chunk(task, range, index, size, queries, forms);
+      attend_chunk(task, range, index, size, chunk_state(task, index), queries, forms);
   }
 }
 

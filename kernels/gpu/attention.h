@@ -1,8 +1,9 @@
-// Attention of the rows of a decode step on a device, with the bits of kernels/attention.h.
+// Attention of the rows of a step on a device, with the bits of kernels/attention.h.
 //
-// Blocks compute chunks of the context side by side and leave a state for each query, as the CPU
-// does with few rows; a second kernel merges them in order. Neither the number of blocks nor the
-// rows that are computed together change a result.
+// For few rows, blocks compute chunks of the context side by side and leave a state for each query,
+// as the CPU does; a second kernel merges them in order. For many, each block walks the context of
+// its queries. Neither the number of blocks nor the rows that are computed together change a
+// result.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +15,7 @@
 namespace hearth::kernels {
 
 struct AttendTask {
-  std::uint32_t rows = 0;   // few: each takes room in `states`
+  std::uint32_t rows = 0;
   std::uint32_t heads = 0;  // a multiple of kv_heads
   std::uint32_t kv_heads = 0;
   std::uint32_t value_dim = 0;
@@ -41,10 +42,16 @@ struct AttendTask {
   std::uint32_t result_head_stride = 0;
 };
 
-// What chunks leave: [chunks][rows × heads maxima, as many sums, outputs of value_dim each].
+// Up to so many rows have the chunks of their contexts computed side by side.
+inline constexpr std::uint32_t kMostSideBySideRows = 8;
+
+// What chunks leave: [chunks][rows × heads maxima, as many sums, outputs of value_dim each], for
+// any number of rows up to `rows`. Blocks that walk a context have two chunks at a time.
 constexpr std::size_t attend_state_floats(std::uint32_t rows, std::uint32_t heads,
                                           std::uint32_t value_dim) {
-  return std::size_t{kMaxAttentionChunks} * rows * heads * (2 + value_dim);
+  const std::size_t few = rows < kMostSideBySideRows ? rows : kMostSideBySideRows;
+  const std::size_t side_by_side = kMaxAttentionChunks * few, walked = std::size_t{2} * rows;
+  return (side_by_side > walked ? side_by_side : walked) * heads * (2 + value_dim);
 }
 
 }  // namespace hearth::kernels

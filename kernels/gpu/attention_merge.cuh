@@ -10,6 +10,17 @@ struct MergedOutputs {
   float values[kMaxHeadDim];
 };
 
+// How what a later chunk found is added to what was found before.
+struct Merge {
+  float maximum;
+  float kept;   // of what was before
+  float taken;  // of what comes
+};
+HEARTH_DEVICE Merge merge_of(float before, float later) {
+  const float maximum = before > later ? before : later;
+  return {maximum, exponential(before - maximum), exponential(later - maximum)};
+}
+
 // Of channel `channel` of query `query`, the chunks in order, then the sink.
 HEARTH_DEVICE float merged_channel(const AttendTask& task, std::size_t query, std::uint32_t chunks,
                                    float sink, std::uint32_t channel) {
@@ -25,27 +36,25 @@ HEARTH_DEVICE float merged_channel(const AttendTask& task, std::size_t query, st
       output = found;
       continue;
     }
-    const float before = maximum;
-    maximum = before > later ? before : later;
-    const float kept = exponential(before - maximum), taken = exponential(later - maximum);
-    sum = fma(of_chunk, taken, sum * kept);
-    output = fma(found, taken, output * kept);
+    const Merge merge = merge_of(maximum, later);
+    maximum = merge.maximum;
+    sum = fma(of_chunk, merge.taken, sum * merge.kept);
+    output = fma(found, merge.taken, output * merge.kept);
   }
-  const float most = maximum > sink ? maximum : sink;
-  const float kept = exponential(maximum - most), added = exponential(sink - most);
-  const float total = sum * kept + added;
-  return divide(output * kept, total);
+  const Merge last = merge_of(maximum, sink);
+  const float total = sum * last.kept + last.taken;
+  return divide(output * last.kept, total);
 }
 
-// Block (head, row).
-HEARTH_KERNEL(kAttendThreads) merge_chunks(AttendTask task) {
+// Block (head, row). Where blocks walked the context, all chunks are in the state of the first.
+HEARTH_KERNEL(kAttendThreads) merge_chunks(AttendTask task, bool walked) {
   HEARTH_SHARED(MergedOutputs, merged);
   const std::uint32_t head = block_x(), row = block_y(), end = *task.position + row + 1;
   const std::uint32_t size = attention_chunk(end);
+  const std::uint32_t chunks = walked ? 1 : (end + size - 1) / size;
   const float sink = task.sinks == nullptr ? float_of(0xff800000u) : task.sinks[head];
   for (std::uint32_t c = thread_index(); c < task.value_dim; c += block_threads())
-    merged.values[c] = merged_channel(task, std::size_t{row} * task.heads + head,
-                                      (end + size - 1) / size, sink, c);
+    merged.values[c] = merged_channel(task, std::size_t{row} * task.heads + head, chunks, sink, c);
   rotate_block(task.rotation, task.value_dim, merged.values);
   float* const result =
       task.results + row * task.result_stride + std::size_t{head} * task.result_head_stride;

@@ -10,16 +10,15 @@ HEARTH_KERNEL(kCombineThreads) combine_rows(CombineTask task) {
   const std::uint32_t row = block_y();
   const std::uint32_t column = block_x() * block_threads() + thread_index();
   if (column >= task.columns) return;
-  const float* const* results = task.results + std::uint64_t{row} * task.experts_used;
-  const float* weights = task.weights + std::uint64_t{row} * task.experts_used;
+  const std::uint64_t first = std::uint64_t{row} * task.experts_used;
+  const float* const* results = task.results + first;
   const auto weight = [&](std::uint32_t rank) {
-    return task.weights != nullptr ? weights[rank] : 1.0f;
+    return task.weights != nullptr ? task.weights[first + rank] : 1.0f;
   };
   float sum = results[0][column] * weight(0);
   for (std::uint32_t rank = 1; rank < task.experts_used; ++rank)
     sum = fma(results[rank][column], weight(rank), sum);
-  float& out = task.out[row * task.out_stride + column];
-  out = task.accumulate ? out + sum : sum;
+  task.out[row * task.out_stride + column] = sum;
 }
 
 void launch_combine(const CombineTask& task, NativeStream stream) {

@@ -8,11 +8,17 @@
 #include <string_view>
 
 #include "kernels/gpu/attention.h"
+#include "kernels/gpu/delta_net.h"
+#include "kernels/gpu/embed.h"
+#include "kernels/gpu/gate.h"
 #include "kernels/gpu/kv_write.h"
 #include "kernels/gpu/launch_shape.h"
+#include "kernels/gpu/normalize.h"
 #include "kernels/gpu/product.h"
 #include "kernels/gpu/quantize.h"
 #include "kernels/gpu/read_memory.h"
+#include "kernels/gpu/route.h"
+#include "kernels/gpu/sample.h"
 #include "kernels/gpu/turn.h"
 
 namespace hearth::kernels {

@@ -16,6 +16,15 @@ constexpr ProductKernels kProductKernels[] = {
 #undef WEIGHT_FORMAT
 };
 
+// Matrices that have few rows, as routers and gates have, are spread over more blocks.
+constexpr unsigned kFewestThreads = 64;
+constexpr unsigned kEnoughBlocks = 256;
+
+unsigned threads_for(const ProductTask& task, unsigned jobs) {
+  if (task.matrices == 2) return kProductThreads;  // which need whole blocks of activations
+  return task.rows / kRowsPerBlock * jobs < kEnoughBlocks ? kFewestThreads : kProductThreads;
+}
+
 }  // namespace
 
 void launch_product(const ProductTask& task, NativeStream stream) {
@@ -23,11 +32,10 @@ void launch_product(const ProductTask& task, NativeStream stream) {
   const unsigned most_rows = task.jobs == nullptr ? task.x.rows : task.most_rows;
   if (task.rows == 0 || jobs == 0 || most_rows == 0) return;
   const ProductKernels& kernels = kProductKernels[static_cast<unsigned>(task.format)];
+  const unsigned threads = threads_for(task, jobs), rows = threads / kThreadsPerRow;
   launch(most_rows == 1 ? kernels.one_row : kernels.few_rows,
-         {.blocks_x = (task.rows + kRowsPerBlock - 1) / kRowsPerBlock,
-          .blocks_y = jobs,
-          .threads = kProductThreads},
-         stream, task);
+         {.blocks_x = (task.rows + rows - 1) / rows, .blocks_y = jobs, .threads = threads}, stream,
+         task);
 }
 
 }  // namespace hearth::kernels::HEARTH_GPU_TARGET

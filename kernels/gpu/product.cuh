@@ -2,9 +2,10 @@
 // thread j owns accumulator j, so it takes blocks j, j + 8, j + 16, ... whole, without a word to
 // the others until the accumulators are folded. A block of 256 threads computes 32 rows of a
 // matrix, or the 32 hidden values of a gate and an up matrix that are one block of activations for
-// the next.
+// the next; where a single small matrix would leave most of the device idle, blocks are smaller.
 #pragma once
 
+#include "kernels/gpu/gate.cuh"
 #include "kernels/gpu/product.h"
 #include "kernels/gpu/quantize.cuh"
 #include "kernels/gpu/unpack_grids.cuh"
@@ -78,50 +79,36 @@ HEARTH_DEVICE void multiply_blocks(const std::uint8_t* row, std::uint32_t column
   for (unsigned t = 0; t < kRows; ++t) out[t] = group_sum<kThreadsPerRow>(acc[t]);
 }
 
-template <WeightFormat format>
-HEARTH_DEVICE float load_value(const std::uint8_t* row, std::uint32_t i) {
-  if constexpr (format == WeightFormat::kF32)
-    return float_of(load_word(row + 4 * std::uint64_t{i}));
-  const std::uint16_t bits = load_half(row + 2 * std::uint64_t{i});
-  return format == WeightFormat::kF16 ? f32_of_f16(bits) : f32_of_bf16(bits);
+// Adds values i, i + 8, ... of a row of floats, which are all there, so that no load waits for
+// another.
+template <WeightFormat format, unsigned kCount, unsigned kRows>
+HEARTH_DEVICE void add_strip(const std::uint8_t* row, std::uint32_t i, const Inputs<kRows>& in,
+                             float (&acc)[kRows][2]) {
+  float w[kCount];
+  for (unsigned k = 0; k < kCount; ++k) w[k] = load_value<format>(row, i + k * kThreadsPerRow);
+  for (unsigned t = 0; t < kRows; ++t) {
+    if (t >= in.count) continue;
+    const float* const from = in.x->values + std::uint64_t{in.row[t]} * in.x->stride + i;
+    float x[kCount];
+    for (unsigned k = 0; k < kCount; ++k) x[k] = from[k * kThreadsPerRow];
+    for (unsigned k = 0; k < kCount; ++k)
+      acc[t][k % 2] = fma(w[k], x[k] * in.weight[t], acc[t][k % 2]);
+  }
 }
 
 // The same for float formats: thread j owns accumulators j and j + 8 of the sixteen.
 template <WeightFormat format, unsigned kRows>
 HEARTH_DEVICE void multiply_floats(const std::uint8_t* row, std::uint32_t columns,
                                    const Inputs<kRows>& in, float (&out)[kRows]) {
+  constexpr unsigned kStrip = kRows == 1 ? 32 : 16;
   float acc[kRows][2] = {};
-  for (std::uint32_t i = thread_index() % kThreadsPerRow; i < columns; i += kFloatAccumulators)
-    for (unsigned half = 0; half < 2; ++half) {
-      const std::uint32_t at = i + half * kThreadsPerRow;
-      if (at >= columns) continue;
-      const float w = load_value<format>(row, at);
-      for (unsigned t = 0; t < kRows; ++t)
-        if (t < in.count) {
-          const float x = in.x->values[std::uint64_t{in.row[t]} * in.x->stride + at];
-          acc[t][half] = fma(w, x * in.weight[t], acc[t][half]);
-        }
-    }
+  std::uint32_t i = thread_index() % kThreadsPerRow;
+  for (; i + (kStrip - 1) * kThreadsPerRow < columns; i += kStrip * kThreadsPerRow)
+    add_strip<format, kStrip>(row, i, in, acc);
+  for (; i + kThreadsPerRow < columns; i += 2 * kThreadsPerRow)
+    add_strip<format, 2>(row, i, in, acc);
+  if (i < columns) add_strip<format, 1>(row, i, in, acc);
   for (unsigned t = 0; t < kRows; ++t) out[t] = group_sum<kThreadsPerRow>(acc[t][0] + acc[t][1]);
-}
-
-// CpuKernels::GatedFn.
-HEARTH_DEVICE float activate(GatedActivation activation, float gate, float up) {
-  switch (activation) {
-    case GatedActivation::kGelu: {
-      const float cubic = fma(gate * gate, -0.0713548163f, -1.5957691216f);
-      return divide(gate, 1.0f + exponential(gate * cubic)) * up;
-    }
-    case GatedActivation::kClamped: {
-      const float x = 7.0f < gate ? 7.0f : gate;
-      const float high = 7.0f < up ? 7.0f : up;
-      const float u = high < -7.0f ? -7.0f : high;
-      return divide(x, 1.0f + exponential(-1.702f * x)) * (u + 1.0f);
-    }
-    case GatedActivation::kSilu:
-      break;
-  }
-  return divide(gate, 1.0f + exponential(gate * -1.0f)) * up;
 }
 
 // What a block of threads works on: a dense matrix with all rows of x, or an expert with its pairs.
@@ -191,7 +178,7 @@ multiply(ProductTask task) {
   HEARTH_ASSERT(job.rows <= kRows);
 
   const unsigned group = thread_index() / kThreadsPerRow;
-  const std::uint32_t row = block_x() * kRowsPerBlock + group;
+  const std::uint32_t row = block_x() * (block_threads() / kThreadsPerRow) + group;
   const bool exists = row < task.rows;
   const std::uint32_t safe_row = exists ? row : task.rows - 1;
   const std::uint64_t row_bytes = std::uint64_t{task.columns} / traits(format).values_per_block *

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "kernels/activations.h"
+#include "kernels/gpu/gate.h"
 #include "kernels/gpu/quantize.h"
 #include "kernels/weight_format.h"
 
@@ -17,9 +18,6 @@ inline constexpr std::uint32_t kMostProductRows = 8;
 // A matrix in device memory begins at a multiple of 16 bytes (its rows anywhere), and the last
 // word of four bytes it reaches into can be read.
 inline constexpr std::size_t kMatrixAlignment = 16;
-
-// How a gate and an up value become a hidden one (CpuKernels::GatedFn).
-enum class GatedActivation : std::uint32_t { kSilu, kGelu, kClamped };
 
 // One expert of a step, in device memory: written there by the kernel that resolves the routing.
 // Its rows are pairs (token, rank); pairs of one expert are neighbours.
@@ -60,8 +58,8 @@ struct ProductTask {
   QuantizeTask::Destination hidden;  // two matrices: [rows of x or pairs]
 };
 
-// out[row] = w[0] × r[0], then fma(r[k], w[k], out[row]) for ranks 1 to k-1 (MoeBlock::combine);
-// added to what is in out already where `accumulate` is set, after the sum.
+// out[row] = w[0] × r[0], then fma(r[k], w[k], out[row]) for ranks 1 to k-1 (MoeBlock::combine).
+// What else the layer gives is added with the residual stream (NormalizeTask).
 struct CombineTask {
   std::uint32_t rows = 0;
   std::uint32_t experts_used = 0;
@@ -71,7 +69,6 @@ struct CombineTask {
   const float* weights = nullptr;  // [rows × experts_used]; null: 1
   float* out = nullptr;            // [rows][out_stride]
   std::uint64_t out_stride = 0;
-  bool accumulate = false;
 };
 
 }  // namespace hearth::kernels

@@ -9,6 +9,18 @@ namespace hearth::kernels::HEARTH_GPU_TARGET {
 inline constexpr unsigned kThreadsPerActivationBlock = 8;
 inline constexpr unsigned kValuesPerThread = 4;
 
+// Blocks (row, piece of it): there may be more rows than blocks in y.
+inline constexpr unsigned kPieceThreads = 256;
+inline LaunchShape piece_shape(unsigned rows, unsigned columns) {
+  const unsigned wanted = (columns + kValuesPerThread - 1) / kValuesPerThread;
+  const unsigned threads = wanted < kPieceThreads ? (wanted + 63) / 64 * 64 : kPieceThreads;
+  return {.blocks_x = rows, .blocks_y = (wanted + threads - 1) / threads, .threads = threads};
+}
+// The first value of this thread.
+HEARTH_DEVICE std::uint32_t place_in_row() {
+  return (block_y() * block_threads() + thread_index()) * kValuesPerThread;
+}
+
 struct QuantizedFour {
   std::uint32_t codes;  // of this thread's values
   float scale;          // of the block
@@ -40,13 +52,15 @@ HEARTH_DEVICE QuantizedFour quantize_four(const float (&x)[kValuesPerThread]) {
   return result;
 }
 
-// Writes what quantize_four gave for values [at, at + 4) of a row, and the values themselves.
+// Writes what quantize_four gave for values [at, at + 4) of a row, and the values themselves; `at`
+// lies before written_columns(to).
 HEARTH_DEVICE void store_four(const QuantizeTask::Destination& to, std::uint32_t row,
                               std::uint32_t at, const float (&x)[kValuesPerThread],
                               const QuantizedFour& four) {
   const std::uint64_t first = std::uint64_t{row} * to.stride + at;
   if (to.values != nullptr)
-    for (unsigned i = 0; i < kValuesPerThread; ++i) to.values[first + i] = x[i];
+    for (unsigned i = 0; i < kValuesPerThread; ++i)
+      if (at + i < written_columns(to)) to.values[first + i] = x[i];
   if (to.codes == nullptr) return;
   *reinterpret_cast<std::uint32_t*>(to.codes + first) = four.codes;
   if (at % 16 == 0) to.sums[first / 16] = static_cast<std::int16_t>(four.sum);

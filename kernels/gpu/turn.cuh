@@ -1,7 +1,8 @@
-// Heads of a step's rows turned and rotated, each in the shared memory of a block.
+// Heads of a step's rows normed, turned and rotated, each in the shared memory of a block.
 #pragma once
 
 #include "kernels/gpu/hadamard.cuh"
+#include "kernels/gpu/norm.cuh"
 #include "kernels/gpu/turn.h"
 
 namespace hearth::kernels::HEARTH_GPU_TARGET {
@@ -12,32 +13,59 @@ struct TurnedHead {
   float values[kMaxHeadDim];
 };
 
-HEARTH_DEVICE void turn_pairs(const TurnTask& task, std::uint32_t row, float* head) {
+// The first n channels; ends with a barrier.
+HEARTH_DEVICE void norm_head(std::uint32_t n, const float* weight, float epsilon, float* head) {
+  const float factor = norm_factor(sum_of_squares(head, n), n, epsilon);
+  sync_threads();
+  for (std::uint32_t c = thread_index(); c < n; c += block_threads())
+    head[c] = normed(head[c], factor, weight, c);
+  sync_threads();
+}
+
+// Ends with a barrier.
+HEARTH_DEVICE void turn_pairs(const TurnTask& task, const HeadGroup& group, std::uint32_t row,
+                              float* head) {
   const float* const cosine = task.cosine + std::size_t{row} * task.table_stride;
   const float* const sine = task.sine + std::size_t{row} * task.table_stride;
-  for (std::uint32_t i = thread_index(); i < task.half; i += block_threads()) {
-    float& first = head[task.first + (task.neighbours ? 2 * i : i)];
-    float& second = head[task.first + (task.neighbours ? 2 * i + 1 : i + task.half)];
+  for (std::uint32_t i = thread_index(); i < group.half; i += block_threads()) {
+    float& first = head[group.first + (group.neighbours ? 2 * i : i)];
+    float& second = head[group.first + (group.neighbours ? 2 * i + 1 : i + group.half)];
     const float a = first, b = second, c = cosine[i], s = sine[i];
     first = fma(-b, s, a * c);
     second = fma(b, c, a * s);
   }
+  sync_threads();
 }
 
-// Block (head, row).
+HEARTH_DEVICE void turn_head(const TurnTask& task, const HeadGroup& group, std::uint32_t row,
+                             std::uint32_t index, float* head) {
+  float* const x = group.x + row * group.stride + std::size_t{index} * group.head_stride;
+  const float* const from = group.from == nullptr ? x
+                                                  : group.from + row * group.from_stride +
+                                                        std::size_t{index} * group.from_head_stride;
+  for (std::uint32_t c = thread_index(); c < group.dim; c += block_threads()) head[c] = from[c];
+  sync_threads();
+  if (group.normed > 0) norm_head(group.normed, group.weight, task.epsilon, head);
+  if (group.half > 0) turn_pairs(task, group, row, head);
+  if (group.normed_when_turned) norm_head(group.dim, nullptr, task.epsilon, head);
+  if (group.factors != nullptr)
+    for (std::uint32_t c = thread_index(); c < group.dim; c += block_threads())
+      head[c] = head[c] * group.factors[row];
+  rotate_block(group.rotation, group.dim, head);
+  for (std::uint32_t c = thread_index(); c < group.dim; c += block_threads()) x[c] = head[c];
+}
+
+// Block (head of a group, row).
 HEARTH_KERNEL(kTurnThreads) turn_heads(TurnTask task) {
   HEARTH_SHARED(TurnedHead, head);
-  const std::uint32_t row = block_y();
-  float* const x = task.x + row * task.stride + std::size_t{block_x()} * task.head_stride;
-  for (std::uint32_t c = thread_index(); c < task.dim; c += block_threads()) head.values[c] = x[c];
-  sync_threads();
-  turn_pairs(task, row, head.values);
-  sync_threads();
-  if (task.factors != nullptr)
-    for (std::uint32_t c = thread_index(); c < task.dim; c += block_threads())
-      head.values[c] = head.values[c] * task.factors[row];
-  rotate_block(task.rotation, task.dim, head.values);
-  for (std::uint32_t c = thread_index(); c < task.dim; c += block_threads()) x[c] = head.values[c];
+  std::uint32_t index = block_x();
+  for (const HeadGroup& group : task.groups) {
+    if (index < group.heads) {
+      turn_head(task, group, block_y(), index, head.values);
+      return;  // the whole block
+    }
+    index -= group.heads;
+  }
 }
 
 }  // namespace hearth::kernels::HEARTH_GPU_TARGET

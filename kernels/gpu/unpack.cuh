@@ -35,6 +35,15 @@ HEARTH_DEVICE void load_words(const void* at, std::uint32_t* words) {
 
 HEARTH_DEVICE float load_f16(const void* at) { return f32_of_f16(load_half(at)); }
 
+// Value i of a row of a float format.
+template <WeightFormat format>
+HEARTH_DEVICE float load_value(const std::uint8_t* row, std::uint32_t i) {
+  if constexpr (format == WeightFormat::kF32)
+    return float_of(load_word(row + 4 * std::uint64_t{i}));
+  const std::uint16_t bits = load_half(row + 2 * std::uint64_t{i});
+  return format == WeightFormat::kF16 ? f32_of_f16(bits) : f32_of_bf16(bits);
+}
+
 // Bits 0 to 3 to bytes 0 to 3.
 HEARTH_DEVICE std::uint32_t spread(std::uint32_t bits) {
   return (bits & 15u) * 0x00204081u & 0x01010101u;

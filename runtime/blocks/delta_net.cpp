@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "kernels/delta_gates.h"
 #include "runtime/blocks/linear.h"
 
 namespace hearth::runtime {

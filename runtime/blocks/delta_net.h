@@ -2,31 +2,13 @@
 // each head, gated by z → output → residual.
 #pragma once
 
+#include "kernels/delta_net.h"
 #include "runtime/blocks/block.h"
 #include "runtime/weights/weight_table.h"
 
 namespace hearth::runtime {
 
-struct DeltaNetShape {
-  // Which key head a value head reads: neighbours share one (grouped), or those that are key_heads
-  // apart (tiled).
-  enum class Heads { kTiled, kGrouped };
-
-  std::uint32_t key_heads = 0;
-  std::uint32_t value_heads = 0;  // a multiple of key_heads
-  std::uint32_t key_dim = 0;      // per head, a multiple of 16; so is value_dim
-  std::uint32_t value_dim = 0;
-  std::uint32_t taps = 0;  // of the convolution
-  Heads heads = Heads::kTiled;
-
-  std::uint32_t keys() const { return key_heads * key_dim; }
-  std::uint32_t values() const { return value_heads * value_dim; }
-  std::uint32_t channels() const { return 2 * keys() + values(); }
-  std::uint32_t heads_per_key() const { return value_heads / key_heads; }
-  std::uint32_t key_head_of(std::uint32_t value_head) const {
-    return heads == Heads::kTiled ? value_head % key_heads : value_head / heads_per_key();
-  }
-};
+using kernels::DeltaNetShape;
 
 class DeltaNetBlock final : public Block {
  public:

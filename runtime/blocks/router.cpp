@@ -12,11 +12,10 @@ namespace {
 
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
-// Their sum is at least 2^-14, the smallest normal f16, as the models were trained.
 void normalize(std::span<float> weights) {
   float sum = 0;
   for (const float weight : weights) sum += weight;
-  sum = std::max(sum, 0x1p-14f);
+  sum = std::max(sum, kernels::kLeastWeightSum);
   for (float& weight : weights) weight /= sum;
 }
 

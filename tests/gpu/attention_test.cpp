@@ -149,5 +149,43 @@ TEST(GpuAttention, RowsOfAStepHaveTheBitsOfSingleSteps) {
     }
 }
 
+// More than are computed side by side: blocks walk the context.
+TEST(GpuAttention, ManyRows) {
+  std::vector<HeadsCase> cases;
+  for (const KvFormatTraits& format : kKvFormats)
+    cases.push_back({.positions = 520 + traits(format.format).sink(),
+                     .rows = kMostSideBySideRows + 1,
+                     .group = 2,
+                     .keys = format.format,
+                     .values = format.format,
+                     .tail = 20,
+                     .sinks = true,
+                     .rotated = true});
+  for (const std::uint32_t rows : {17u, 40u})
+    cases.push_back({.positions = rows, .rows = rows, .kv_heads = 2, .group = 3});
+  for (const std::uint32_t window : {3u, 128u, 300u})
+    for (const bool piece : {false, true})
+      cases.push_back({.positions = 700,
+                       .rows = 10,
+                       .keys = KvFormat::kQ8_0,
+                       .values = KvFormat::kKvarn4,
+                       .tail = 30,
+                       .window = window,
+                       .window_is_piece = piece});
+  cases.push_back({.positions = 300,
+                   .rows = 9,
+                   .group = 3,
+                   .key_dim = 96,
+                   .value_dim = 64,
+                   .keys = KvFormat::kQ8_0,
+                   .tail = 10,
+                   .values_in_keys = true});
+  expect_specified(cases);
+}
+
+TEST(GpuAttention, ManyRowsWhoseChunksDifferInSize) {
+  expect_specified(test_devices()[1], {.positions = 16387, .rows = 9});
+}
+
 }  // namespace
 }  // namespace hearth::kernels

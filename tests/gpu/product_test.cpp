@@ -27,6 +27,27 @@ std::vector<float> scalar_product(const WeightMatrix& w, const Activations& x) {
   return y;
 }
 
+// Of the matrix, on all devices.
+void expect_product(const WeightMatrix& matrix, const Activations& x, const std::string& what) {
+  const auto expected = scalar_product(matrix, x);
+  for (const TestDevice& on : test_devices()) {
+    const auto weights = on_device(on, matrix);
+    const DeviceActivations of_x(on, x);
+    const DeviceArray<float> y(on, std::size_t{x.rows} * matrix.rows);
+    on.kernels->product({.format = matrix.format,
+                         .rows = matrix.rows,
+                         .columns = matrix.columns,
+                         .x = of_x.view(),
+                         .dense = {weights.data()},
+                         .y = y.data(),
+                         .y_stride = matrix.rows},
+                        on.stream->native());
+    expect_same_bits(
+        expected, y.values(),
+        fmt::format("{}: {} columns, {} tokens, {}", on.name, matrix.columns, x.rows, what));
+  }
+}
+
 // Columns that fill the eight threads of a row, end within them, and of one block; rows that fill
 // a block of threads and not.
 TEST_P(GpuProduct, GivesTheBitsOfScalar) {
@@ -39,24 +60,19 @@ TEST_P(GpuProduct, GivesTheBitsOfScalar) {
         const std::uint32_t rows = tokens == 1 ? 37 : 3;
         const GuardedMatrix matrix(GetParam(), rows, columns, blocks, random);
         const TestActivations activations(tokens, columns, random);
-        const auto expected = scalar_product(matrix.view(), activations.view());
-        for (const TestDevice& on : test_devices()) {
-          const auto weights = on_device(on, matrix.view());
-          const DeviceActivations x(on, activations.view());
-          const DeviceArray<float> y(on, std::size_t{tokens} * rows);
-          on.kernels->product({.format = GetParam(),
-                               .rows = rows,
-                               .columns = columns,
-                               .x = x.view(),
-                               .dense = {weights.data()},
-                               .y = y.data(),
-                               .y_stride = rows},
-                              on.stream->native());
-          expect_same_bits(expected, y.values(),
-                           fmt::format("{}: {} columns, {} tokens, blocks {}", on.name, columns,
-                                       tokens, static_cast<int>(blocks)));
-        }
+        expect_product(matrix.view(), activations.view(),
+                       fmt::format("blocks {}", static_cast<int>(blocks)));
       }
+  }
+}
+
+// So many that blocks of threads are large.
+TEST(GpuProductOfManyRows, GivesTheBitsOfScalar) {
+  Random random(4);
+  for (const WeightFormat format : {WeightFormat::kQ4_0, WeightFormat::kF16}) {
+    const GuardedMatrix matrix(format, 8197, 32, Blocks::kRandom, random);
+    const TestActivations activations(1, 32, random);
+    expect_product(matrix.view(), activations.view(), "many rows");
   }
 }
 

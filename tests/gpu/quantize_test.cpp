@@ -1,53 +1,24 @@
-// Quantization and the norm before it: the bits of the scalar kernels.
+// Quantization: the bits of the scalar kernels.
 #include <fmt/format.h>
 
 #include <cfloat>
 #include <limits>
 
 #include "kernels/cpu_kernels.h"
-#include "tests/gpu/support/test_device.h"
+#include "tests/gpu/support/expected_activations.h"
 #include "tests/kernels/support/cpu_tables.h"
 
 namespace hearth::kernels {
 namespace {
 
-// A buffer of the host with the scalar kernel's answer.
-struct Expected {
-  Expected(const std::vector<float>& x, std::uint32_t rows, std::uint32_t columns)
-      : memory(ActivationBuffer::bytes_needed(rows, columns).count / 64 + 1),
-        buffer(std::as_writable_bytes(std::span(memory)), rows, columns) {
-    buffer.set_shape(rows, columns);
-    for (std::uint32_t row = 0; row < rows; ++row) {
-      std::copy_n(&x[std::size_t{row} * columns], columns, buffer.values(row));
-      scalar_table().quantize(buffer.values(row), columns, buffer.codes(row), buffer.scales(row),
-                              buffer.sums(row));
-    }
-  }
-  struct alignas(64) Line {
-    std::byte bytes[64];
-  };
-  std::vector<Line> memory;
-  ActivationBuffer buffer;
-};
-
-// All of the rows up to their stride.
-void expect_same_activations(const Activations& expected, const DeviceActivations& found,
-                             const std::string& where) {
-  const std::size_t values = std::size_t{expected.rows} * expected.stride;
-  expect_same_bits({expected.values, values}, found.values.values(), where + ", values");
-  expect_same_bits({expected.scales, values / 32}, found.scales.values(), where + ", scales");
-  EXPECT_EQ(std::vector(expected.codes, expected.codes + values), found.codes.values()) << where;
-  EXPECT_EQ(std::vector(expected.sums, expected.sums + values / 16), found.sums.values()) << where;
-}
-
 void expect_quantized(const std::vector<float>& x, std::uint32_t rows, std::uint32_t columns) {
-  const Expected expected(x, rows, columns);
+  const ExpectedActivations expected(x, rows, columns);
   for (const TestDevice& on : test_devices()) {
     const DeviceArray<float> input(on, x);
     const DeviceActivations found(on, rows, columns);
     on.kernels->quantize({.x = input.data(), .x_stride = columns, .to = found.destination()},
                          on.stream->native());
-    expect_same_activations(expected.buffer.view(), found,
+    expect_same_activations(expected.view(), found,
                             fmt::format("{}: {} x {}", on.name, rows, columns));
   }
 }
@@ -74,30 +45,48 @@ TEST(GpuQuantize, ExtremesGiveTheBitsOfScalar) {
   expect_quantized(ties, 1, 32);
 }
 
-TEST(GpuNormalize, GivesTheBitsOfScalar) {
-  Random random(5);
-  for (const std::uint32_t columns : {1u, 15u, 32u, 100u, 256u, 1000u, 2048u, 2080u, 5000u})
-    for (const bool weighed : {true, false}) {
-      constexpr std::uint32_t kRows = 3;
-      const auto x = normal_floats(random, std::size_t{kRows} * columns, 3);
-      const auto weight = normal_floats(random, columns);
-      std::vector<float> normed(x.size());
-      for (std::uint32_t row = 0; row < kRows; ++row)
-        scalar_table().rms_norm(&x[std::size_t{row} * columns], weighed ? weight.data() : nullptr,
-                                columns, 1e-5f, &normed[std::size_t{row} * columns]);
-      const Expected expected(normed, kRows, columns);
-      for (const TestDevice& on : test_devices()) {
-        const DeviceArray<float> input(on, x), weights(on, weight);
-        const DeviceActivations found(on, kRows, columns);
-        on.kernels->normalize(
-            {.quantize = {.x = input.data(), .x_stride = columns, .to = found.destination()},
-             .weight = weighed ? weights.data() : nullptr,
-             .epsilon = 1e-5f},
-            on.stream->native());
-        expect_same_activations(expected.buffer.view(), found,
-                                fmt::format("{}: {} columns", on.name, columns));
-      }
+// The first channels of each head as a row of its own, as latent attention multiplies them.
+TEST(GpuQuantize, HeadsOfRows) {
+  Random random(4);
+  constexpr std::uint32_t kRows = 3, kHeads = 5, kColumns = 40, kHeadStride = 50, kStride = 260;
+  const auto x = normal_floats(random, kRows * kStride);
+  std::vector<float> heads;
+  for (std::uint32_t row = 0; row < kRows; ++row)
+    for (std::uint32_t head = 0; head < kHeads; ++head) {
+      const auto begin = x.begin() + row * kStride + head * kHeadStride;
+      heads.insert(heads.end(), begin, begin + kColumns);
     }
+  const ExpectedActivations expected(heads, kRows * kHeads, kColumns);
+  for (const TestDevice& on : test_devices()) {
+    const DeviceArray<float> input(on, x);
+    const DeviceActivations found(on, kRows * kHeads, kColumns);
+    on.kernels->quantize({.x = input.data(),
+                          .x_stride = kStride,
+                          .heads = kHeads,
+                          .head_stride = kHeadStride,
+                          .to = found.destination()},
+                         on.stream->native());
+    expect_same_activations(expected.view(), found, on.name);
+  }
+}
+
+TEST(GpuQuantize, ValuesAloneAreAnyRowsOfFloats) {
+  Random random(3);
+  constexpr std::uint32_t kRows = 2, kColumns = 37, kStride = 41;
+  const auto x = normal_floats(random, kRows * kColumns);
+  for (const TestDevice& on : test_devices()) {
+    const DeviceArray<float> input(on, x);
+    const DeviceArray<float> found(on, std::vector<float>(kRows * kStride, 7.0f));
+    on.kernels->quantize(
+        {.x = input.data(),
+         .x_stride = kColumns,
+         .to = {.rows = kRows, .columns = kColumns, .stride = kStride, .values = found.data()}},
+        on.stream->native());
+    std::vector<float> expected(kRows * kStride, 7.0f);
+    for (std::uint32_t row = 0; row < kRows; ++row)
+      std::copy_n(&x[std::size_t{row} * kColumns], kColumns, &expected[std::size_t{row} * kStride]);
+    expect_same_bits(expected, found.values(), on.name);
+  }
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <limits>
 #include <span>
 
+#include "kernels/delta_gates.h"
 #include "tests/kernels/support/cpu_tables.h"
 
 namespace hearth::kernels {
@@ -138,18 +139,42 @@ TEST(SigmoidMultiply, MatchesItsFormulaAndIsTheSameOnEverySet) {
   }
 }
 
+// The exponent of the decay is wrong by 2^-49 at most, and above 104 the decay is 0.
 TEST(DeltaGates, MatchTheirFormulas) {
-  for (const float alpha : {-100.0f, -20.0f, -1.0f, 0.0f, 0.5f, 20.0f, 100.0f}) {
-    const DeltaGates gates = delta_gates(alpha, 0.25f, -0.125f, alpha);
-    const long double x = alpha + 0.25L;
-    const long double softplus = x > 40 ? x : std::log1p(std::exp(x));
-    EXPECT_NEAR(gates.decay, static_cast<double>(std::exp(-0.125L * softplus)), kHalfUlp);
-    EXPECT_NEAR(gates.strength, static_cast<double>(1 / (1 + std::exp(-x + 0.25L))), kHalfUlp);
+  constexpr double kGateError = 104 * 0x1p-49;
+  const auto expect_near = [](double exact, float found) {
+    const double error = exact * (kHalfUlp + kGateError) + 0x1p-150;  // or half the least float
+    EXPECT_NEAR(static_cast<double>(found), exact, error * 1.01);
+  };
+  Random random(11);
+  for (int i = 0; i < 20000; ++i) {
+    const double size = std::exp(3 * random.normal());
+    const auto alpha = static_cast<float>(size * random.normal());
+    const auto bias = static_cast<float>(3 * random.normal());
+    const auto rate = static_cast<float>(-std::exp(2 * random.normal()));
+    const auto beta = static_cast<float>(size * random.normal());
+    const DeltaGates gates = delta_gates(alpha, bias, rate, beta);
+    const long double x = static_cast<long double>(alpha) + static_cast<long double>(bias);
+    const long double softplus = x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x));
+    expect_near(static_cast<double>(std::exp(static_cast<long double>(rate) * softplus)),
+                gates.decay);
+    expect_near(static_cast<double>(1 / (1 + std::exp(-static_cast<long double>(beta)))),
+                gates.strength);
   }
-  EXPECT_EQ(delta_gates(kInfinity, 0, -1, kInfinity).decay, 0);
-  EXPECT_EQ(delta_gates(kInfinity, 0, -1, kInfinity).strength, 1);
-  EXPECT_EQ(delta_gates(-kInfinity, 0, -1, -kInfinity).decay, 1);
-  EXPECT_TRUE(std::isnan(delta_gates(std::nanf(""), 0, -1, 0).decay));
+}
+
+TEST(DeltaGates, HaveLimits) {
+  const float large = 1e30f, nan = std::nanf("");
+  for (const float limit : {large, kInfinity}) {
+    EXPECT_EQ(delta_gates(limit, 0, -1, limit).decay, 0);
+    EXPECT_EQ(delta_gates(limit, 0, -1, limit).strength, 1);
+    EXPECT_EQ(delta_gates(-limit, 0, -1, -limit).decay, 1);
+    EXPECT_EQ(delta_gates(-limit, 0, -1, -limit).strength, 0);
+    EXPECT_EQ(delta_gates(limit, 0, 1, 0).decay, kInfinity);
+  }
+  EXPECT_TRUE(std::isnan(delta_gates(nan, 0, -1, 0).decay));
+  EXPECT_TRUE(std::isnan(delta_gates(kInfinity, -kInfinity, -1, 0).decay));
+  EXPECT_TRUE(std::isnan(delta_gates(0, 0, -1, nan).strength));
 }
 
 // One head over some rows: unit keys as the norm leaves them, and gates as trained models have.

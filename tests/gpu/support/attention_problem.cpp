@@ -11,7 +11,7 @@
 namespace hearth::kernels {
 namespace {
 
-constexpr std::uint32_t kStepRows = 8;
+constexpr std::uint32_t kStepRows = 40;
 
 std::vector<float> random_floats(std::uint64_t seed, std::size_t n) {
   Random random(seed);
