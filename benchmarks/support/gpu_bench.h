@@ -16,6 +16,7 @@ namespace hearth::kernels {
 
 struct GpuBenchSizes {
   std::uint32_t dense_rows = 4096, columns = 2048, expert_ff = 768, experts_used = 8;
+  std::uint32_t vocabulary = 151'936;
   std::vector<std::uint32_t> rows = {1, 2, 4, 8};
   std::vector<std::uint32_t> contexts = {4096, 32768};
   Bytes memory = kGiB;  // that is walked through; more where the last cache is large

@@ -16,7 +16,7 @@ using kernels::QuantizeTask;
 
 constexpr std::uint32_t kColumns = 2048, kMatrixRows = 64;
 constexpr std::uint32_t kHeads = 32, kKvHeads = 4, kHeadDim = 128;
-constexpr std::uint32_t kUsed = 8;
+constexpr std::uint32_t kExperts = 128, kUsed = 8;
 constexpr std::uint32_t kExpertColumns = 768;
 constexpr auto kFormat = kernels::WeightFormat::kF16;
 constexpr auto kKvFormat = kernels::KvFormat::kF16;
@@ -42,12 +42,14 @@ GpuLayerWork::GpuLayerWork(kernels::Device& device, const kernels::GpuKernels& k
   stream_.fill(memory_.data(), 0, kMemory);
   weights_ = take<std::byte>(std::size_t{2} * kMatrixRows * kColumns);
   residual_ = take<float>(kColumns);
+  added_ = take<float>(kColumns);
   norm_ = take<float>(kColumns);
   heads_ = take<float>(std::size_t{kHeads + 2 * kKvHeads} * kHeadDim);
   out_ = take<float>(std::size_t{kUsed} * kColumns);
   turns_ = take<float>(kHeadDim);
   states_ = take<float>(kernels::attend_state_floats(1, kHeads, kHeadDim));
   rank_weights_ = take<float>(kUsed);
+  ids_ = take<std::uint16_t>(kUsed);
   zeros_ = take<std::uint32_t>(kUsed);
   normed_ = activations(1, kColumns);
   attended_ = activations(1, kHeads * kHeadDim);
@@ -88,14 +90,34 @@ QuantizeTask::Destination GpuLayerWork::activations(std::uint32_t rows, std::uin
 }
 
 void GpuLayerWork::enqueue() {
-  const kernels::NormalizeTask normalize{
-      .quantize = {.x = residual_, .x_stride = kColumns, .to = normed_}, .weight = norm_};
-  kernels_.normalize(normalize, stream_.native());
-  for (int i = 0; i < 3; ++i) multiply(normalize.quantize.result(), heads_);
+  const Activations normed = QuantizeTask{.to = normed_}.result();
+  normalize();
+  for (int i = 0; i < 3; ++i) multiply(normed, heads_);
   attend();
-  kernels_.normalize(normalize, stream_.native());
-  multiply(normalize.quantize.result(), out_);  // the router
+  normalize();
+  multiply(normed, out_);
+  route();
   feed_forward();
+}
+
+void GpuLayerWork::normalize() {
+  kernels_.normalize({.rows = 1,
+                      .columns = kColumns,
+                      .x = residual_,
+                      .x_stride = kColumns,
+                      .added = {{.x = added_, .stride = kColumns}},
+                      .outputs = {{.weight = norm_, .to = normed_}}},
+                     stream_.native());
+}
+
+void GpuLayerWork::route() {
+  kernels_.route({.spec = {.experts = kExperts, .used = kUsed},
+                  .rows = 1,
+                  .logits = out_,
+                  .logit_stride = kExperts,
+                  .ids = ids_,
+                  .weights = rank_weights_},
+                 stream_.native());
 }
 
 void GpuLayerWork::multiply(const Activations& x, float* y) {
@@ -113,17 +135,21 @@ void GpuLayerWork::attend() {
   constexpr std::uint64_t kStride = std::uint64_t{kHeads + 2 * kKvHeads} * kHeadDim;
   float* const keys = heads_ + kHeads * kHeadDim;
   float* const values = keys + kKvHeads * kHeadDim;
-  for (const auto& [heads, x] : {std::pair(kHeads, heads_), {kKvHeads, keys}})
-    kernels_.turn({.rows = 1,
-                   .heads = heads,
-                   .dim = kHeadDim,
-                   .x = x,
-                   .stride = kStride,
-                   .head_stride = kHeadDim,
-                   .cosine = turns_,
-                   .sine = turns_,
-                   .half = kHeadDim / 2},
-                  stream_.native());
+  const auto turned = [&](std::uint32_t heads, float* x) {
+    return kernels::HeadGroup{.heads = heads,
+                              .dim = kHeadDim,
+                              .x = x,
+                              .stride = kStride,
+                              .head_stride = kHeadDim,
+                              .normed = kHeadDim,
+                              .weight = norm_,
+                              .half = kHeadDim / 2};
+  };
+  kernels_.turn({.rows = 1,
+                 .cosine = turns_,
+                 .sine = turns_,
+                 .groups = {turned(kHeads, heads_), turned(kKvHeads, keys)}},
+                stream_.native());
   for (const auto& [x, to] : {std::pair(keys, keys_), {values, values_}})
     kernels_.store_kv(
         {.rows = 1, .heads = kKvHeads, .position = zeros_, .x = x, .stride = kStride, .to = to},
@@ -144,7 +170,7 @@ void GpuLayerWork::attend() {
                   stream_.native());
   const QuantizeTask quantize{.x = attended_.values, .x_stride = attended_.stride, .to = attended_};
   kernels_.quantize(quantize, stream_.native());
-  multiply(quantize.result(), residual_);
+  multiply(quantize.result(), added_);
 }
 
 void GpuLayerWork::feed_forward() {
@@ -167,9 +193,8 @@ void GpuLayerWork::feed_forward() {
                     .columns = kColumns,
                     .results = results_,
                     .weights = rank_weights_,
-                    .out = residual_,
-                    .out_stride = kColumns,
-                    .accumulate = true},
+                    .out = added_,
+                    .out_stride = kColumns},
                    stream_.native());
 }
 

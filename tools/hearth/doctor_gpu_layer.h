@@ -24,7 +24,9 @@ class GpuLayerWork {
   template <typename T>
   T* take(std::size_t count);
   kernels::QuantizeTask::Destination activations(std::uint32_t rows, std::uint32_t columns);
+  void normalize();
   void attend();
+  void route();
   void feed_forward();
   void multiply(const kernels::Activations& x, float* y);
   void multiply_experts(kernels::ProductTask task, std::uint32_t job_matrix);
@@ -34,8 +36,10 @@ class GpuLayerWork {
   kernels::DeviceBuffer memory_;
   std::size_t taken_ = 0;
   std::byte* weights_ = nullptr;
-  float *residual_ = nullptr, *norm_ = nullptr, *heads_ = nullptr, *out_ = nullptr;
+  float *residual_ = nullptr, *added_ = nullptr, *norm_ = nullptr, *heads_ = nullptr,
+        *out_ = nullptr;
   float *turns_ = nullptr, *states_ = nullptr, *rank_weights_ = nullptr;
+  std::uint16_t* ids_ = nullptr;
   std::uint32_t* zeros_ = nullptr;  // the position, and the rows of x of all pairs
   kernels::QuantizeTask::Destination normed_, attended_, hidden_;
   kernels::KvMemory keys_, values_;
