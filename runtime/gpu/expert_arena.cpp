@@ -149,6 +149,8 @@ ExpertArena::ExpertArena(ExpertSlots experts, std::span<const std::uint32_t> slo
 kernels::ResolveTask ExpertArena::task(LayerIndex layer) const {
   CHECK_NE(experts_.class_of_layer[layer], Residency::kNoClass);
   const SizeClass& of = classes_[experts_.class_of_layer[layer]];
+  const std::uint32_t first_expert = experts_.space.flat({layer, 0}), all = experts_.space.size();
+  const std::uint32_t of_a_layer = experts_.space.experts_per_layer;
   return {.tables = {.slot_of = on_device_.slot_of.data(),
                      .active_in = on_device_.active_in.data(),
                      .slots = on_device_.slots.data(),
@@ -156,12 +158,14 @@ kernels::ResolveTask ExpertArena::task(LayerIndex layer) const {
                      .sources = on_device_.sources.data(),
                      .counters = on_device_.counters.data()},
           .layer = layer,
-          .first_expert = experts_.space.flat({layer, 0}),
+          .first_expert = first_expert,
           .experts = experts_.experts_of_layer[layer],
           .first_slot = of.first,
           .slots = of.most,
           .layout = experts_.layout_of_layer[layer],
-          .all_experts = experts_.space.size()};
+          .protected_first = (first_expert + of_a_layer) % all,
+          .protected_count = of_a_layer,
+          .all_experts = all};
 }
 
 void ExpertArena::set_source(ExpertId id, const ExpertSource& source) {

@@ -45,8 +45,8 @@ class ExpertArena {
   ExpertArena(ExpertSlots experts, std::span<const std::uint32_t> slots_of_class,
               kernels::Device& device, kernels::Stream& stream, Bytes most_chunk = 64 * kMiB);
 
-  // What resolves the routing of a layer, but for its input and its lists. The same for all steps,
-  // as a captured graph needs it.
+  // What resolves the routing of a layer, but for its input and its lists: the experts of the next
+  // layer are the last that make room. The same for all steps, as a captured graph needs it.
   kernels::ResolveTask task(LayerIndex layer) const;
 
   // Where a gather finds an expert from the next step on; no parts: it is not in RAM. The memory
