@@ -42,7 +42,8 @@ double rotary_frequency(const RotarySpec& spec, std::uint32_t i);
 std::uint32_t rotary_dims(std::span<const RotaryTable> tables);
 
 // Cosines and sines [rows][rotary_dims / 2] of rows from `position` on, once for all layers. In
-// double, so that positions far out keep their precision and every machine gets the same f32 values.
+// double, so that positions far out keep their precision and every machine gets the same f32
+// values.
 struct RotaryRows {
   std::uint32_t position = 0;
   std::uint32_t rows = 0;

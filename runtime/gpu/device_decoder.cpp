@@ -68,6 +68,7 @@ DeviceDecoder::Plan DeviceDecoder::plan(const Model& model, const Options& optio
     carve(arena);
     return arena.taken();
   };
+  const Bytes inputs = DeviceInputs::bytes_needed(model, device_needs(model), kMostDeviceRows);
   return {.kv = counted([&](DeviceArena& arena) {
             DeviceKv(model.kv_layers(), options.formats, options.context, kMostDeviceRows, arena);
           }),
@@ -76,7 +77,8 @@ DeviceDecoder::Plan DeviceDecoder::plan(const Model& model, const Options& optio
           .scratch = counted([&](DeviceArena& arena) {
             DeviceScratch(scratch_shape(model), device_needs(model), arena);
           }),
-          .inputs = DeviceInputs::bytes_needed(model, device_needs(model), kMostDeviceRows)};
+          .inputs = inputs,
+          .pinned = inputs + DeviceOutputs::bytes_needed(model, kMostDeviceRows)};
 }
 
 DeviceDecoder::DeviceDecoder(DeviceModel& model, const Options& options)

@@ -29,6 +29,7 @@ class DeviceDecoder {
     Bytes state;
     Bytes scratch;
     Bytes inputs;
+    Bytes pinned;  // of the host, for what a step gets and gives
     Bytes total() const { return kv + state + scratch + inputs; }
   };
   // Throws what KvCache::needs throws.

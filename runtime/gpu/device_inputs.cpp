@@ -45,7 +45,7 @@ DeviceInputs::DeviceInputs(const Model& model, const DeviceNeeds& needs, std::ui
       batch_(batch),
       rotary_stride_(rotary_dims(model.rotary) / 2),
       places_(model, needs, batch),
-      host_(mapped_memory(device, Bytes(places_.end), "the inputs of a step")),
+      host_(mapped_memory(device, bytes_needed(model, needs, batch), "the inputs of a step")),
       memory_(device, bytes_needed(model, needs, batch), "the inputs of a step"),
       device_(memory_.take(Bytes(places_.end))) {}
 

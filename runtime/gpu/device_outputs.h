@@ -15,18 +15,22 @@ namespace hearth::runtime {
 
 class DeviceOutputs {
  public:
-  // For steps of at most `batch` rows. Throws Error(kBudget) where host memory cannot be pinned.
+  // Bytes of pinned host memory, for steps of at most `batch` rows.
+  static Bytes bytes_needed(const Model& model, std::uint32_t batch);
+  // Throws Error(kBudget) where host memory cannot be pinned.
   DeviceOutputs(const Model& model, std::uint32_t batch, kernels::Device& device);
 
   // Addresses that both use.
-  float* logits() const { return on<float>(logits_); }                        // [batch][vocabulary]
-  kernels::Candidate* best() const { return on<kernels::Candidate>(best_); }  // [batch]
-  std::uint32_t* unknown_tokens() const { return on<std::uint32_t>(0); }
-  std::uint32_t* router_faults() const { return on<std::uint32_t>(0) + 1; }
-  std::uint32_t* expert_faults() const { return on<std::uint32_t>(0) + 2; }
+  float* logits() const { return on<float>(places_.logits); }  // [batch][vocabulary]
+  kernels::Candidate* best() const { return on<kernels::Candidate>(places_.best); }  // [batch]
+  std::uint32_t* unknown_tokens() const { return counts(); }
+  std::uint32_t* router_faults() const { return counts() + 1; }
+  std::uint32_t* expert_faults() const { return counts() + 2; }
   // [batch][experts_used] of a MoE layer.
-  std::uint16_t* chosen(LayerIndex layer) const { return on<std::uint16_t>(choices_[layer]); }
-  float* chosen_weights(LayerIndex layer) const { return on<float>(weights_[layer]); }
+  std::uint16_t* chosen(LayerIndex layer) const {
+    return on<std::uint16_t>(places_.choices[layer]);
+  }
+  float* chosen_weights(LayerIndex layer) const { return on<float>(places_.weights[layer]); }
 
  private:
   template <typename T>
@@ -34,8 +38,15 @@ class DeviceOutputs {
     return reinterpret_cast<T*>(memory_.data() + place);
   }
 
-  std::uint64_t logits_ = 0, best_ = 0;
-  std::vector<std::uint64_t> choices_, weights_;  // of each layer
+  std::uint32_t* counts() const { return on<std::uint32_t>(places_.counts); }
+
+  // Where each piece begins, in bytes.
+  struct Places {
+    Places(const Model& model, std::uint32_t batch);
+    std::uint64_t counts, best, logits, end = 0;
+    std::vector<std::uint64_t> choices, weights;  // of each layer
+  };
+  Places places_;
   kernels::MappedMemory memory_;
 };
 
