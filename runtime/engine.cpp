@@ -4,6 +4,8 @@
 
 #include "base/error.h"
 #include "profiler/plan_toml.h"
+#include "runtime/gpu/device_model.h"
+#include "runtime/gpu/device_plan.h"
 #include "runtime/model_identity.h"
 #include "runtime/plan_input.h"
 
@@ -59,6 +61,8 @@ void EngineOptions::follow(profiler::PlacementPlan taken, const std::string& pat
   plan_path = path;
 }
 
+Engine::~Engine() = default;
+
 Engine::Engine(const EngineOptions& options)
     : ram_is_bounded_(options.budget.ram.has_value()),
       kv_formats_(kv_formats_of(options)),
@@ -71,6 +75,10 @@ Engine::Engine(const EngineOptions& options)
   check_vocabulary(file_, model_->config, tokenizer_->size());
   reader_ = options.open_reader(file_.paths(), options.io);
   if (options.find_profile) profile_ = options.find_profile(file_, *model_);
+  if (options.device) {
+    device_name_ = options.device->name;
+    device_ = options.device->open();
+  }
   make_plan(options);
   load(options);
   prefetcher_ = std::make_unique<Prefetcher>(
@@ -93,10 +101,17 @@ void Engine::load(const EngineOptions& options) {
                                                          .popularity = popularity(),
                                                          .max_reads = options.io.max_queued},
                                     clock_);
+  if (device_) {
+    device_model_ = std::make_unique<DeviceModel>(*this, *device_, *options.device->kernels);
+    return;
+  }
   experts_->seed(plan_.seed, [&](Bytes done) { progress(dense + done); });
 }
 
-void Engine::restore_seed() { replace_experts(plan_.seed); }
+// On a device all experts stay.
+void Engine::restore_seed() {
+  if (device_ == nullptr) replace_experts(plan_.seed);
+}
 
 std::uint32_t Engine::expert_slots() const {
   std::uint32_t slots = 0;
@@ -177,9 +192,37 @@ void Engine::make_plan(const EngineOptions& options) {
     plan_ = *options.plan;
     plan_.ram.process = std::max(plan_.ram.process, resident + kProcessReserve);
   } else {
-    plan_ = profiler::plan_placement(input.needs, input.request, nullptr, profile_.get());
+    place(input, options);
   }
   needs_ = std::move(input.needs);
+}
+
+void Engine::place(const PlanInput& input, const EngineOptions& options) {
+  if (device_ == nullptr) {
+    plan_ = profiler::plan_placement(input.needs, input.request, nullptr, profile_.get());
+    return;
+  }
+  try {
+    place_on_device(input);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kBudget || !options.device->if_it_fits) throw;
+    why_no_device_ = error.what();
+    device_name_.clear();
+    device_.reset();
+    place(input, options);
+  }
+}
+
+void Engine::place_on_device(PlanInput input) {
+  ask_for_device(*model_, kv_formats_, *device_, input);
+  plan_ = profiler::plan_placement(input.needs, input.request, nullptr, profile_.get());
+  check_holds_all(plan_, input.needs, device_name_);
+}
+
+void Engine::require_host(std::string_view what) const {
+  if (device_ == nullptr) return;
+  throw_error(ErrorCode::kUnsupported, "{}: {} does not work on a device yet; give --device none",
+              device_name_, what);
 }
 
 }  // namespace hearth::runtime

@@ -4,14 +4,24 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "runtime/gpu/device_runner.h"
 #include "runtime/host_runner.h"
 
 namespace hearth::runtime {
 
+namespace {
+
+std::unique_ptr<StepRunner> runner_for(Engine& engine) {
+  if (engine.device_model() != nullptr) return std::make_unique<DeviceRunner>(engine);
+  return std::make_unique<HostRunner>(engine);
+}
+
+}  // namespace
+
 Session::Session(Engine& engine)
     : engine_(engine),
       recurrent_(RecurrentState::bytes_needed(engine.model().recurrent_layers()) > Bytes(0)),
-      runner_(std::make_unique<HostRunner>(engine)) {}
+      runner_(runner_for(engine)) {}
 
 void Session::check(std::span<const TokenId> tokens) const {
   if (torn_)
