@@ -209,7 +209,9 @@ void Engine::place(const PlanInput& input, const EngineOptions& options) {
     why_no_device_ = error.what();
     device_name_.clear();
     device_.reset();
-    place(input, options);
+    PlanInput in_ram = input;
+    in_ram.request.budget.vram.reset();
+    place(in_ram, options);
   }
 }
 

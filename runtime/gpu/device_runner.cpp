@@ -17,7 +17,7 @@ void DeviceRunner::run(const Chunk& chunk, LogitsSink sink) {
 }
 
 void DeviceRunner::fill_at_random(std::uint32_t, std::uint64_t) {
-  engine_.require_host("keys and values that nobody computed");
+  engine_.require_host("a cache that is filled at random");
 }
 
 void DeviceRunner::visit_state(std::uint32_t, FunctionRef<void(std::span<std::byte>)>) const {
