@@ -134,7 +134,9 @@ TEST(DeviceSession, SaysWhatDoesNotWork) {
   Engine engine(on_device(options_of("qwen3moe")));
   Session session(engine);
   session.evaluate(std::vector<TokenId>{1});
-  EXPECT_THROW(save_session("/never/written", engine, session, {.tokens = {1}}), Error);
+  EXPECT_THROW(save_session("/never/written", engine, session,
+                            {.tokens = {1}, .logits = std::vector<float>(160)}),
+               Error);
   EXPECT_THROW(session.fill_at_random(8, 1), Error);
 }
 
