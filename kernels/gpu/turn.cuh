@@ -39,6 +39,7 @@ HEARTH_DEVICE void turn_pairs(const TurnTask& task, const HeadGroup& group, std:
 
 HEARTH_DEVICE void turn_head(const TurnTask& task, const HeadGroup& group, std::uint32_t row,
                              std::uint32_t index, float* head) {
+  HEARTH_ASSERT(group.dim <= kMaxHeadDim);
   float* const x = group.x + row * group.stride + std::size_t{index} * group.head_stride;
   const float* const from = group.from == nullptr ? x
                                                   : group.from + row * group.from_stride +

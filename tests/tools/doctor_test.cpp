@@ -173,6 +173,8 @@ TEST(DoctorReport, SaysWhyThereIsNoGpu) {
   EXPECT_TRUE(contains(report(findings), "gpu       no driver of a GPU found")) << report(findings);
   findings.gpu.missing = "CUDA: no NVIDIA device";
   EXPECT_TRUE(contains(report(findings), "gpu       CUDA: no NVIDIA device; everything is"));
+  findings.gpu = {.about = "sm_89, CUDA 13.0"};
+  EXPECT_TRUE(contains(report(findings), "one was found (sm_89, CUDA 13.0), but measuring it"));
 }
 
 TEST(DoctorReport, SaysWhatACardReaches) {

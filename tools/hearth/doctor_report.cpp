@@ -88,6 +88,9 @@ std::string gpu_absence_text(const DoctorFindings& findings) {
   const std::vector<std::string>& gpus = findings.system.gpus;
   if (!findings.gpu.missing.empty())
     return fmt::format("{}; everything is computed by the CPU", findings.gpu.missing);
+  if (!findings.gpu.about.empty())
+    return fmt::format("one was found ({}), but measuring it failed, as said above",
+                       findings.gpu.about);
   if (gpus.empty()) return "no driver of a GPU found; everything is computed by the CPU";
   return fmt::format(
       "{} found, but this build has no GPU back end: nothing was measured on it and nothing will "

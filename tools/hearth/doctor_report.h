@@ -13,7 +13,7 @@ namespace hearth::tools {
 
 // Beside what is in the machine.
 struct GpuFindings {
-  std::string about;    // the one that was measured: "sm_89, CUDA 13.0"
+  std::string about;    // the one that was to be measured: "sm_89, CUDA 13.0"
   std::string missing;  // why there is none: "CUDA: no NVIDIA device …"; empty: not looked for
   bool stream_memory_operations = true;
   Bytes pinned;  // that was tried
