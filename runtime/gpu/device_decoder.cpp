@@ -106,8 +106,7 @@ void DeviceDecoder::decode(std::span<const TokenId> tokens, std::uint32_t positi
   inputs_.write(tokens, position, model_.next_step());
   *outputs_.expert_faults() = 0;
   if (forced) inputs_.write_forced(*forced_routing_, position, rows);
-  model_.stream().launch(step);
-  model_.stream().synchronize();
+  model_.run(step, rows);
   check_counts();
   give_routing(rows, position, on_routed);
   const std::uint32_t vocabulary = model_.model().config.vocabulary;
@@ -137,6 +136,7 @@ void DeviceDecoder::record(const StepShape& shape) const {
                   .weights = model_.weights(),
                   .catalog = model.experts,
                   .experts = model_.experts(),
+                  .lanes = model_.lanes(),
                   .kv = kv_,
                   .recurrent = recurrent_,
                   .scratch = scratch_,
@@ -164,12 +164,14 @@ void DeviceDecoder::give_routing(std::uint32_t rows, std::uint32_t position,
   for (std::uint32_t l = 0; l < model.experts.layers(); ++l) {
     const auto layer = static_cast<LayerIndex>(l);
     if (model.experts.layer(layer).count == 0) continue;
-    on_routed({.layer = layer,
-               .rows = rows,
-               .experts_per_row = model.config.experts_used,
-               .experts = {outputs_.chosen(layer), pairs},
-               .weights = {outputs_.chosen_weights(layer), pairs},
-               .position = position});
+    const profiler::Routing routing{.layer = layer,
+                                    .rows = rows,
+                                    .experts_per_row = model.config.experts_used,
+                                    .experts = {outputs_.chosen(layer), pairs},
+                                    .weights = {outputs_.chosen_weights(layer), pairs},
+                                    .position = position};
+    model_.used(layer, routing.experts);
+    on_routed(routing);
   }
 }
 

@@ -35,7 +35,9 @@ kernels::QuantizeTask::Destination DeviceActivations::shaped(std::uint32_t rows,
 DeviceExpertLists::DeviceExpertLists(std::uint32_t most_pairs, std::uint32_t columns,
                                      DeviceArena& arena)
     : pairs(most_pairs), embedding(columns) {
-  jobs = arena.take<kernels::ExpertJob>(pairs);
+  hits = arena.take<kernels::ExpertJob>(pairs);
+  fetched = arena.take<kernels::ExpertJob>(pairs);
+  fetches = arena.take<kernels::ExpertFetch>(pairs);
   x_rows = arena.take<std::uint32_t>(pairs);
   x_weights = arena.take<float>(pairs);
   results = arena.take<const float*>(pairs);
@@ -54,7 +56,9 @@ void DeviceExpertLists::reset(kernels::Stream& stream) const {
 
 void DeviceExpertLists::give_to(kernels::ResolveTask& task) const {
   task.fetch_limits = fetch_limits;
-  task.hits = jobs;
+  task.hits = hits;
+  task.fetched = fetched;
+  task.fetches = fetches;
   task.fetch_count = fetch_count;
   task.host_jobs = host_jobs;
   task.host_count = host_count;

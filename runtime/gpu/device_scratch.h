@@ -31,8 +31,8 @@ class DeviceActivations {
   std::int16_t* sums_ = nullptr;
 };
 
-// What the resolving of a layer's routing leaves for the products and their sum. With all experts
-// on the device nothing is fetched, and nothing left to the host.
+// What the resolving of a layer's routing leaves for those who compute, and for their sum. With all
+// experts on the device nothing is fetched, and nothing left to the host.
 struct DeviceExpertLists {
   DeviceExpertLists(std::uint32_t pairs, std::uint32_t embedding, DeviceArena& arena);
   // To what the first step finds.
@@ -42,12 +42,14 @@ struct DeviceExpertLists {
 
   std::uint32_t pairs = 0;
   std::uint32_t embedding = 0;
-  kernels::ExpertJob* jobs = nullptr;     // [pairs]
-  std::uint32_t* x_rows = nullptr;        // [pairs], by place
-  float* x_weights = nullptr;             // likewise
-  const float** results = nullptr;        // [pairs]
-  float* outputs = nullptr;               // [pairs][embedding], by place
-  std::uint32_t* fetch_limits = nullptr;  // [pairs + 1] zeros
+  kernels::ExpertJob* hits = nullptr;       // [pairs]
+  kernels::ExpertJob* fetched = nullptr;    // [pairs]
+  kernels::ExpertFetch* fetches = nullptr;  // [pairs]
+  std::uint32_t* x_rows = nullptr;          // [pairs], by place
+  float* x_weights = nullptr;               // likewise
+  const float** results = nullptr;          // [pairs]
+  float* outputs = nullptr;                 // [pairs][embedding], by place
+  std::uint32_t* fetch_limits = nullptr;    // [pairs + 1] zeros
   std::uint32_t* fetch_count = nullptr;
   kernels::LaneJob* host_jobs = nullptr;  // [pairs]
   std::uint32_t* host_count = nullptr;

@@ -10,6 +10,7 @@
 #include "kernels/gpu/kernel_table.h"
 #include "runtime/gpu/device_inputs.h"
 #include "runtime/gpu/device_kv.h"
+#include "runtime/gpu/device_lanes.h"
 #include "runtime/gpu/device_outputs.h"
 #include "runtime/gpu/device_recurrent.h"
 #include "runtime/gpu/device_scratch.h"
@@ -27,6 +28,7 @@ struct DeviceStep {
   const DeviceWeights& weights;
   const ExpertCatalog& catalog;
   const ExpertArena& experts;
+  const DeviceLanes* lanes;  // null: all experts are on the device
   const DeviceKv& kv;
   const DeviceRecurrent& recurrent;
   const DeviceScratch& scratch;

@@ -13,11 +13,12 @@ StoredExpertBytes::StoredExpertBytes(ExpertStore& store, std::uint32_t most_expe
 
 void StoredExpertBytes::begin(LayerIndex layer, std::span<const std::uint16_t> experts) {
   for (std::uint32_t place = 0; place < experts.size(); ++place) place_of_[experts[place]] = place;
-  work_.begin({.layer = layer,
-               .rows = 1,
-               .experts_per_row = static_cast<std::uint32_t>(experts.size()),
-               .experts = experts},
-              store_);
+  const profiler::Routing missing{.layer = layer,
+                                  .rows = 1,
+                                  .experts_per_row = static_cast<std::uint32_t>(experts.size()),
+                                  .experts = experts};
+  store_.observe(missing);
+  work_.begin(missing, store_);
   work_.advance(store_);
 }
 

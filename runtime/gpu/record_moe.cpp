@@ -22,8 +22,10 @@ class RecordedMoe {
     const Inputs x = enter();
     route(x.router);
     resolve();
+    if (step_.lanes != nullptr) fork(x.experts);
     if (w_.shared.present()) run_shared(x.shared);
-    run_experts(x.experts);
+    run_experts(x.experts, step_.scratch.lists.hits);
+    if (step_.lanes != nullptr) join(x.experts);
     combine();
     give();
   }
@@ -81,7 +83,40 @@ class RecordedMoe {
     task.ids = step_.scratch.expert_ids;
     task.weights = step_.scratch.expert_weights;
     task.faults = step_.outputs.expert_faults();
+    if (step_.lanes != nullptr) {
+      task.fetch_limits = step_.lanes->fetch_limits(b_.layer_);
+      task.most_fetches = pairs_;
+      task.on_host = {.rows = step_.lanes->block().results, .stride = step_.embedding()};
+    }
     step_.launch(&GpuKernels::resolve, task);
+  }
+
+  // The link and the CPU begin with what is not on the device.
+  void fork(const Activations& x) const {
+    const DeviceLanes& lanes = *step_.lanes;
+    const DeviceExpertLists& lists = step_.scratch.lists;
+    step_.launch(&GpuKernels::hand_over,
+                 {.jobs = lists.host_jobs,
+                  .job_count = lists.host_count,
+                  .x_rows = lists.x_rows,
+                  .x_weights = b_.options_.weighs_inputs ? lists.x_weights : nullptr,
+                  .x = x,
+                  .to = lanes.block(),
+                  .stamp = kernels::lane_stamp(b_.layer_)});
+    lanes.begin_link(step_.stream);
+    step_.kernels.gather({.fetches = lists.fetches,
+                          .count = lists.fetch_count,
+                          .most = pairs_,
+                          .layout = step_.experts.task(b_.layer_).layout},
+                         lanes.link().native());
+    lanes.end_link();
+  }
+
+  // What was fetched is computed when it is there; the CPU's results are waited for last.
+  void join(const Activations& x) const {
+    step_.lanes->wait_for_link(step_.stream);
+    run_experts(x, step_.scratch.lists.fetched);
+    step_.lanes->wait_for_cpu(step_.stream, b_.layer_);
   }
 
   // What all tokens pass, and the weight of each.
@@ -91,7 +126,7 @@ class RecordedMoe {
       step_.multiply(*w_.shared_gate.matrix, x, step_.scratch.router_scores, 1);
   }
 
-  void run_experts(const Activations& x) const {
+  void run_experts(const Activations& x, const kernels::ExpertJob* jobs) const {
     const LayerExperts& layer = step_.catalog.layer(b_.layer_);
     const auto hidden = step_.scratch.expert_hidden.shaped(pairs_, b_.expert_ff_);
     const auto& gate = layer.slab(ExpertMatrix::kGate);
@@ -100,7 +135,7 @@ class RecordedMoe {
     const OutputTerms gate_terms = terms(w_.gate_scale, w_.gate_bias);
     const OutputTerms up_terms = terms(w_.up_scale, w_.up_bias);
     if (gate.format == up.format) {
-      kernels::ProductTask task = product(gate, 0, gate_terms);
+      kernels::ProductTask task = product(jobs, gate, 0, gate_terms);
       read_tokens(x, task);
       task.matrices = 2;
       task.terms[1] = up_terms;
@@ -112,7 +147,7 @@ class RecordedMoe {
       const std::uint32_t stride = 2 * b_.expert_ff_;
       for (const std::uint32_t m : {0u, 1u}) {
         kernels::ProductTask task =
-            m == 0 ? product(gate, m, gate_terms) : product(up, m, up_terms);
+            m == 0 ? product(jobs, gate, m, gate_terms) : product(jobs, up, m, up_terms);
         read_tokens(x, task);
         task.y = gates + m * b_.expert_ff_;
         task.y_stride = stride;
@@ -124,7 +159,7 @@ class RecordedMoe {
                                        .to = hidden});
     }
     kernels::ProductTask down =
-        product(layer.slab(ExpertMatrix::kDown), 2, terms(w_.down_scale, w_.down_bias));
+        product(jobs, layer.slab(ExpertMatrix::kDown), 2, terms(w_.down_scale, w_.down_bias));
     down.x = QuantizeTask{.to = hidden}.result();
     down.y = step_.scratch.lists.outputs;
     down.y_stride = step_.embedding();
@@ -132,12 +167,12 @@ class RecordedMoe {
   }
 
   // The product of each job with one of its matrices.
-  kernels::ProductTask product(const ExpertSlab& slab, std::uint32_t matrix,
-                               const OutputTerms& of_matrix) const {
+  kernels::ProductTask product(const kernels::ExpertJob* jobs, const ExpertSlab& slab,
+                               std::uint32_t matrix, const OutputTerms& of_matrix) const {
     return {.format = slab.format,
             .rows = slab.rows,
             .columns = slab.columns,
-            .jobs = step_.scratch.lists.jobs,
+            .jobs = jobs,
             .job_count = pairs_,
             .job_matrix = matrix,
             .most_rows = step_.rows,
@@ -189,6 +224,7 @@ class RecordedMoe {
 
 void MoeBlock::device_needs(DeviceNeeds& needs) const {
   if (weights_.expert_norm.present()) needs.normed_apart = true;
+  needs.routed.push_back({.layer = layer_, .experts = &expert_ffn_});
 }
 
 void MoeBlock::record(DeviceStep& step) const { RecordedMoe(*this, step).run(); }
