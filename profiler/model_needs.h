@@ -68,6 +68,7 @@ struct GpuNeeds {
   Bytes kv;  // of the context asked for
   Bytes state;
   Bytes scratch;
+  Bytes beside;  // of the host, where not all experts are on the GPU
 };
 
 struct ModelNeeds {

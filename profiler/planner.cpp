@@ -174,6 +174,7 @@ void take_steps(const GpuNeeds& gpu, PlacementPlan& plan) {
   plan.vram->kv = gpu.kv;
   plan.vram->state = gpu.state;
   plan.vram->scratch = gpu.scratch;
+  plan.ram.scratch = gpu.beside;
 }
 
 // All but experts in VRAM, and as many of these as it holds; below it the experts in RAM.

@@ -3,7 +3,10 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "profiler/cost_model.h"
 #include "profiler/plan_toml.h"
+#include "profiler/step_split.h"
+#include "runtime/gpu/device_lanes.h"
 #include "runtime/gpu/device_model.h"
 #include "runtime/gpu/device_plan.h"
 #include "runtime/model_identity.h"
@@ -102,13 +105,37 @@ void Engine::load(const EngineOptions& options) {
                                                          .max_reads = options.io.max_queued},
                                     clock_);
   if (device_) {
-    device_model_ = std::make_unique<DeviceModel>(*this, *device_, *options.device->kernels);
+    open_device_model(*options.device);
     return;
   }
   experts_->seed(plan_.seed, [&](Bytes done) { progress(dense + done); });
 }
 
-// On a device all experts stay.
+void Engine::leave_experts() {
+  if (device_model_ != nullptr) device_model_->leave_ram();
+}
+
+void Engine::load_absent() {
+  leave_experts();
+  experts_->load_absent();
+}
+
+// Without slots of fewer experts, all of them are on the device for good.
+void Engine::open_device_model(const ComputeDevice& device) {
+  DeviceModel::Options options{.seed = plan_.seed};
+  if (plan_.vram->slots() < plan_.experts) {
+    options.slots_of_class = plan_.vram->slots_of_class;
+    has_rates_ = device.rates && device.rates->gpu;
+    if (has_rates_)
+      options.fetches = profiler::fetch_ladder(
+          profiler::lane_costs(*device.rates->gpu,
+                               profiler::expert_rate(needs_, device.rates->cpu, threads())),
+          DeviceLanes::experts_of_step(*model_, kMostDeviceRows));
+  }
+  device_model_ = std::make_unique<DeviceModel>(*this, *device_, *device.kernels, options);
+}
+
+// What is on a device stays.
 void Engine::restore_seed() {
   if (device_ == nullptr) replace_experts(plan_.seed);
 }
@@ -138,6 +165,7 @@ void Engine::set_expert_ram(Bytes bytes) {
                 "{} bytes for experts are too few: the least that works is {} ({} experts of each "
                 "size at once)",
                 bytes.count, divided.needed.count, model_->config.experts_used);
+  leave_experts();
   experts_->set_slots(divided.slots);
 }
 
@@ -152,6 +180,7 @@ void Engine::replace_experts(std::span<const ExpertId> ids) {
     slots -= 1;
     kept.push_back(id);
   }
+  leave_experts();
   experts_->settle();
   experts_->drop_all();
   experts_->seed(kept, [](Bytes) {});
@@ -218,7 +247,7 @@ void Engine::place(const PlanInput& input, const EngineOptions& options) {
 void Engine::place_on_device(PlanInput input) {
   ask_for_device(*model_, kv_formats_, *device_, input);
   plan_ = profiler::plan_placement(input.needs, input.request, nullptr, profile_.get());
-  check_holds_all(plan_, input.needs, device_name_);
+  place_experts(*model_, input, plan_);
 }
 
 void Engine::require_host(std::string_view what) const {

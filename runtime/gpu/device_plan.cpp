@@ -1,5 +1,7 @@
 #include "runtime/gpu/device_plan.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "runtime/gpu/device_decoder.h"
 
@@ -12,6 +14,12 @@ Bytes all_slots(const profiler::ModelNeeds& needs) {
   return total;
 }
 
+// Tables of experts are small, and counted with all of them.
+Bytes tables_of_all(const Model& model, const profiler::ModelNeeds& needs) {
+  const Bytes experts = DeviceModel::plan(model).experts, slots = all_slots(needs);
+  return experts > slots ? experts - slots : Bytes(0);
+}
+
 }  // namespace
 
 void ask_for_device(const Model& model, const KvFormats& formats, kernels::Device& device,
@@ -19,27 +27,42 @@ void ask_for_device(const Model& model, const KvFormats& formats, kernels::Devic
   const DeviceModel::Plan shared = DeviceModel::plan(model);
   const DeviceDecoder::Plan session =
       DeviceDecoder::plan(model, {.context = input.request.context, .formats = formats});
-  const Bytes slots = all_slots(input.needs);
-  const Bytes tables = shared.experts > slots ? shared.experts - slots : Bytes(0);
-  input.needs.gpu = {.batch = kMostDeviceRows,
-                     .dense = shared.dense,
-                     .kv = session.kv,
-                     .state = session.state,
-                     .scratch = session.scratch + session.inputs + tables};
+  const DeviceLanes::Plan lanes = DeviceLanes::plan(model, kMostDeviceRows, input.request.threads);
+  input.needs.gpu = {
+      .batch = kMostDeviceRows,
+      .dense = shared.dense,
+      .kv = session.kv,
+      .state = session.state,
+      .scratch = session.scratch + session.inputs + tables_of_all(model, input.needs),
+      .beside = lanes.mapped + lanes.host};
   const kernels::DeviceMemory memory = device.memory();
   input.request.gpu = {.memory = memory.total, .reserved = memory.total - memory.free};
 }
 
-void check_holds_all(const profiler::PlacementPlan& plan, const profiler::ModelNeeds& needs,
-                     const std::string& name) {
-  if (plan.vram->slots() == plan.experts) return;
-  const Bytes least = plan.vram->total() - plan.vram->experts + all_slots(needs);
-  throw_error(
-      ErrorCode::kBudget,
-      "{}: {} of {} experts fit the memory that it may have, and a device computes with all "
-      "of them; the least that works is --vram {}MiB: raise it, lower --ctx-size, or give "
-      "--device none",
-      name, plan.vram->slots(), plan.experts, (least.count + kMiB.count - 1) / kMiB.count);
+void place_experts(const Model& model, const PlanInput& input, profiler::PlacementPlan& plan) {
+  profiler::TierPlan& vram = *plan.vram;
+  const bool all = vram.slots() == plan.experts;
+  plan.prefetch = false;  // it is the CPU's
+  vram.scratch = vram.scratch - tables_of_all(model, input.needs);
+  if (all) {
+    plan.ram.scratch = Bytes(0);
+    vram.slots_of_class = DeviceModel::classes(model).experts;
+    vram.experts = DeviceModel::plan(model).experts;
+    return;
+  }
+  const std::uint32_t threads = input.request.threads;
+  vram.scratch += DeviceLanes::plan(model, kMostDeviceRows, threads).device;
+  const Bytes budget = std::min(input.request.budget.vram.value_or(input.request.gpu->memory),
+                                input.request.gpu->memory);
+  const Bytes taken = vram.total() - vram.experts;
+  vram.slots_of_class =
+      DeviceModel::slots_within(model, budget > taken ? budget - taken : Bytes(0));
+  vram.experts = DeviceModel::plan(model, vram.slots_of_class, threads).experts;
+  if (vram.total() > budget)
+    throw_error(ErrorCode::kBudget,
+                "{} MiB of GPU memory are too little for this model: {} MiB are needed beside "
+                "experts; lower --ctx-size, or compute without the GPU: --vram 0",
+                budget / kMiB, (vram.total().count + kMiB.count - 1) / kMiB.count);
 }
 
 }  // namespace hearth::runtime

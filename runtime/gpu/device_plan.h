@@ -11,9 +11,8 @@ namespace hearth::runtime {
 void ask_for_device(const Model& model, const KvFormats& formats, kernels::Device& device,
                     PlanInput& input);
 
-// Error(kBudget), with the least budget that works, where not all experts have a place on the
-// device; `name` is its own.
-void check_holds_all(const profiler::PlacementPlan& plan, const profiler::ModelNeeds& needs,
-                     const std::string& name);
+// Slots as the device counts them, for what the plan leaves for experts, which may be less than
+// all of them: their classes are DeviceModel::classes().
+void place_experts(const Model& model, const PlanInput& input, profiler::PlacementPlan& plan);
 
 }  // namespace hearth::runtime

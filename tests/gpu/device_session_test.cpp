@@ -53,7 +53,7 @@ Outcome run(Engine& engine) {
     outcome.logits.insert(outcome.logits.end(), row.begin(), row.end());
   };
   std::vector<TokenId> tokens;
-  for (TokenId i = 0; i < 19; ++i) tokens.push_back((i * 37 + 3) % 160);
+  for (TokenId i = 0; i < 11; ++i) tokens.push_back((i * 37 + 3) % 160);
   session.evaluate(tokens, 7, add);
   if (session.most_rewind() >= 5) session.rewind(session.position() - 5);
   session.evaluate(std::span(tokens).first(2), 0, add);
@@ -64,7 +64,7 @@ Outcome run(Engine& engine) {
 }
 
 TEST(DeviceSession, GivesTheLogitsOfTheCpu) {
-  for (const char* model : {"qwen3moe", "qwen35moe", "deepseek2-v3"}) {
+  for (const char* model : {"qwen3moe", "qwen35moe"}) {
     Engine cpu(options_of(model)), gpu(on_device(options_of(model)));
     ASSERT_NE(gpu.device_model(), nullptr);
     const Outcome expected = run(cpu), found = run(gpu);
@@ -90,6 +90,25 @@ TEST(DeviceSession, TakesTheMemoryOfThePlan) {
   }
 }
 
+// Whatever the device holds, the logits are the same, and its memory that of the plan.
+TEST(DeviceSession, GivesTheSameLogitsForEveryBudget) {
+  Engine cpu(options_of("qwen3moe"));
+  const Outcome expected = run(cpu);
+  EngineOptions options = on_device(options_of("qwen3moe"));
+  const Bytes most = Engine(options).plan().vram->total();
+  for (const std::uint64_t less : {1u, 120'000u}) {
+    EmulatedDevice* device = nullptr;
+    options = on_device(options_of("qwen3moe"), &device);
+    options.budget.vram = most - Bytes(less);
+    Engine engine(options);
+    const profiler::TierPlan& planned = *engine.plan().vram;
+    EXPECT_LT(planned.slots(), engine.plan().experts);
+    EXPECT_LE(planned.total(), *options.budget.vram);
+    EXPECT_TRUE(run(engine) == expected) << less;
+    EXPECT_EQ(device->peak(), planned.total()) << less;
+  }
+}
+
 ErrorCode error_of(const EngineOptions& options, const std::string& part) {
   try {
     Engine engine(options);
@@ -103,16 +122,12 @@ ErrorCode error_of(const EngineOptions& options, const std::string& part) {
   return {};
 }
 
-// The least budget that is named works.
-TEST(DeviceSession, NamesTheLeastBudget) {
+TEST(DeviceSession, TakesTheCpuWhereItMay) {
   EngineOptions options = on_device(options_of("qwen3moe"));
   const Engine engine(options);
   const profiler::TierPlan& all = *engine.plan().vram;
   options.budget.vram = all.total();
   EXPECT_EQ(Engine(options).plan().vram->total(), all.total());
-  options.budget.vram = all.total() - Bytes(1);
-  EXPECT_EQ(error_of(options, "made0: "), ErrorCode::kBudget);
-  EXPECT_EQ(error_of(options, "the least that works is --vram "), ErrorCode::kBudget);
   options.budget.vram = Bytes(100'000);
   EXPECT_EQ(error_of(options, "GPU memory"), ErrorCode::kBudget);
   options.device->if_it_fits = true;

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "runtime/gpu/device_model.h"
 #include "tools/hearth/engine_flags.h"
+#include "tools/hearth/machine_flag.h"
 
 namespace hearth::tools {
 namespace {
@@ -33,6 +34,16 @@ const FoundDevice& device_named(const std::string& name, const FoundDevices& fou
   for (const FoundDevice& one : found.devices) names.push_back(one.name);
   throw_error(ErrorCode::kUsage, "--device {}: unknown name; there are auto, none, {}",
               printable(name), fmt::join(names, ", "));
+}
+
+// What hearth doctor measured, if it was this device.
+std::optional<profiler::Machine> rates_of(const std::string& device) try {
+  const std::optional<MachineChoice> saved = saved_machine();
+  if (!saved || !saved->machine.gpu || saved->machine.gpu->name != device) return std::nullopt;
+  return saved->machine;
+} catch (const Error& error) {
+  fmt::print(stderr, "note      rates of the GPU are unknown: {}\n", error.what());
+  return std::nullopt;
 }
 
 }  // namespace
@@ -87,6 +98,7 @@ void DeviceFlag::choose(runtime::EngineOptions& options) const {
   options.device = {.name = chosen.name,
                     .open = open,
                     .kernels = &chosen.backend->kernels(),
+                    .rates = rates_of(chosen.properties.name),
                     .if_it_fits = device == "auto" && !wants_memory};
   options.budget.vram = vram;
 }
@@ -109,6 +121,12 @@ void print_device(const runtime::Engine& engine) {
              engine.plan().context, kv_text(engine.plan()), state, format_size(vram.scratch),
              vram.slots(), engine.plan().experts, format_size(vram.experts),
              format_size(vram.process));
+  if (vram.slots() < engine.plan().experts)
+    fmt::print(stderr, "lanes     {} experts have room in RAM; {}\n", engine.plan().ram.slots(),
+               engine.has_rates()
+                   ? "what is not in VRAM is fetched or computed by the CPU, as was measured"
+                   : "the CPU computes what is not in VRAM: hearth doctor measures when to fetch "
+                     "it");
 }
 
 }  // namespace hearth::tools

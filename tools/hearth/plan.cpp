@@ -104,9 +104,8 @@ std::vector<std::string> notes_of(const PlanMachine& machine, const io::GgufFile
     notes.push_back(machine.choice->note);
   if (plan.vram)
     notes.push_back(
-        "this version computes on a GPU that holds all experts, and then as hearth run --vram "
-        "says; "
-        "this plan is an outlook, --vram 0 plans what runs without one");
+        "the plan for a GPU is an outlook: a run plans anew from what it finds there; --vram 0 "
+        "plans what runs without one");
   if (!file.has_data())
     notes.push_back("the file ends before its weights do; planned all the same");
   return notes;
