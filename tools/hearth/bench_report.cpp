@@ -94,6 +94,8 @@ void add_traffic(Json& record, const BenchSetup& setup, const BenchResult& resul
   record["experts_seeded"] = setup.engine.seed().size();
   record["expert_hit_rate"] =
       ratio(static_cast<double>(traffic.hits), static_cast<double>(traffic.hits + traffic.misses));
+  // What RAM counts is then what was left to the CPU.
+  if (setup.engine.device_model() != nullptr) record["expert_hit_rate"] = nullptr;
   record["bytes_read"] = traffic.read.count;
   record["read_bytes_per_token"] = read_per_token;
   record["stall_ns"] = traffic.disk_wait.count();
@@ -184,7 +186,10 @@ std::vector<BenchColumn> bench_columns() {
       {"size", 10, [](const Json& r) { return format_size(Bytes(r["model_size"])); }},
       {"params", 8, [](const Json& r) { return format_count(r["model_n_params"]); }},
       {"backend", -12,
-       [](const Json& r) { return fmt::format("CPU {}", r["kernels"].get<std::string>()); }},
+       [](const Json& r) {
+         const auto backend = r["backends"].get<std::string>();
+         return backend == "CPU" ? fmt::format("CPU {}", r["kernels"].get<std::string>()) : backend;
+       }},
       {"threads", 7, [](const Json& r) { return r["n_threads"].dump(); }},
       {"experts", 7,
        [](const Json& r) {
