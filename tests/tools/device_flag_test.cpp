@@ -23,10 +23,20 @@ Strings run_of(Strings more) {
 }
 
 TEST(DeviceFlag, NoneIsAlwaysThere) {
-  EXPECT_EQ(run_hearth(run_of({"--device", "none"})).exit_code, 0);
+  EXPECT_EQ(run_hearth(run_of({"--device", "none", "--no-report"})).exit_code, 0);
   expect_error(run_hearth(run_of({"--device", "none", "--vram", "1GiB"})), kMisused,
                {"--vram 1.00 GiB and --device none"});
   expect_error(run_hearth(run_of({"--plan", "x", "--device", "none"})), kMisused, {"--device"});
+}
+
+TEST(DeviceFlag, SaysThatThereIsNone) {
+  const CommandResult list = run_hearth({"run", "--list-devices"});
+  ASSERT_EQ(list.exit_code, 0) << list.errors;
+  if (!list.output.starts_with("no devices: ")) GTEST_SKIP() << "this machine has a GPU";
+  expect_error(run_hearth(run_of({"--device", "cuda0"})), kNoDevice,
+               {"--device cuda0: there is no GPU: ", "leave it out"});
+  expect_error(run_hearth(run_of({"--vram", "1GiB"})), kNoDevice,
+               {"--vram 1.00 GiB: there is no GPU: "});
 }
 
 #ifdef HEARTH_EMULATED
@@ -66,12 +76,12 @@ TEST(DeviceFlag, GivesTheAnswerOfTheCpu) {
 }
 
 TEST(DeviceFlag, AutoTakesWhatFits) {
-  const CommandResult gpu = run_emulated(run_of({}));
+  const CommandResult gpu = run_emulated(run_of({"--no-report"}));
   EXPECT_EQ(gpu.exit_code, 0) << gpu.errors;
   EXPECT_NE(gpu.errors.find("device    emulated0, emulated"), std::string::npos) << gpu.errors;
   // 64 MiB of memory do not hold the keys and values.
-  const CommandResult large = run_emulated(
-      {"run", "-m", kTiny, "-p", "a", "-n", "1", "-c", "400000", "-t", "1", "--ram", "2GiB"});
+  const CommandResult large = run_emulated({"run", "-m", kTiny, "-p", "a", "-n", "1", "-c",
+                                            "400000", "-t", "1", "--ram", "2GiB", "--no-report"});
   EXPECT_EQ(large.exit_code, 0) << large.errors;
   EXPECT_NE(large.errors.find("note      the CPU computes; "), std::string::npos) << large.errors;
 }
