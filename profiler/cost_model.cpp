@@ -134,7 +134,7 @@ DecodePrediction predict_on_gpu(const ModelNeeds& needs, const Machine& machine,
   const double cycle = std::max(needs.cycle(), 1u);
   GpuLayer layer{.experts_used = needs.model.experts_used,
                  .expert_bytes = on_cpu.bytes / cycle,
-                 .lanes = lane_costs(gpu, on_cpu.seconds > 0 ? on_cpu.bytes / on_cpu.seconds : 0)};
+                 .lanes = lane_costs(gpu, expert_rate(needs, machine.cpu, load.threads))};
   if (load.hits.disk > 0) {
     CHECK(machine.disk.has_value());
     const Bytes read = read_size(needs, on_cpu.bytes);
@@ -166,6 +166,11 @@ DecodePrediction predict_on_gpu(const ModelNeeds& needs, const Machine& machine,
 DecodePrediction predict_decode(const ModelNeeds& needs, const Machine& machine,
                                 const DecodeLoad& load) {
   return machine.gpu ? predict_on_gpu(needs, machine, load) : predict_on_cpu(needs, machine, load);
+}
+
+BytesPerSecond expert_rate(const ModelNeeds& needs, const CpuMachine& cpu, std::uint32_t threads) {
+  const Work experts = read_by_kernels(needs.expert_read, cpu, threads);
+  return experts.seconds > 0 ? experts.bytes / experts.seconds : 0;
 }
 
 }  // namespace hearth::profiler

@@ -63,4 +63,7 @@ struct DecodePrediction {
 DecodePrediction predict_decode(const ModelNeeds& needs, const Machine& machine,
                                 const DecodeLoad& load);
 
+// What the CPU's kernels reach with the experts of a token; 0: the machine has no rate for them.
+BytesPerSecond expert_rate(const ModelNeeds& needs, const CpuMachine& cpu, std::uint32_t threads);
+
 }  // namespace hearth::profiler

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -60,6 +61,16 @@ struct KvNeeds {
   double bytes_read(std::uint32_t depth) const;  // by a token with so many positions before it
 };
 
+// What a session and the dense weights take of a GPU, to the byte.
+struct GpuNeeds {
+  std::uint32_t batch = 0;  // tokens of a step
+  Bytes dense;
+  Bytes kv;  // of the context asked for
+  Bytes state;
+  Bytes scratch;
+  Bytes beside;  // of the host, where not all experts are on the GPU
+};
+
 struct ModelNeeds {
   ModelIdentity model;
   std::uint32_t context_train = 0;
@@ -71,6 +82,7 @@ struct ModelNeeds {
   KvNeeds kv;                                // in the formats asked for
   Bytes state;                               // per session and independent of the context
   std::vector<BatchScratch> scratch;         // of the batch asked for, then smaller ones
+  std::optional<GpuNeeds> gpu;               // of a GPU that is here; else as in RAM
   std::vector<ExpertClass> classes;          // by ascending slot
   std::vector<std::uint8_t> class_of_layer;  // Residency::kNoClass where a layer has no experts
   std::vector<std::uint32_t> experts_of_layer;

@@ -202,8 +202,8 @@ void check_plan_of(const PlacementPlan& plan, const ModelNeeds& needs, const std
                 printable(path), *found);
   if (plan.vram)
     throw_error(ErrorCode::kUnsupported,
-                "{}: the plan places {} slots on a GPU, and this version computes on the CPU; make "
-                "one with hearth plan --vram 0",
+                "{}: the plan places {} slots on a GPU, which a plan in a file cannot do yet; give "
+                "--device and --vram instead, or make one with hearth plan --vram 0",
                 printable(path), plan.vram->slots());
   const KvNeeds& kv = needs.kv;
   if (plan.key_format != kv.key_format || plan.value_format != kv.value_format ||

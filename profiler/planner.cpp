@@ -159,8 +159,26 @@ void place_in_ram(const ModelNeeds& needs, const PlanRequest& request, const Cla
   check_available(request, plan);
 }
 
+// Experts that are all in VRAM need of RAM what reading them takes.
+Bytes wanted_below(const ModelNeeds& needs, const PlanRequest& request, const PlacementPlan& plan,
+                   const Classes& in_ram) {
+  if (needs.gpu && plan.vram->slots() == plan.experts && !bounds_experts(request.budget))
+    return plan_slots(in_ram.all(), Bytes(0), needs.model.experts_used).needed;
+  return wanted_expert_bytes(needs, request, plan.ram, in_ram);
+}
+
+// Steps on a GPU: as it counts its memory where it is here, else as RAM would hold them.
+void take_steps(const GpuNeeds& gpu, PlacementPlan& plan) {
+  plan.batch = gpu.batch;
+  plan.vram->dense = gpu.dense;
+  plan.vram->kv = gpu.kv;
+  plan.vram->state = gpu.state;
+  plan.vram->scratch = gpu.scratch;
+  plan.ram.scratch = gpu.beside;
+}
+
 // All but experts in VRAM, and as many of these as it holds; below it the experts in RAM.
-void place_on_gpu(const ModelNeeds& needs, const PlanRequest& request, const GpuMachine& gpu,
+void place_on_gpu(const ModelNeeds& needs, const PlanRequest& request, const GpuMemory& gpu,
                   std::span<const float> popularity, PlacementPlan& plan) {
   const Classes on_device(needs, popularity, &ExpertClass::device_slot);
   const Classes in_ram(needs, popularity, &ExpertClass::slot);
@@ -170,15 +188,18 @@ void place_on_gpu(const ModelNeeds& needs, const PlanRequest& request, const Gpu
     plan.batch = scratch.batch;
     plan.vram->kv = needs.kv.bytes(request.context, scratch.batch);
     plan.vram->scratch = scratch.bytes;
+    if (needs.gpu) take_steps(*needs.gpu, plan);
     const Bytes wanted = beyond(budget, *plan.vram);
     const SlotPlan slots = plan_slots(on_device.all(), wanted, needs.model.experts_used);
-    if (&scratch != &needs.scratch.back() && too_much_scratch(scratch.bytes, wanted, slots))
+    if (!needs.gpu && &scratch != &needs.scratch.back() &&
+        too_much_scratch(scratch.bytes, wanted, slots))
       continue;
     if (slots.slots.empty()) refuse_on_gpu(needs, plan, slots.needed, budget);
     take(*plan.vram, slots);
     break;
   }
-  const Bytes wanted = wanted_expert_bytes(needs, request, plan.ram, in_ram);
+  if (needs.gpu) plan.ram.dense = needs.dense;  // from which they are copied
+  const Bytes wanted = wanted_below(needs, request, plan, in_ram);
   const SlotPlan slots = plan_slots(in_ram.all(), wanted, needs.model.experts_used);
   if (slots.slots.empty()) refuse(needs, request, plan, slots.needed, wanted);
   take(plan.ram, slots);
@@ -187,6 +208,11 @@ void place_on_gpu(const ModelNeeds& needs, const PlanRequest& request, const Gpu
 
 // The tier that computes: its slots are what the policy decides about.
 const TierPlan& fastest(const PlacementPlan& plan) { return plan.vram ? *plan.vram : plan.ram; }
+
+std::optional<GpuMemory> gpu_of(const PlanRequest& request, const Machine* machine) {
+  if (request.gpu || machine == nullptr || !machine->gpu) return request.gpu;
+  return GpuMemory{.memory = machine->gpu->memory, .reserved = machine->gpu->reserved};
+}
 
 void check_policy(const std::string& name) {
   const auto names = policy_names();
@@ -274,7 +300,9 @@ PlacementPlan plan_placement(const ModelNeeds& needs, const PlanRequest& request
   CHECK(!needs.scratch.empty());
   const std::vector<float> popularity =
       profile == nullptr ? std::vector<float>() : profile->popularity();
-  const bool on_gpu = machine != nullptr && machine->gpu && request.budget.vram != Bytes(0);
+  const std::optional<GpuMemory> gpu =
+      request.budget.vram == Bytes(0) ? std::nullopt : gpu_of(request, machine);
+  const bool on_gpu = gpu.has_value();
   if (request.budget.vram.value_or(Bytes(0)) > Bytes(0) && !on_gpu)
     throw_error(ErrorCode::kUsage, "--vram {}: {} has no GPU; leave it out, or name a --machine",
                 mib(*request.budget.vram), machine == nullptr ? "what runs this" : machine->name);
@@ -289,7 +317,7 @@ PlacementPlan plan_placement(const ModelNeeds& needs, const PlanRequest& request
   plan.experts = needs.experts();
   plan.ram.process = needs.process;
   if (on_gpu)
-    place_on_gpu(needs, request, *machine->gpu, popularity, plan);
+    place_on_gpu(needs, request, *gpu, popularity, plan);
   else
     place_in_ram(needs, request, Classes(needs, popularity, &ExpertClass::slot), plan);
   plan_policy(needs, request, profile, plan);

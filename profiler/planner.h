@@ -23,8 +23,15 @@ struct MemoryBudget {
   std::optional<Bytes> vram;           // everything on the GPU
 };
 
+// The memory of a GPU.
+struct GpuMemory {
+  Bytes memory;
+  Bytes reserved;  // driver, context, other programs: not to be had
+};
+
 struct PlanRequest {
   MemoryBudget budget;
+  std::optional<GpuMemory> gpu;  // the one that computes; none: that of the machine
   Bytes available;  // memory this process may have: free now, or held by it; 0: unknown
   std::uint32_t context = 0;
   std::uint32_t threads = 1;

@@ -3,7 +3,12 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "profiler/cost_model.h"
 #include "profiler/plan_toml.h"
+#include "profiler/step_split.h"
+#include "runtime/gpu/device_lanes.h"
+#include "runtime/gpu/device_model.h"
+#include "runtime/gpu/device_plan.h"
 #include "runtime/model_identity.h"
 #include "runtime/plan_input.h"
 
@@ -59,6 +64,8 @@ void EngineOptions::follow(profiler::PlacementPlan taken, const std::string& pat
   plan_path = path;
 }
 
+Engine::~Engine() = default;
+
 Engine::Engine(const EngineOptions& options)
     : ram_is_bounded_(options.budget.ram.has_value()),
       kv_formats_(kv_formats_of(options)),
@@ -71,6 +78,10 @@ Engine::Engine(const EngineOptions& options)
   check_vocabulary(file_, model_->config, tokenizer_->size());
   reader_ = options.open_reader(file_.paths(), options.io);
   if (options.find_profile) profile_ = options.find_profile(file_, *model_);
+  if (options.device) {
+    device_name_ = options.device->name;
+    device_ = options.device->open();
+  }
   make_plan(options);
   load(options);
   prefetcher_ = std::make_unique<Prefetcher>(
@@ -93,10 +104,41 @@ void Engine::load(const EngineOptions& options) {
                                                          .popularity = popularity(),
                                                          .max_reads = options.io.max_queued},
                                     clock_);
+  if (device_) {
+    open_device_model(*options.device);
+    return;
+  }
   experts_->seed(plan_.seed, [&](Bytes done) { progress(dense + done); });
 }
 
-void Engine::restore_seed() { replace_experts(plan_.seed); }
+void Engine::leave_experts() {
+  if (device_model_ != nullptr) device_model_->leave_ram();
+}
+
+void Engine::load_absent() {
+  leave_experts();
+  experts_->load_absent();
+}
+
+// Without slots of fewer experts, all of them are on the device for good.
+void Engine::open_device_model(const ComputeDevice& device) {
+  DeviceModel::Options options{.seed = plan_.seed};
+  if (plan_.vram->slots() < plan_.experts) {
+    options.slots_of_class = plan_.vram->slots_of_class;
+    has_rates_ = device.rates && device.rates->gpu;
+    if (has_rates_)
+      options.fetches = profiler::fetch_ladder(
+          profiler::lane_costs(*device.rates->gpu,
+                               profiler::expert_rate(needs_, device.rates->cpu, threads())),
+          DeviceLanes::experts_of_step(*model_, kMostDeviceRows));
+  }
+  device_model_ = std::make_unique<DeviceModel>(*this, *device_, *device.kernels, options);
+}
+
+// What is on a device stays.
+void Engine::restore_seed() {
+  if (device_ == nullptr) replace_experts(plan_.seed);
+}
 
 std::uint32_t Engine::expert_slots() const {
   std::uint32_t slots = 0;
@@ -123,6 +165,7 @@ void Engine::set_expert_ram(Bytes bytes) {
                 "{} bytes for experts are too few: the least that works is {} ({} experts of each "
                 "size at once)",
                 bytes.count, divided.needed.count, model_->config.experts_used);
+  leave_experts();
   experts_->set_slots(divided.slots);
 }
 
@@ -137,6 +180,7 @@ void Engine::replace_experts(std::span<const ExpertId> ids) {
     slots -= 1;
     kept.push_back(id);
   }
+  leave_experts();
   experts_->settle();
   experts_->drop_all();
   experts_->seed(kept, [](Bytes) {});
@@ -177,9 +221,39 @@ void Engine::make_plan(const EngineOptions& options) {
     plan_ = *options.plan;
     plan_.ram.process = std::max(plan_.ram.process, resident + kProcessReserve);
   } else {
-    plan_ = profiler::plan_placement(input.needs, input.request, nullptr, profile_.get());
+    place(input, options);
   }
   needs_ = std::move(input.needs);
+}
+
+void Engine::place(const PlanInput& input, const EngineOptions& options) {
+  if (device_ == nullptr) {
+    plan_ = profiler::plan_placement(input.needs, input.request, nullptr, profile_.get());
+    return;
+  }
+  try {
+    place_on_device(input);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kBudget || !options.device->if_it_fits) throw;
+    why_no_device_ = error.what();
+    device_name_.clear();
+    device_.reset();
+    PlanInput in_ram = input;
+    in_ram.request.budget.vram.reset();
+    place(in_ram, options);
+  }
+}
+
+void Engine::place_on_device(PlanInput input) {
+  ask_for_device(*model_, kv_formats_, *device_, input);
+  plan_ = profiler::plan_placement(input.needs, input.request, nullptr, profile_.get());
+  place_experts(*model_, input, plan_);
+}
+
+void Engine::require_host(std::string_view what) const {
+  if (device_ == nullptr) return;
+  throw_error(ErrorCode::kUnsupported, "{}: {} does not work on a device yet; give --device none",
+              device_name_, what);
 }
 
 }  // namespace hearth::runtime

@@ -10,14 +10,18 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.h"
 #include "io/async_reader.h"
 #include "io/gguf.h"
 #include "kernels/cpu_kernels.h"
+#include "kernels/gpu/device.h"
+#include "kernels/gpu/kernel_table.h"
 #include "kernels/worker_pool.h"
 #include "profiler/expert_profile.h"
+#include "profiler/machine.h"
 #include "profiler/placement_plan.h"
 #include "profiler/planner.h"
 #include "runtime/experts/expert_store.h"
@@ -28,9 +32,26 @@
 
 namespace hearth::runtime {
 
+class DeviceModel;
+struct PlanInput;
+
+// A GPU that computes in the place of the CPU, with at most EngineOptions::budget.vram of its
+// memory.
+struct ComputeDevice {
+  std::string name;  // "cuda0", for messages
+  std::function<std::unique_ptr<kernels::Device>()> open;
+  const kernels::GpuKernels* kernels = nullptr;
+  // As measured: who serves the experts that are not on the device. None: the CPU computes them.
+  std::optional<profiler::Machine> rates;
+  // Where its memory is too small for the model the CPU computes, and Engine::why_no_device() says
+  // why; else that is an error.
+  bool if_it_fits = false;
+};
+
 struct EngineOptions {
   std::string model_path;
   profiler::MemoryBudget budget;
+  std::optional<ComputeDevice> device;
   std::uint32_t context = 0;    // 0: the training context, at most kDefaultContext
   std::uint32_t batch = 512;    // at most the context and kMaxBatch
   std::uint32_t threads = 0;    // 0: one per core
@@ -68,6 +89,7 @@ class Engine {
  public:
   // Throws Error when the model cannot be run; nothing is loaded half.
   explicit Engine(const EngineOptions& options);
+  ~Engine();
 
   const io::GgufFile& file() const { return file_; }
   const Model& model() const { return *model_; }
@@ -107,16 +129,31 @@ class Engine {
   // Expert memory as it is before the first token: empty, or seeded. Waits for reads. Throws
   // Error(kIo).
   void restore_seed();
+  // Reads what is absent into free slots. Likewise.
+  void load_absent();
   // Expert memory holds these and nothing else, as far as there are slots. Likewise.
   void replace_experts(std::span<const ExpertId> ids);
   bool holds_all_experts() const { return expert_slots() == plan_.experts; }
   std::uint32_t expert_slots() const;
+
+  // What computes instead of the CPU; null: the CPU does.
+  DeviceModel* device_model() const { return device_model_.get(); }
+  const std::string& device_name() const { return device_name_; }      // "cuda0", or empty
+  bool has_rates() const { return has_rates_; }                        // of the device
+  const std::string& why_no_device() const { return why_no_device_; }  // or empty
+  // Before others use the memory of experts: no step of a device reads it until the next.
+  void leave_experts();
+  // Throws Error(kUnsupported), which names `what`, where a device computes that has it not yet.
+  void require_host(std::string_view what) const;
 
   std::span<const std::byte> largest_arena() const;
   bool ram_is_bounded() const { return ram_is_bounded_; }  // --ram was given
 
  private:
   void make_plan(const EngineOptions& options);
+  void open_device_model(const ComputeDevice& device);
+  void place(const PlanInput& input, const EngineOptions& options);
+  void place_on_device(PlanInput input);
   std::vector<float> popularity() const;
   void load(const EngineOptions& options);
 
@@ -135,6 +172,10 @@ class Engine {
   std::shared_ptr<const profiler::ExpertProfile> profile_;
   std::unique_ptr<ExpertStore> experts_;
   std::unique_ptr<Prefetcher> prefetcher_;
+  std::string device_name_, why_no_device_;
+  bool has_rates_ = false;
+  std::unique_ptr<kernels::Device> device_;
+  std::unique_ptr<DeviceModel> device_model_;
 };
 
 }  // namespace hearth::runtime

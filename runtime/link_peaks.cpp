@@ -41,6 +41,7 @@ class Wander {
 double disk_peak(Engine& engine) {
   constexpr std::size_t kExpertsInFlight = 4;
   constexpr Nanoseconds kLongest = std::chrono::milliseconds(400);
+  engine.leave_experts();
   ExpertStore& store = engine.experts();
   store.settle();
   store.drop_all();

@@ -4,19 +4,24 @@
 
 #include "base/check.h"
 #include "base/error.h"
-#include "runtime/model_needs.h"
-#include "runtime/random_cache.h"
+#include "runtime/gpu/device_runner.h"
+#include "runtime/host_runner.h"
 
 namespace hearth::runtime {
 
+namespace {
+
+std::unique_ptr<StepRunner> runner_for(Engine& engine) {
+  if (engine.device_model() != nullptr) return std::make_unique<DeviceRunner>(engine);
+  return std::make_unique<HostRunner>(engine);
+}
+
+}  // namespace
+
 Session::Session(Engine& engine)
     : engine_(engine),
-      memory_(engine.plan().ram.kv + engine.plan().ram.state + engine.plan().ram.scratch),
-      kv_(engine.model().kv_layers(), engine.kv_formats(), engine.plan().context,
-          engine.plan().batch, memory_),
-      recurrent_(engine.model().recurrent_layers(), memory_),
-      scratch_(scratch_shape_for(engine.model(), engine.plan().batch, engine.pool().threads()),
-               memory_) {}
+      recurrent_(RecurrentState::bytes_needed(engine.model().recurrent_layers()) > Bytes(0)),
+      runner_(runner_for(engine)) {}
 
 void Session::check(std::span<const TokenId> tokens) const {
   if (torn_)
@@ -48,24 +53,15 @@ void Session::evaluate(std::span<const TokenId> tokens, std::size_t first_logits
   for (std::size_t begin = 0; begin < tokens.size();) {
     const std::size_t count = std::min<std::size_t>(engine_.plan().batch, tokens.size() - begin);
     const std::size_t wanted = first_logits > begin ? first_logits - begin : 0;
-    Step step{.tokens = tokens.subspan(begin, count),
-              .position = position_,
-              .kernels = engine_.kernels(),
-              .pool = engine_.pool(),
-              .experts = engine_.experts(),
-              .prefetcher = engine_.prefetcher(),
-              .kv = kv_,
-              .recurrent = recurrent_,
-              .scratch = scratch_,
-              .clock = engine_.clock(),
-              .times = times_,
-              .on_routed = on_routed,
-              .forced_routing = forced_routing_};
-    torn_ = !recurrent_.empty();
-    decode_step(engine_.model(), step, static_cast<std::uint32_t>(std::min(wanted, count)),
-                [&](std::uint32_t row, std::span<const float> logits) {
-                  sink(static_cast<std::uint32_t>(begin + row), logits);
-                });
+    torn_ = recurrent_;
+    runner_->run({.tokens = tokens.subspan(begin, count),
+                  .position = position_,
+                  .first_logits_row = static_cast<std::uint32_t>(std::min(wanted, count)),
+                  .on_routed = on_routed,
+                  .forced_routing = forced_routing_},
+                 [&](std::uint32_t row, std::span<const float> logits) {
+                   sink(static_cast<std::uint32_t>(begin + row), logits);
+                 });
     torn_ = false;
     position_ += static_cast<std::uint32_t>(count);
     steps_ += 1;
@@ -83,14 +79,13 @@ std::span<const float> Session::evaluate(std::span<const TokenId> tokens) {
 void Session::reset() {
   position_ = 0;
   torn_ = false;
-  recurrent_.reset();
+  runner_->reset();
 }
 
 void Session::visit_state(std::uint32_t position,
                           FunctionRef<void(std::span<std::byte>)> visit) const {
   CHECK_LE(position, context());
-  kv_.visit(position, visit);
-  if (position > 0 && !recurrent_.empty()) visit(recurrent_.memory());
+  runner_->visit_state(position, visit);
 }
 
 void Session::resume(std::uint32_t position) {
@@ -108,18 +103,14 @@ void Session::rewind(std::uint32_t position) {
 bool Session::can_rewind(std::uint32_t position) const {
   CHECK_LE(position, position_);
   if (position == 0 || position_ - position <= most_rewind()) return true;
-  return recurrent_.empty() && !kv_.formats().quantized();
+  return !recurrent_ && !engine_.kv_formats().quantized();
 }
 
 void Session::fill_at_random(std::uint32_t positions, std::uint64_t seed) {
   reset();
   check_room(positions);
-  const RandomCache random(engine_.model().kv_layers(), seed);
-  while (position_ < positions) {
-    const std::uint32_t rows = std::min(engine_.plan().batch, positions - position_);
-    random.append(kv_, engine_.pool(), scratch_, position_, rows);
-    position_ += rows;
-  }
+  runner_->fill_at_random(positions, seed);
+  position_ = positions;
 }
 
 }  // namespace hearth::runtime

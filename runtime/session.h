@@ -1,15 +1,16 @@
-// Session: one timeline on an engine. Owns the keys and values, the recurrent state, and the
-// working memory of a step. One thread at a time; the engine must outlive it.
+// Session: one timeline on an engine. Owns what computes its steps, with keys and values, recurrent
+// state and working memory. One thread at a time; the engine must outlive it.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "base/ids.h"
-#include "runtime/decode_step.h"
 #include "runtime/engine.h"
+#include "runtime/step_runner.h"
 
 namespace hearth::runtime {
 
@@ -38,7 +39,7 @@ class Session {
   void rewind(std::uint32_t position);
   bool can_rewind(std::uint32_t position) const;
   // None where layers are recurrent: these remember the newest state alone.
-  std::uint32_t most_rewind() const { return recurrent_.empty() ? engine_.plan().batch : 0; }
+  std::uint32_t most_rewind() const { return recurrent_ ? 0 : engine_.plan().batch; }
   // An empty timeline followed by that many positions of random keys and values, which nothing
   // computed: for measurements of speed (runtime/random_cache.h). Throws Error(kBadInput) when the
   // context is shorter.
@@ -48,8 +49,8 @@ class Session {
   void visit_state(std::uint32_t position, FunctionRef<void(std::span<std::byte>)> visit) const;
   void resume(std::uint32_t position);
   std::uint32_t position() const { return position_; }
-  std::uint32_t context() const { return kv_.context(); }
-  std::span<const std::byte> memory() const { return memory_.bytes(); }
+  std::uint32_t context() const { return engine_.plan().context; }
+  std::span<const std::byte> memory() const { return runner_->memory(); }
 
   // Sees every routing decision from now on, after the listeners that are there already.
   void on_routed(std::function<void(const profiler::Routing&)> listener) {
@@ -58,21 +59,18 @@ class Session {
   // Takes experts from there instead of from the routers; null: from the routers again. It must
   // outlive its use, and have a row for every position that is evaluated.
   void force_routing(const ForcedRouting* routing) { forced_routing_ = routing; }
-  const StepTimes& times() const { return times_; }
+  const StepTimes& times() const { return runner_->times(); }
   std::uint64_t steps() const { return steps_; }
 
  private:
   void check_room(std::size_t positions) const;
 
   Engine& engine_;
-  io::Arena memory_;
-  KvCache kv_;
-  RecurrentState recurrent_;
-  Scratch scratch_;
+  const bool recurrent_;  // some layers remember what they cannot forget
+  std::unique_ptr<StepRunner> runner_;
   std::uint32_t position_ = 0;
   bool torn_ = false;
   std::uint64_t steps_ = 0;
-  StepTimes times_;
   std::vector<std::function<void(const profiler::Routing&)>> listeners_;
   const ForcedRouting* forced_routing_ = nullptr;
 };

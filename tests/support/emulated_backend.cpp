@@ -15,7 +15,7 @@ GpuDevices find() { return {.devices = {open(0)->properties()}, .why_none = {}};
 }  // namespace
 
 std::span<const GpuBackend> gpu_backends() {
-  static constexpr GpuBackend kBackends[] = {{"emulation", find, open, emulated_kernels}};
+  static constexpr GpuBackend kBackends[] = {{"emulated", find, open, emulated_kernels}};
   return kBackends;
 }
 

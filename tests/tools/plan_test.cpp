@@ -41,7 +41,7 @@ TEST(PlanCommand, PrintsEveryByteByTier) {
   EXPECT_EQ(result.exit_code, 0) << result.errors;
   for (const std::string_view part :
        {"VRAM", "process", "dense weights", "KV cache", "scratch", "experts", "total", "policy",
-        "hits", "tok/s", "bound by", "computes on the CPU"})
+        "hits", "tok/s", "bound by", "is an outlook"})
     EXPECT_NE(result.output.find(part), std::string::npos) << part << " in " << result.output;
 }
 

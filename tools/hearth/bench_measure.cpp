@@ -57,7 +57,7 @@ BenchResult BenchRunner::run(const BenchPoint& point) {
   if (settings_.cache == CacheState::kWarm) {
     engine_.restore_seed();
     compute(point, 0, nullptr);
-    if (engine_.holds_all_experts()) engine_.experts().load_absent();
+    if (engine_.holds_all_experts()) engine_.load_absent();
   }
   hash_.reset();
   for (std::uint32_t i = 1; i <= settings_.repetitions; ++i) compute(point, i, &result);

@@ -8,6 +8,8 @@
 #include <numeric>
 #include <vector>
 
+#include "base/error.h"
+#include "runtime/gpu/device_model.h"
 #include "tools/hearth/quantity.h"
 
 namespace hearth::tools {
@@ -60,6 +62,10 @@ std::string cache_state(const BenchSetup& setup) {
   return std::string(seeded ? "seeded" : name_of(setup.settings.cache));
 }
 
+std::string device_text(const runtime::DeviceModel& model) {
+  return printable(model.device().properties().name);
+}
+
 // Weights that a token reads from memory, and what rate that is beside the measured one. Tokens of
 // a prompt share what they read.
 void add_memory_traffic(Json& record, const BenchSetup& setup, const BenchResult& result) {
@@ -71,6 +77,7 @@ void add_memory_traffic(Json& record, const BenchSetup& setup, const BenchResult
   const runtime::Model& model = setup.engine.model();
   const Bytes bytes = model.dense_bytes_per_token() + model.expert_bytes_per_token();
   record["weight_bytes_per_token"] = bytes.count;
+  if (setup.engine.device_model() != nullptr) return;  // they are not in RAM
   record["share_of_ram_peak"] =
       ratio(record["avg_ts"].get<double>() * static_cast<double>(bytes.count), ram_peak);
 }
@@ -87,6 +94,8 @@ void add_traffic(Json& record, const BenchSetup& setup, const BenchResult& resul
   record["experts_seeded"] = setup.engine.seed().size();
   record["expert_hit_rate"] =
       ratio(static_cast<double>(traffic.hits), static_cast<double>(traffic.hits + traffic.misses));
+  // What RAM counts is then what was left to the CPU.
+  if (setup.engine.device_model() != nullptr) record["expert_hit_rate"] = nullptr;
   record["bytes_read"] = traffic.read.count;
   record["read_bytes_per_token"] = read_per_token;
   record["stall_ns"] = traffic.disk_wait.count();
@@ -109,9 +118,11 @@ void add_traffic(Json& record, const BenchSetup& setup, const BenchResult& resul
 Json bench_record(const BenchSetup& setup, const BenchResult& result) {
   const runtime::Engine& engine = setup.engine;
   const profiler::PlacementPlan& plan = engine.plan();
+  const bool on_device = engine.device_model() != nullptr;
   Json record = {{"build_commit", "hearth " HEARTH_VERSION},
                  {"cpu_info", cpu_name()},
-                 {"backends", "CPU"},
+                 {"backends", on_device ? engine.device_name() : "CPU"},
+                 {"gpu_info", on_device ? device_text(*engine.device_model()) : ""},
                  {"kernels", engine.kernels().name},
                  {"model_filename", setup.model_path},
                  {"model_type", setup.model_type},
@@ -127,7 +138,8 @@ Json bench_record(const BenchSetup& setup, const BenchResult& result) {
                  {"use_mmap", false},
                  {"use_direct_io", engine.io_is_direct()},
                  {"io", engine.io_description()},
-                 {"expert_slots", plan.ram.slots()},
+                 {"expert_slots", on_device ? plan.vram->slots() : plan.ram.slots()},
+                 {"vram_planned", on_device ? Json(plan.vram->total().count) : Json(nullptr)},
                  {"experts_total", plan.experts},
                  {"policy", plan.policy},
                  {"prefetch", engine.prefetching()},
@@ -174,7 +186,10 @@ std::vector<BenchColumn> bench_columns() {
       {"size", 10, [](const Json& r) { return format_size(Bytes(r["model_size"])); }},
       {"params", 8, [](const Json& r) { return format_count(r["model_n_params"]); }},
       {"backend", -12,
-       [](const Json& r) { return fmt::format("CPU {}", r["kernels"].get<std::string>()); }},
+       [](const Json& r) {
+         const auto backend = r["backends"].get<std::string>();
+         return backend == "CPU" ? fmt::format("CPU {}", r["kernels"].get<std::string>()) : backend;
+       }},
       {"threads", 7, [](const Json& r) { return r["n_threads"].dump(); }},
       {"experts", 7,
        [](const Json& r) {

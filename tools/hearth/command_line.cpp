@@ -149,6 +149,19 @@ void CommandLine::add(const Flag& flag, bool& variable) {
   state_->describe(flag, *option, /*repeatable=*/false);
 }
 
+void CommandLine::add_question(const Flag& flag, std::function<void()> answer) {
+  const auto answered = [answer = std::move(answer)] {
+    answer();
+    throw CLI::Success();
+  };
+  CLI::Option* option =
+      state_->app.add_flag_callback(std::string(flag.names), answered, std::string(flag.help));
+  option->group(state_->group);
+  option->envname(environment_twin(first_long_name(flag.names)));
+  option->option_text(" ");
+  state_->describe(flag, *option, /*repeatable=*/false);
+}
+
 void CommandLine::add_value(const Flag& flag, const std::string& default_text, bool repeatable,
                             Assign assign) {
   std::string help(flag.help);
@@ -273,6 +286,8 @@ bool CommandLine::parse(const std::vector<std::string>& arguments) {
     state_->app.parse(std::move(reversed));
   } catch (const CLI::CallForHelp&) {
     fmt::print("{}", state_->app.help());
+    return false;
+  } catch (const CLI::Success&) {
     return false;
   } catch (const CLI::ParseError& error) {
     throw_error(ErrorCode::kUsage, "{}; see 'hearth {} --help'", one_line(error.what()),

@@ -57,10 +57,15 @@ class CommandLine {
   // A flag without a value: sets `variable`. "!--no-jinja" as a name makes that name clear it.
   void add(const Flag& flag, bool& variable);
 
+  // A flag that is answered, and nothing else happens: parse() is then false. It asks for no flag
+  // that is required.
+  void add_question(const Flag& flag, std::function<void()> answer);
+
   // `check` is called at the end of parse(), for what flags mean together.
   void check(std::function<void()> check);
 
-  // The arguments after the subcommand. False if --help was asked for and has been printed.
+  // The arguments after the subcommand. False if --help was asked for and has been printed, or a
+  // question was answered.
   // Throws Error(kUsage).
   [[nodiscard]] bool parse(const std::vector<std::string>& arguments);
 

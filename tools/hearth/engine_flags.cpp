@@ -61,6 +61,7 @@ void EngineFlags::add_to(CommandLine& line) {
              plan);
   if (takes_plan) line.check([this, &line] { check_left_to_plan(line); });
   line.group("Compute");
+  if (takes_device) device.add_to(line);
   line.add(
       {.names = "-t,--threads", .value = "N", .help = "threads that compute (-1: one per core)"},
       threads);
@@ -119,6 +120,7 @@ runtime::EngineOptions EngineFlags::options() const {
   options.find_profile = [this](const io::GgufFile& file, const runtime::Model& found) {
     return profile.find(file, found, model);
   };
+  if (takes_device && !plan) device.choose(options);
   if (plan) options.follow(profiler::load_plan(*plan), *plan);
   options.io.backend = *io::parse_io_backend(io);
   options.io.direct = direct == "off" ? io::DirectIo::kOff : io::DirectIo::kAuto;
@@ -146,9 +148,10 @@ void EngineFlags::set_kv_formats(runtime::EngineOptions& options) const {
 // A plan decides these: a flag beside it would contradict it, or do nothing.
 void EngineFlags::check_left_to_plan(const CommandLine& line) const {
   if (!plan) return;
-  for (const char* flag : {"--ram", "--expert-ram", "--ctx-size", "--cache-type-k",
-                           "--cache-type-v", "--kv-tail", "--kv-rotation", "--threads",
-                           "--batch-size", "--ubatch-size", "--policy", "--profile", "--prefetch"})
+  for (const char* flag :
+       {"--ram", "--expert-ram", "--device", "--vram", "--ctx-size", "--cache-type-k",
+        "--cache-type-v", "--kv-tail", "--kv-rotation", "--threads", "--batch-size",
+        "--ubatch-size", "--policy", "--profile", "--prefetch"})
     if (line.given(flag))
       throw_error(ErrorCode::kUsage,
                   "--plan {} decides what {} would; leave one of them out, or make another plan",
@@ -200,13 +203,9 @@ std::string kv_text(const profiler::PlacementPlan& plan) {
   return text;
 }
 
-void print_engine(const runtime::Engine& engine) {
-  const profiler::PlacementPlan& plan = engine.plan();
-  const runtime::ModelConfig& config = engine.config();
-  fmt::print(stderr, "model     {} {}, {}, {} layers, {} experts of which {} are used\n",
-             config.architecture, printable(config.name), format_size(engine.file().file_bytes()),
-             config.layers, config.experts, config.experts_used);
-  for (const std::string& note : engine.model().notes) fmt::print(stderr, "note      {}\n", note);
+namespace {
+
+void print_memory(const profiler::PlacementPlan& plan) {
   const std::string state = plan.ram.state == Bytes(0)
                                 ? std::string()
                                 : fmt::format(", recurrent state {}", format_size(plan.ram.state));
@@ -216,13 +215,33 @@ void print_engine(const runtime::Engine& engine) {
       format_size(plan.ram.total()), format_size(plan.ram.dense), format_size(plan.ram.kv),
       plan.context, kv_text(plan), state, format_size(plan.ram.scratch),
       format_size(plan.ram.experts), format_size(plan.ram.process));
-  const bool all_fit = plan.ram.slots() == plan.experts;
-  fmt::print(stderr, "experts   {} of {} fit ({:.0f} %), policy {}, prefetch {}\n",
-             plan.ram.slots(), plan.experts, 100.0 * plan.ram.slots() / plan.experts,
-             all_fit ? "unused" : plan.policy, engine.prefetching() ? "on" : "off");
+}
+
+}  // namespace
+
+void print_engine(const runtime::Engine& engine) {
+  const profiler::PlacementPlan& plan = engine.plan();
+  const runtime::ModelConfig& config = engine.config();
+  fmt::print(stderr, "model     {} {}, {}, {} layers, {} experts of which {} are used\n",
+             config.architecture, printable(config.name), format_size(engine.file().file_bytes()),
+             config.layers, config.experts, config.experts_used);
+  for (const std::string& note : engine.model().notes) fmt::print(stderr, "note      {}\n", note);
+  if (plan.vram)
+    fmt::print(stderr, "memory    {}: dense {}, experts {}, process {}\n",
+               format_size(plan.ram.total()), format_size(plan.ram.dense),
+               format_size(plan.ram.experts), format_size(plan.ram.process));
+  else
+    print_memory(plan);
+  const bool all_fit = plan.vram || plan.ram.slots() == plan.experts;
+  if (!plan.vram)
+    fmt::print(stderr, "experts   {} of {} fit ({:.0f} %), policy {}, prefetch {}\n",
+               plan.ram.slots(), plan.experts, 100.0 * plan.ram.slots() / plan.experts,
+               all_fit ? "unused" : plan.policy, engine.prefetching() ? "on" : "off");
   if (!all_fit) fmt::print(stderr, "policy    {}: {}\n", plan.policy, plan.policy_reason);
-  fmt::print(stderr, "compute   {} threads, {}, {} tokens per prefill step\n", engine.threads(),
-             kernel_text(engine.kernels()), plan.batch);
+  print_device(engine);
+  if (engine.device_model() == nullptr)
+    fmt::print(stderr, "compute   {} threads, {}, {} tokens per prefill step\n", engine.threads(),
+               kernel_text(engine.kernels()), plan.batch);
   fmt::print(stderr, "disk      {}\n", engine.io_description());
 }
 

@@ -7,6 +7,7 @@
 
 #include "runtime/engine.h"
 #include "tools/hearth/command_line.h"
+#include "tools/hearth/device_flag.h"
 #include "tools/hearth/profile_flag.h"
 #include "tools/hearth/quantity.h"
 
@@ -24,6 +25,7 @@ class EngineFlags {
 
   bool model_required = true;  // by add_to()
   bool takes_plan = true;      // likewise
+  bool takes_device = true;    // likewise
   std::string model;
   std::optional<Bytes> ram;
   std::optional<SizeOrShare> expert_ram;
@@ -35,6 +37,7 @@ class EngineFlags {
   std::uint32_t batch = 2048;
   std::uint32_t ubatch = 512;
   std::int32_t threads = -1;
+  DeviceFlag device;
   std::string policy = "auto";
   ProfileFlag profile;
   std::optional<std::string> plan;

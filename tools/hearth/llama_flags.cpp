@@ -3,11 +3,14 @@
 namespace hearth::tools {
 namespace {
 
-constexpr std::string_view kNoGpu =
-    "this build computes on the CPU only; leave it out, and bound the memory for experts with "
-    "--ram";
+constexpr std::string_view kNoLayers =
+    "a GPU computes all layers, and holds what its budget allows; use --vram, or --device none for "
+    "the CPU alone";
+constexpr std::string_view kOneDevice = "one GPU computes; name it with --device";
+constexpr std::string_view kKvPlace =
+    "keys and values are where layers are computed; choose that with --device";
 constexpr std::string_view kByBudget =
-    "experts are placed by budget, not by layer or pattern; use --ram";
+    "experts are placed by budget, not by layer or pattern; use --ram, and --vram on a GPU";
 constexpr std::string_view kOwnReads =
     "experts are read with direct I/O into an arena, never mapped; bound the arena with --ram";
 constexpr std::string_view kFused =
@@ -73,24 +76,24 @@ constexpr LlamaFlag kFlags[] = {
     // KV cache
     {"-ctk --cache-type-k", ""},
     {"-ctv --cache-type-v", ""},
-    {"-kvo --kv-offload", kNoGpu},
-    {"-nkvo --no-kv-offload", kNoGpu},
+    {"-kvo --kv-offload", kKvPlace},
+    {"-nkvo --no-kv-offload", kKvPlace},
     {"-fa --flash-attn", kFused},
     {"-kvu --kv-unified", "one sequence is computed at a time; leave it out"},
     // Placement
-    {"-ngl --n-gpu-layers --gpu-layers", kNoGpu},
-    {"-sm --split-mode", kNoGpu},
-    {"-ts --tensor-split", kNoGpu},
-    {"-mg --main-gpu", kNoGpu},
-    {"-dev --device", kNoGpu},
-    {"--list-devices", kNoGpu},
+    {"-ngl --n-gpu-layers --gpu-layers", kNoLayers},
+    {"-sm --split-mode", kOneDevice},
+    {"-ts --tensor-split", kOneDevice},
+    {"-mg --main-gpu", kOneDevice},
+    {"-dev --device", ""},
+    {"--list-devices", ""},
     {"-cmoe --cpu-moe", kByBudget},
     {"-ncmoe --n-cpu-moe", kByBudget},
     {"-ot --override-tensor", kByBudget},
     {"-fit --fit", kByBudget},
     {"-fitt --fit-target", kByBudget},
     {"-fitc --fit-ctx", kByBudget},
-    {"--moe-cache-mib", "it counts MiB of GPU memory; use --ram"},
+    {"--moe-cache-mib", "it counts MiB of GPU memory; use --vram"},
     // Loading
     {"-lm --load-mode", kOwnReads},
     {"--mmap", kOwnReads},

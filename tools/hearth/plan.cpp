@@ -31,7 +31,7 @@ struct PlanFlags {
 };
 
 void PlanFlags::add_to(CommandLine& line) {
-  engine.takes_plan = false;
+  engine.takes_plan = engine.takes_device = false;
   engine.add_to(line);
   line.group("Plan");
   line.add({.names = "--machine",
@@ -104,8 +104,8 @@ std::vector<std::string> notes_of(const PlanMachine& machine, const io::GgufFile
     notes.push_back(machine.choice->note);
   if (plan.vram)
     notes.push_back(
-        "this version computes on the CPU: the plan for the GPU is an outlook; --vram 0 plans what "
-        "runs now");
+        "the plan for a GPU is an outlook: a run plans anew from what it finds there; --vram 0 "
+        "plans what runs without one");
   if (!file.has_data())
     notes.push_back("the file ends before its weights do; planned all the same");
   return notes;

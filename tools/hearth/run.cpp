@@ -68,12 +68,14 @@ std::string status_text(const RunReport& report, const Moment& now) {
   const double elapsed = seconds(now.now - report.prefilled.now);
   const std::uint64_t hits = now.hits - report.prefilled.hits,
                       routed = hits + now.misses - report.prefilled.misses;
-  return fmt::format(
-      "{} tokens · {:.1f} tok/s · experts {:.1f} % in memory · {:.1f} MB/token read",
-      report.generated_tokens, report.generated_tokens / std::max(elapsed, 1e-9),
-      routed > 0 ? 100.0 * static_cast<double>(hits) / static_cast<double>(routed) : 0.0,
-      static_cast<double>((now.read - report.prefilled.read).count) / 1e6 /
-          std::max(report.generated_tokens, 1u));
+  if (routed == 0)  // on a device
+    return fmt::format("{} tokens · {:.1f} tok/s", report.generated_tokens,
+                       report.generated_tokens / std::max(elapsed, 1e-9));
+  return fmt::format("{} tokens · {:.1f} tok/s · experts {:.1f} % in memory · {:.1f} MB/token read",
+                     report.generated_tokens, report.generated_tokens / std::max(elapsed, 1e-9),
+                     100.0 * static_cast<double>(hits) / static_cast<double>(routed),
+                     static_cast<double>((now.read - report.prefilled.read).count) / 1e6 /
+                         std::max(report.generated_tokens, 1u));
 }
 
 // Every token stands for at most the bytes of the longest one, so that a text far beyond the
@@ -183,6 +185,7 @@ int run(const Arguments& arguments) {
   const InterruptGuard interrupt;
   if (options.routing.learn) reserve_counting_memory(options.engine);
   const auto engine = options.engine.open();
+  if (!options.session.empty()) engine->require_host("--session");
   check_length(prompt, *engine);
   const std::vector<TokenId> tokens = engine->tokenizer().encode(prompt, {.add_special = !resumes});
   if (tokens.empty() && !resumes)

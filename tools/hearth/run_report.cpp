@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "runtime/gpu/device_model.h"
 #include "tools/hearth/quantity.h"
 #include "tools/hearth/terminal.h"
 
@@ -27,7 +28,8 @@ Moment Moment::of(const runtime::Engine& engine, const runtime::Session& session
           .disk_wait = engine.experts().time_waited(),
           .read = engine.bytes_read(),
           .hits = counters.hits,
-          .misses = counters.misses};
+          .misses = counters.misses,
+          .steps = session.steps()};
 }
 
 namespace {
@@ -89,13 +91,27 @@ void print_link(const char* name, double bytes, std::uint32_t tokens, Nanosecond
   fmt::print(stderr, "\n");
 }
 
+// A step is the launch of one graph, and waited for once.
+void print_device_work(const RunReport& r, const runtime::DeviceModel& model,
+                       const profiler::TierPlan& planned) {
+  const double steps =
+      static_cast<double>(r.end.steps - r.start.steps) / (r.prompt_tokens + r.generated_tokens);
+  fmt::print(stderr, "device    {:.2f} launches and host synchronisations a token\n", steps);
+  fmt::print(stderr, "vram      {} at most in use, {} planned\n",
+             format_size(model.device().peak()), format_size(planned.total()));
+}
+
 }  // namespace
 
 void print_report(const RunReport& r, const runtime::Engine& engine, const ExpertHeat& heat,
                   const runtime::LinkPeaks& peaks) {
   fmt::print(stderr, "\n");
   print_speed(r);
-  print_layers(engine, heat);
+  const runtime::DeviceModel* const device = engine.device_model();
+  if (device != nullptr)
+    print_device_work(r, *device, *engine.plan().vram);
+  else
+    print_layers(engine, heat);
   const profiler::ResidencyCounters& counters = engine.experts().residency().counters();
   if (counters.prefetches > 0)
     fmt::print(stderr, "prefetch  {} experts, {:.0f} % of them used\n",
@@ -109,8 +125,9 @@ void print_report(const RunReport& r, const runtime::Engine& engine, const Exper
                r.generated_tokens, decode, peaks.disk_bytes_per_second);
     const Bytes weights =
         engine.model().dense_bytes_per_token() + engine.model().expert_bytes_per_token();
-    print_link("memory", static_cast<double>(weights.count) * r.generated_tokens,
-               r.generated_tokens, decode, peaks.ram_bytes_per_second);
+    print_link(device != nullptr ? "weights" : "memory",
+               static_cast<double>(weights.count) * r.generated_tokens, r.generated_tokens, decode,
+               device != nullptr ? 0 : peaks.ram_bytes_per_second);
   }
   fmt::print(stderr, "peak      {} resident, {} planned\n", format_size(r.peak_memory),
              format_size(engine.plan().ram.total()));

@@ -28,6 +28,7 @@ struct Moment {
   Nanoseconds disk_wait{0};
   Bytes read;  // from the disk, read windows included
   std::uint64_t hits = 0, misses = 0;
+  std::uint64_t steps = 0;
 
   static Moment of(const runtime::Engine& engine, const runtime::Session& session);
 };
