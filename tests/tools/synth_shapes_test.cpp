@@ -167,6 +167,8 @@ struct Small {
   std::vector<std::string> flags;
 };
 
+void PrintTo(const Small& small, std::ostream* out) { *out << small.shape; }
+
 class SynthShapesRun : public ::testing::TestWithParam<Small> {};
 
 TEST_P(SynthShapesRun, GiveTheSameLogitsWithEveryBudget) {
