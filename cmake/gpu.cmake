@@ -34,14 +34,35 @@ list(TRANSFORM HEARTH_HIP_ARCHITECTURES PREPEND --offload-arch= OUTPUT_VARIABLE 
 list(APPEND hearth_hip_flags -std=c++20 -O3 -ffp-contract=off -fhip-fp32-correctly-rounded-divide-sqrt
   -Wall -Werror)
 
+# Where nvcc takes CUDA's headers and libraries from. It is asked, since the nvcc on the path is often
+# a link or a script that calls the one in the toolkit.
+function(hearth_nvcc_folders include libraries)
+  execute_process(COMMAND ${HEARTH_NVCC} --dryrun -x cu /dev/null -o /dev/null
+    OUTPUT_VARIABLE steps ERROR_VARIABLE steps)
+  string(REGEX MATCHALL "-[IL][^\" \n]*/targets/[^\" \n]*" folders "${steps}")
+  set(found_I)
+  set(found_L)
+  foreach(folder IN LISTS folders)
+    string(SUBSTRING ${folder} 1 1 kind)
+    string(SUBSTRING ${folder} 2 -1 folder)
+    list(APPEND found_${kind} ${folder})
+  endforeach()
+  if(NOT found_I OR NOT found_L)
+    message(FATAL_ERROR "${HEARTH_NVCC} --dryrun does not say where CUDA's headers and libraries are:\n${steps}")
+  endif()
+  list(REMOVE_DUPLICATES found_I)
+  list(REMOVE_DUPLICATES found_L)
+  set(${include} ${found_I} PARENT_SCOPE)
+  set(${libraries} ${found_L} PARENT_SCOPE)
+endfunction()
+
 # hearth_gpu_backend(cuda|hip kernels...): adds a vendor's kernels and device to hearth_gpu.
 function(hearth_gpu_backend vendor)
   string(TOUPPER ${vendor} name)
   if(vendor STREQUAL cuda)
     set(compiler ${HEARTH_NVCC})
-    cmake_path(GET HEARTH_NVCC PARENT_PATH bin)
-    set(include ${bin}/../include)
-    find_library(HEARTH_CUDART cudart_static PATHS ${bin}/../lib64 REQUIRED)
+    hearth_nvcc_folders(include libraries)
+    find_library(HEARTH_CUDART cudart_static PATHS ${libraries} REQUIRED)
     target_link_libraries(hearth_gpu PUBLIC ${HEARTH_CUDART} Threads::Threads ${CMAKE_DL_LIBS} rt)
     set(device_flags -w)
   else()
