@@ -31,6 +31,12 @@ struct AttentionScratch {
   std::span<std::int16_t> folded_sums;
   kernels::AttentionState merged, one;  // of the chunks so far, of the next one
   std::span<float> tile;                // [kKvLongestTile][key_dim or value_dim]
+
+  // While chunks are computed side by side: the tile of queries that is gathered here, and the end
+  // of its chunks that were merged here, from the first on.
+  static constexpr std::uint32_t kNoTile = 0xffffffff;
+  std::uint32_t gathered = kNoTile;
+  std::uint32_t merged_end = 0;
 };
 
 }  // namespace hearth::runtime

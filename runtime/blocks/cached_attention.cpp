@@ -103,7 +103,8 @@ class CachedAttention {
       tile.row_end = tile.row_begin + 1;
       while (tile.row_end < end && attention_chunk(positions(tile.row_end)) == chunk)
         ++tile.row_end;
-      AttentionTask task = gather(tile, own);
+      gather(tile, own);
+      AttentionTask task = task_of(tile, own);
       for (std::uint32_t c = 0; c < pieces(positions(tile.row_end - 1), chunk); ++c) {
         task.chunk_begin = c * chunk;
         task.chunk_end = task.chunk_begin + chunk;
@@ -119,12 +120,9 @@ class CachedAttention {
     const std::uint32_t last = positions(step_.rows() - 1), chunk = attention_chunk(last);
     const std::uint32_t chunks = pieces(last, chunk);
     const std::uint32_t tiles = pieces(step_.rows(), most_rows_) * head_tiles();
+    for (AttentionScratch& own : step_.scratch.attention) own.gathered = AttentionScratch::kNoTile;
     step_.pool.run(tiles * chunks, [&](std::uint32_t index, std::uint32_t worker) {
-      const QueryTile tile = query_tile(index / chunks, most_rows_);
-      AttentionTask task = gather(tile, step_.scratch.attention[worker]);
-      task.chunk_begin = index % chunks * chunk;
-      task.chunk_end = task.chunk_begin + chunk;
-      step_.kernels.attend(task, state_of(tile, index % chunks));
+      run_chunk(index / chunks, index % chunks * chunk, chunk, step_.scratch.attention[worker]);
     });
     step_.pool.run(tiles, [&](std::uint32_t index, std::uint32_t) {
       const QueryTile tile = query_tile(index, most_rows_);
@@ -133,6 +131,32 @@ class CachedAttention {
         step_.kernels.merge_attention(tile.queries(), shape_.value_dim, state_of(tile, c), merged);
       finish(tile, merged);
     });
+  }
+
+  // Tasks of a worker are neighbours mostly. Who has computed all chunks of a tile before this one
+  // merges it at once, while it is in the caches: what all chunks leave is a good part of the bytes
+  // of a quantized cache. The chunk then leaves sums of zero, as if nobody attended to it.
+  void run_chunk(std::uint32_t index, std::uint32_t begin, std::uint32_t chunk,
+                 AttentionScratch& own) const {
+    const QueryTile tile = query_tile(index, most_rows_);
+    if (own.gathered != index) {
+      gather(tile, own);
+      own.gathered = index;
+      own.merged_end = 0;
+    }
+    AttentionTask task = task_of(tile, own);
+    task.chunk_begin = begin;
+    task.chunk_end = begin + chunk;
+    const AttentionState left = state_of(tile, begin / chunk);
+    const bool merges = begin == own.merged_end;
+    if (merges) own.merged_end = task.chunk_end;
+    if (!merges || begin == 0) {
+      step_.kernels.attend(task, left);
+    } else {
+      step_.kernels.attend(task, own.one);
+      step_.kernels.merge_attention(task.queries, shape_.value_dim, own.one, state_of(tile, 0));
+      std::fill_n(left.sums, task.queries, 0.0f);
+    }
   }
 
   // Where chunk `chunk` leaves the state of a tile. The queries of a chunk are in the order of the
@@ -148,8 +172,8 @@ class CachedAttention {
             .outputs = floats + 2 * queries + before * shape_.value_dim};
   }
 
-  // The queries of a tile side by side, and all of the task but its chunk.
-  AttentionTask gather(const QueryTile& tile, AttentionScratch& own) const {
+  // The queries of a tile side by side.
+  void gather(const QueryTile& tile, AttentionScratch& own) const {
     const KvCache& kv = step_.kv;
     const std::size_t width = std::size_t{tile.heads()} * shape_.key_dim;
     std::uint32_t query = 0;
@@ -168,7 +192,11 @@ class CachedAttention {
     if (quantized_)
       step_.kernels.quantize(own.queries.data(), query * shape_.key_dim, own.codes.data(),
                              own.scales.data(), own.sums.data());
-    return {.queries = query,
+  }
+
+  // All but its chunk, of queries that were gathered.
+  AttentionTask task_of(const QueryTile& tile, AttentionScratch& own) const {
+    return {.queries = tile.queries(),
             .key_dim = shape_.key_dim,
             .value_dim = shape_.value_dim,
             .scale = shape_.score_scale(),
@@ -185,10 +213,10 @@ class CachedAttention {
             .end = own.end.data(),
             .encoded_keys = own.encoded_keys.data(),
             .encoded_values = own.encoded_values.data(),
-            .keys = kv.source(layer_, KvPart::kKeys, tile.kv_head),
+            .keys = step_.kv.source(layer_, KvPart::kKeys, tile.kv_head),
             .value_source = shape_.values_in_keys
                                 ? kernels::KvSource{}
-                                : kv.source(layer_, KvPart::kValues, tile.kv_head),
+                                : step_.kv.source(layer_, KvPart::kValues, tile.kv_head),
             .values_in_keys = shape_.values_in_keys};
   }
 
