@@ -25,6 +25,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/random.h"
+#include "kernels/memory_probe.h"
 #include "runtime/blocks/cached_attention.h"
 #include "runtime/engine.h"
 #include "runtime/random_cache.h"
@@ -39,8 +40,7 @@ constexpr AttentionShape kShape = {.heads = 32, .kv_heads = 4, .key_dim = 128, .
 constexpr std::uint32_t kWidth = kShape.heads * kShape.key_dim;
 constexpr std::uint32_t kMostLayers = 48;
 constexpr std::uint64_t kF16Bytes = std::uint64_t{128} << 20;  // of all layers in f16, about
-constexpr std::size_t kReadBytes = std::size_t{512} << 20;     // to measure the bandwidth
-constexpr std::size_t kPieceBytes = std::size_t{16} << 20;
+constexpr Bytes kReadBytes = 512 * kMiB;                       // to measure the bandwidth
 constexpr std::uint32_t kThreads[] = {1, 2};
 
 double seconds_of(auto&& work) {
@@ -183,29 +183,6 @@ class LongContext {
   std::vector<float> queries_;
 };
 
-std::uint64_t sum_of(std::span<const std::uint64_t> memory) {
-  std::uint64_t sums[8] = {};
-  for (std::size_t i = 0; i + 8 <= memory.size(); i += 8)
-    for (std::size_t k = 0; k < 8; ++k) sums[k] += memory[i + k];
-  return sums[0] + sums[1] + sums[2] + sums[3] + sums[4] + sums[5] + sums[6] + sums[7];
-}
-
-// Bytes per second that the workers read from memory, in the piece that took the least.
-double bandwidth(std::span<const std::uint64_t> memory, kernels::WorkerPool& pool) {
-  constexpr std::size_t kPiece = kPieceBytes / sizeof(std::uint64_t), kTasks = 16;
-  std::uint64_t sums[kTasks] = {};
-  double least = std::numeric_limits<double>::infinity();
-  for (std::size_t at = 0; at + kPiece <= memory.size(); at += kPiece)
-    least = std::min(least, seconds_of([&] {
-                       pool.run(kTasks, [&](std::uint32_t task, std::uint32_t) {
-                         constexpr std::size_t kPart = kPiece / kTasks;
-                         sums[task] += sum_of(memory.subspan(at + task * kPart, kPart));
-                       });
-                     }));
-  CHECK_EQ(std::accumulate(std::begin(sums), std::end(sums), std::uint64_t{0}), memory.size());
-  return static_cast<double>(kPieceBytes) / least;
-}
-
 struct Row {
   std::string name;
   std::unique_ptr<LongContext> context;
@@ -231,7 +208,7 @@ KvFormats formats_of(const std::string& name) {
 }
 
 void measure(std::uint32_t positions, std::uint32_t rounds, std::vector<std::string> names,
-             std::span<const std::uint64_t> memory) {
+             std::span<const std::byte> memory) {
   Engine engines[] = {engine_with(kThreads[0]), engine_with(kThreads[1])};
   const std::uint64_t f16 = std::uint64_t{positions} * 2 * kShape.kv_heads * kShape.key_dim * 2;
   const auto layers =
@@ -243,7 +220,7 @@ void measure(std::uint32_t positions, std::uint32_t rounds, std::vector<std::str
   double peak[std::size(kThreads)] = {};
   for (std::uint32_t round = 0; round < rounds; ++round) {
     for (std::size_t t = 0; t < std::size(kThreads); ++t)
-      peak[t] = std::max(peak[t], bandwidth(memory, engines[t].pool()));
+      peak[t] = std::max(peak[t], kernels::probe_memory(engines[t].pool(), memory));
     for (Row& row : rows)
       row.kernel = std::min(row.kernel, row.context->kernel_seconds(engines[0].kernels()));
     for (std::size_t t = 0; t < std::size(kThreads); ++t)
@@ -292,8 +269,9 @@ int main(int argc, char** argv) try {
         names.push_back(fmt::format("{}/{}", row.name, row.name));
     names.insert(names.end(), {"q8_0/f16", "f16/q8_0", "q8_0/q4_0"});
   }
-  const std::vector<std::uint64_t> memory(runtime::kReadBytes / sizeof(std::uint64_t), 1);
-  for (const std::uint32_t count : positions) runtime::measure(count, rounds, names, memory);
+  const io::Arena memory(runtime::kReadBytes);
+  for (const std::uint32_t count : positions)
+    runtime::measure(count, rounds, names, memory.bytes());
 } catch (const std::exception& error) {
   fmt::print(stderr, "bench_attention: {}\n", error.what());
   return 1;
