@@ -6,6 +6,8 @@
 namespace hearth::kernels {
 namespace {
 
+// Products are written as the instructions they are: of intrinsics, g++ takes the broadcasts of
+// what all blocks are multiplied with out of the loops, to more vectors than there are registers.
 struct Quads {
   // Signed codes become unsigned ones: vpdpbusd takes no signed first operand.
   static constexpr int kSignedOffset = 128;
@@ -15,8 +17,9 @@ struct Quads {
     __m512i even, odd;
 
     Sums plus_products(Sums sums, const std::int32_t* pairs) const {
-      return _mm512_dpwssd_epi32(_mm512_dpwssd_epi32(sums, even, _mm512_set1_epi32(pairs[0])), odd,
-                                 _mm512_set1_epi32(pairs[8]));
+      asm("vpdpwssd %2%{1to16%}, %1, %0" : "+v"(sums) : "v"(even), "m"(pairs[0]));
+      asm("vpdpwssd %2%{1to16%}, %1, %0" : "+v"(sums) : "v"(odd), "m"(pairs[8]));
+      return sums;
     }
   };
 
@@ -46,10 +49,12 @@ struct Quads {
   static Sums all(std::int32_t value) { return _mm512_set1_epi32(value); }
   template <bool kSigned>
   Sums plus_dot(Sums sums, const std::int8_t* four) const {
-    int query;
-    __builtin_memcpy(&query, four, 4);
+    using Four = const std::int8_t(*)[4];
     const __m512i codes = kSigned ? _mm512_xor_si512(v, _mm512_set1_epi8(-128)) : v;
-    return _mm512_dpbusd_epi32(sums, codes, _mm512_set1_epi32(query));
+    asm("vpdpbusd %2%{1to16%}, %1, %0"
+        : "+v"(sums)
+        : "v"(codes), "m"(*reinterpret_cast<Four>(four)));
+    return sums;
   }
   template <typename Lanes>
   static Lanes as_floats(Sums sums) {

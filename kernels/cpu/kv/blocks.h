@@ -86,6 +86,11 @@ struct BlockTiles {
         keys[4 * g + i] = codes.template channel<Lanes, traits(format).signed_codes()>(i) - offset;
     });
   }
+  [[gnu::always_inline]] static void prefetch_scales(const std::byte* slice,
+                                                     std::size_t tile_bytes) {
+    prefetch_ahead(slice, tile_bytes);
+    if constexpr (kMinimum) prefetch_ahead(slice + kScaleBytes, tile_bytes);
+  }
   // d or m of the positions of one half.
   [[gnu::always_inline]] static Lanes scales(const std::byte* slice, std::uint32_t half) {
     return load_halves<Lanes>(slice + half * kLanes * 2);
@@ -101,17 +106,17 @@ struct BlockTiles {
                                                  std::uint32_t first, std::uint32_t b,
                                                  Lanes (&sums)[n][2]) {
     const std::size_t dim = queries.dim, count = dim / kKvBlock;
+    typename Quads::Sums dots[2][n];
+    for (std::uint32_t i = 0; i < n; ++i)
+      dots[0][i] = dots[1][i] = Quads::all(blocks.begin[i * count + b]);
+    prefetch_scales(slice, tile_bytes);
+    add_dots<Codes>(block, 0, queries.codes + first * dim + b * kKvBlock, dim, tile_bytes, dots);
     for (std::uint32_t half = 0; half < 2; ++half) {
-      typename Quads::Sums dots[n];
-      for (std::uint32_t i = 0; i < n; ++i) dots[i] = Quads::all(blocks.begin[i * count + b]);
-      if (half == 0 || kMinimum) prefetch_ahead(slice + half * kScaleBytes, tile_bytes);
-      add_dots<Codes>(block, half, queries.codes + first * dim + b * kKvBlock, dim, tile_bytes,
-                      dots);
       const Lanes d = scales(slice, half);
       for (std::uint32_t i = 0; i < n; ++i) {
         const float scale = queries.scales[(first + i) * count + b];
-        sums[i][half] = fma(Quads::template as_floats<Lanes>(dots[i]), d * Lanes::broadcast(scale),
-                            sums[i][half]);
+        sums[i][half] = fma(Quads::template as_floats<Lanes>(dots[half][i]),
+                            d * Lanes::broadcast(scale), sums[i][half]);
         if constexpr (kMinimum)
           sums[i][half] =
               fma(minima(slice, half), Lanes::broadcast(blocks.sums[i * count + b]), sums[i][half]);
@@ -129,17 +134,17 @@ struct BlockTiles {
       for (std::uint32_t i = 0; i < n; ++i)
         minimum[i] = weighted_sum(weights.weights + (first + i) * kKvTile, minima(slice, 0),
                                   minima(slice, 1));
+    prefetch_scales(slice, tile_bytes);
+    typename Quads::Sums sums[2][n];
+    coded.template multiply<Codes>(block, tile_bytes, sums);
     for (std::uint32_t half = 0; half < 2; ++half) {
-      if (half == 0 || kMinimum) prefetch_ahead(slice + half * kScaleBytes, tile_bytes);
-      typename Quads::Sums sums[n];
-      coded.template multiply<Codes>(block, half, tile_bytes, sums);
       float* const out =
           weights.outputs + std::size_t{first} * weights.dim + channel + half * kLanes;
       for (std::uint32_t i = 0; i < n; ++i) {
         Lanes sum = Lanes::load(out + i * weights.dim, Whole{}) *
                     Lanes::broadcast(weights.factors[first + i]);
-        sum =
-            fma(Quads::template as_floats<Lanes>(sums[i]), Lanes::broadcast(coded.scales[i]), sum);
+        sum = fma(Quads::template as_floats<Lanes>(sums[half][i]),
+                  Lanes::broadcast(coded.scales[i]), sum);
         if constexpr (kMinimum) sum = sum + Lanes::broadcast(minimum[i]);
         sum.store(out + i * weights.dim, Whole{});
       }

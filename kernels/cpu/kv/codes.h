@@ -45,29 +45,36 @@ struct BlockCodes {
 
 inline constexpr std::size_t kLineBytes = 64;  // of the caches
 
-// body(Count<g>{}) for the eight quads of one half of a block, whose lines come in turn. The block
-// that follows is `next` bytes on.
-template <typename Codes, typename Body>
+// body(Count<g>{}) for the eight quads of `halves` halves of a block from `half` on, whose lines
+// come in turn. The block that follows is `next` bytes on.
+template <typename Codes, std::uint32_t halves, typename Body>
 [[gnu::always_inline]] inline void for_quads(const std::byte* block, std::uint32_t half,
                                              std::size_t next, Body body) {
   for_constants<kQuadGroups>([&]<std::uint32_t g>(Count<g> group) {
-    if (const std::size_t line = (half * kQuadGroups + g) * kLineBytes;
-        line < Codes::kPlanes.block_bytes())
-      prefetch_ahead(block + line, next);
+    for (std::uint32_t h = half; h < half + halves; ++h)
+      if (const std::size_t line = (h * kQuadGroups + g) * kLineBytes;
+          line < Codes::kPlanes.block_bytes())
+        prefetch_ahead(block + line, next);
     body(group);
   });
 }
 
-// Adds the products of key codes with those of `n` queries, at codes + i × dim, to `dots`.
-template <typename Codes, std::uint32_t n, typename Sums>
+// Adds the products of key codes with those of `n` queries, at codes + i × dim, to `dots`. Both
+// halves at once, where registers hold their sums: they share what is read of the queries, and are
+// chains enough for a core that begins two products in each cycle.
+template <typename Codes, std::uint32_t halves, std::uint32_t n, typename Sums>
 [[gnu::always_inline]] inline void add_dots(const std::byte* block, std::uint32_t half,
                                             const std::int8_t* codes, std::size_t dim,
-                                            std::size_t next, Sums (&dots)[n]) {
-  for_quads<Codes>(block, half, next, [&]<std::uint32_t g>(Count<g>) {
-    const auto keys = Codes::template quads<g>(block, half);
+                                            std::size_t next, Sums (&dots)[halves][n]) {
+  // Else the compiler computes all addresses of all blocks beforehand, and keeps them in memory.
+  asm volatile("" : "+r"(codes));
+  for_quads<Codes, halves>(block, half, next, [&]<std::uint32_t g>(Count<g>) {
+    decltype(Codes::template quads<g>(block, half)) keys[halves];
+    for (std::uint32_t h = 0; h < halves; ++h) keys[h] = Codes::template quads<g>(block, half + h);
     for (std::uint32_t i = 0; i < n; ++i)
-      dots[i] =
-          keys.template plus_dot<Codes::kTraits.signed_codes()>(dots[i], codes + i * dim + 4 * g);
+      for (std::uint32_t h = 0; h < halves; ++h)
+        dots[h][i] = keys[h].template plus_dot<Codes::kTraits.signed_codes()>(
+            dots[h][i], codes + i * dim + 4 * g);
   });
 }
 
@@ -151,16 +158,20 @@ struct CodedWeights {
     asm volatile("" : : "r"(&pairs) : "memory");
   }
 
-  // The exact products with one half of a block's channels.
+  // The exact products with the channels of a block, 16 in each half.
   template <typename Codes>
-  [[gnu::always_inline]] void multiply(const std::byte* block, std::uint32_t half, std::size_t next,
-                                       typename Quads::Sums (&sums)[n]) const {
-    for (std::uint32_t i = 0; i < n; ++i) sums[i] = Quads::all(0);
-    for_quads<Codes>(block, half, next, [&]<std::uint32_t g>(Count<g>) {
-      const auto words =
-          Codes::template quads<g>(block, half)
-              .template words<Codes::kTraits.signed_codes()>(Codes::kTraits.code_offset());
-      for (std::uint32_t i = 0; i < n; ++i) sums[i] = words.plus_products(sums[i], pairs[i] + g);
+  [[gnu::always_inline]] void multiply(const std::byte* block, std::size_t next,
+                                       typename Quads::Sums (&sums)[2][n]) const {
+    for (std::uint32_t i = 0; i < n; ++i) sums[0][i] = sums[1][i] = Quads::all(0);
+    for_quads<Codes, 2>(block, 0, next, [&]<std::uint32_t g>(Count<g>) {
+      constexpr bool kSigned = Codes::kTraits.signed_codes();
+      typename Quads::Words words[2];
+      for (std::uint32_t half = 0; half < 2; ++half)
+        words[half] = Codes::template quads<g>(block, half)
+                          .template words<kSigned>(Codes::kTraits.code_offset());
+      for (std::uint32_t i = 0; i < n; ++i)
+        for (std::uint32_t half = 0; half < 2; ++half)
+          sums[half][i] = words[half].plus_products(sums[half][i], pairs[i] + g);
     });
   }
 };

@@ -93,12 +93,12 @@ struct KvarnTiles {
       of_slice[i] = Lanes::broadcast(queries.zeros[((first + i) * dim + channel) / channels]);
     for (std::uint32_t b = channel / kKvBlock; b < (channel + channels) / kKvBlock;
          ++b, block += kBlockBytes) {
-      typename Quads::Sums dots[n];
-      for (std::uint32_t i = 0; i < n; ++i) dots[i] = Quads::all(blocks.begin[i * count + b]);
+      typename Quads::Sums dots[1][n];
+      for (std::uint32_t i = 0; i < n; ++i) dots[0][i] = Quads::all(blocks.begin[i * count + b]);
       add_dots<Codes>(block, half, queries.codes + first * dim + b * kKvBlock, dim,
                       channels / kKvBlock * kBlockBytes, dots);
       for (std::uint32_t i = 0; i < n; ++i)
-        of_slice[i] = fma(Quads::template as_floats<Lanes>(dots[i]),
+        of_slice[i] = fma(Quads::template as_floats<Lanes>(dots[0][i]),
                           Lanes::broadcast(queries.scales[(first + i) * count + b]), of_slice[i]);
     }
     const Lanes other =
@@ -124,21 +124,22 @@ struct KvarnTiles {
       of_zeros[i] = weighted_sum(weights.weights + (first + i) * kKvTile,
                                  at_positions(zeros, weights, 0), at_positions(zeros, weights, 1));
     const std::byte* block = slice + codes_at(layout, channels, weights.position);
-    for (std::uint32_t c = 0; c < channels; c += kKvBlock, block += kBlockBytes)
+    for (std::uint32_t c = 0; c < channels; c += kKvBlock, block += kBlockBytes) {
+      typename Quads::Sums sums[2][n];
+      coded.template multiply<Codes>(block, channels / kKvBlock * kBlockBytes, sums);
       for (std::uint32_t half = 0; half < 2; ++half) {
-        typename Quads::Sums sums[n];
-        coded.template multiply<Codes>(block, half, channels / kKvBlock * kBlockBytes, sums);
         const std::uint32_t within = c + half * kLanes;
         const Lanes other = load_halves<Lanes>(slice + layout.third + 2 * within);
         float* const out = weights.outputs + std::size_t{first} * weights.dim + channel + within;
         for (std::uint32_t i = 0; i < n; ++i) {
-          const Lanes sum = fma(Quads::template as_floats<Lanes>(sums[i]),
+          const Lanes sum = fma(Quads::template as_floats<Lanes>(sums[half][i]),
                                 Lanes::broadcast(coded.scales[i]), Lanes::broadcast(of_zeros[i]));
           const Lanes before = Lanes::load(out + i * weights.dim, Whole{}) *
                                Lanes::broadcast(weights.factors[first + i]);
           fma(other, sum, before).store(out + i * weights.dim, Whole{});
         }
       }
+    }
   }
 };
 
