@@ -36,12 +36,12 @@ using AddTile = void (*)(const std::byte* tile, const TileWeights& weights);
 using FoldQueries = void (*)(const std::byte* tile, const AttentionTask& task, std::uint32_t begin,
                              std::uint32_t end);
 
-// Asks the second cache for a line of the tile after the next, which follow in memory, while this
-// one is computed: line by line, since all at once would wait for one another. Past the last tile
-// of a cache it is a line that nobody reads.
+// Asks the second cache for a line of the third tile from here on, which follows in memory, while
+// this one is computed: line by line, since all at once would wait for one another. Past the last
+// tile of a cache it is a line that nobody reads.
 [[gnu::always_inline]] inline void prefetch_ahead(const std::byte* at, std::size_t tile_bytes) {
   __builtin_prefetch(
-      reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(at) + 2 * tile_bytes), 0, 2);
+      reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(at) + 3 * tile_bytes), 0, 2);
 }
 
 template <std::uint32_t n>
