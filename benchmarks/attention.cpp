@@ -18,11 +18,9 @@
 #include <cstring>
 #include <limits>
 #include <memory>
-#include <numeric>
 #include <string>
 #include <vector>
 
-#include "base/check.h"
 #include "base/error.h"
 #include "base/random.h"
 #include "kernels/memory_probe.h"
