@@ -66,6 +66,19 @@ struct F32x16 {
   }
 };
 
+template <std::uint32_t n>
+F32x16 sums_of(const F32x16 (&rows)[n]) {
+  float sums[kLanes] = {};
+  for (std::uint32_t i = 0; i < n; ++i) sums[i] = rows[i].sum();
+  return F32x16::load(sums, Whole{});
+}
+template <std::uint32_t n>
+F32x16 largest_of(const F32x16 (&rows)[n]) {
+  float largest[kLanes] = {};
+  for (std::uint32_t i = 0; i < n; ++i) largest[i] = rows[i].largest();
+  return F32x16::load(largest, Whole{});
+}
+
 inline F32x16 operator+(F32x16 a, F32x16 b) {
   return {_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)};
 }

@@ -12,16 +12,19 @@ struct Quads {
   struct Sums {
     __m256i low, high;
   };
+  using Four = __m256i;
+  struct Pairs {
+    __m256i even, odd;
+  };
   // The first and third code of each lane as 16 bits, and the second and fourth.
   struct Words {
     __m256i low_even, low_odd, high_even, high_odd;
 
-    Sums plus_products(Sums sums, const std::int32_t* pairs) const {
-      const __m256i even = _mm256_set1_epi32(pairs[0]), odd = _mm256_set1_epi32(pairs[8]);
-      const __m256i more_low =
-          _mm256_add_epi32(_mm256_madd_epi16(low_even, even), _mm256_madd_epi16(low_odd, odd));
-      const __m256i more_high =
-          _mm256_add_epi32(_mm256_madd_epi16(high_even, even), _mm256_madd_epi16(high_odd, odd));
+    Sums plus_products(Sums sums, Pairs pairs) const {
+      const __m256i more_low = _mm256_add_epi32(_mm256_madd_epi16(low_even, pairs.even),
+                                                _mm256_madd_epi16(low_odd, pairs.odd));
+      const __m256i more_high = _mm256_add_epi32(_mm256_madd_epi16(high_even, pairs.even),
+                                                 _mm256_madd_epi16(high_odd, pairs.odd));
       return {_mm256_add_epi32(sums.low, more_low), _mm256_add_epi32(sums.high, more_high)};
     }
   };
@@ -60,12 +63,17 @@ struct Quads {
   static Sums all(std::int32_t value) {
     return {_mm256_set1_epi32(value), _mm256_set1_epi32(value)};
   }
+  static Four four(const std::int8_t* from) {
+    int codes;
+    __builtin_memcpy(&codes, from, 4);
+    return _mm256_set1_epi32(codes);
+  }
+  static Pairs pairs(const std::int32_t* from) {
+    return {_mm256_set1_epi32(from[0]), _mm256_set1_epi32(from[8])};
+  }
   template <bool kSigned>
-  Sums plus_dot(Sums sums, const std::int8_t* four) const {
-    int query;
-    __builtin_memcpy(&query, four, 4);
-    const __m256i codes = _mm256_set1_epi32(query);
-    return {plus_dot<kSigned>(sums.low, low, codes), plus_dot<kSigned>(sums.high, high, codes)};
+  Sums plus_dot(Sums sums, Four four) const {
+    return {plus_dot<kSigned>(sums.low, low, four), plus_dot<kSigned>(sums.high, high, four)};
   }
   template <typename Lanes>
   static Lanes as_floats(Sums sums) {

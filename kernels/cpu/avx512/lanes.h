@@ -54,6 +54,34 @@ struct F32x16 {
   }
 };
 
+// Rows are folded side by side, a step of sum() for two of them at once: a row becomes half of a
+// vector, then a quarter. Of less than eight, some are there twice.
+template <std::uint32_t n, typename Operation>
+F32x16 fold(const F32x16 (&rows)[n], Operation operation) {
+  static_assert(n <= 8);
+  __m512 of[8];
+  for (std::uint32_t i = 0; i < 8; ++i) of[i] = rows[i % n].v;
+  for (std::uint32_t i = 0; i < 4; ++i)
+    of[i] = operation(_mm512_shuffle_f32x4(of[2 * i], of[2 * i + 1], 0x44),
+                      _mm512_shuffle_f32x4(of[2 * i], of[2 * i + 1], 0xee));
+  for (std::uint32_t i = 0; i < 2; ++i)
+    of[i] = operation(_mm512_shuffle_f32x4(of[2 * i], of[2 * i + 1], 0x88),
+                      _mm512_shuffle_f32x4(of[2 * i], of[2 * i + 1], 0xdd));
+  const __m512 twos =
+      operation(_mm512_shuffle_ps(of[0], of[1], 0x44), _mm512_shuffle_ps(of[0], of[1], 0xee));
+  const __m512 ones = operation(twos, _mm512_movehdup_ps(twos));
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 0, 4, 8, 12, 2, 6, 10, 14);
+  return {_mm512_permutexvar_ps(order, ones)};
+}
+template <std::uint32_t n>
+F32x16 sums_of(const F32x16 (&rows)[n]) {
+  return fold(rows, [](__m512 a, __m512 b) { return _mm512_add_ps(a, b); });
+}
+template <std::uint32_t n>
+F32x16 largest_of(const F32x16 (&rows)[n]) {
+  return fold(rows, [](__m512 a, __m512 b) { return _mm512_max_ps(a, b); });
+}
+
 inline F32x16 operator+(F32x16 a, F32x16 b) { return {_mm512_add_ps(a.v, b.v)}; }
 inline F32x16 operator-(F32x16 a, F32x16 b) { return {_mm512_sub_ps(a.v, b.v)}; }
 inline F32x16 operator*(F32x16 a, F32x16 b) { return {_mm512_mul_ps(a.v, b.v)}; }

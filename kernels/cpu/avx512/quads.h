@@ -6,20 +6,20 @@
 namespace hearth::kernels {
 namespace {
 
-// Products are written as the instructions they are: of intrinsics, g++ takes the broadcasts of
-// what all blocks are multiplied with out of the loops, to more vectors than there are registers.
 struct Quads {
   // Signed codes become unsigned ones: vpdpbusd takes no signed first operand.
   static constexpr int kSignedOffset = 128;
   using Sums = __m512i;
+  using Four = __m512i;
+  struct Pairs {
+    __m512i even, odd;
+  };
   // The first and third code of each lane as 16 bits, and the second and fourth.
   struct Words {
     __m512i even, odd;
 
-    Sums plus_products(Sums sums, const std::int32_t* pairs) const {
-      asm("vpdpwssd %2%{1to16%}, %1, %0" : "+v"(sums) : "v"(even), "m"(pairs[0]));
-      asm("vpdpwssd %2%{1to16%}, %1, %0" : "+v"(sums) : "v"(odd), "m"(pairs[8]));
-      return sums;
+    Sums plus_products(Sums sums, Pairs pairs) const {
+      return _mm512_dpwssd_epi32(_mm512_dpwssd_epi32(sums, even, pairs.even), odd, pairs.odd);
     }
   };
 
@@ -47,14 +47,11 @@ struct Quads {
   }
 
   static Sums all(std::int32_t value) { return _mm512_set1_epi32(value); }
+  static Four four(const std::int8_t* from) { return everywhere(from); }
   template <bool kSigned>
-  Sums plus_dot(Sums sums, const std::int8_t* four) const {
-    using Four = const std::int8_t(*)[4];
+  Sums plus_dot(Sums sums, Four four) const {
     const __m512i codes = kSigned ? _mm512_xor_si512(v, _mm512_set1_epi8(-128)) : v;
-    asm("vpdpbusd %2%{1to16%}, %1, %0"
-        : "+v"(sums)
-        : "v"(codes), "m"(*reinterpret_cast<Four>(four)));
-    return sums;
+    return _mm512_dpbusd_epi32(sums, codes, four);
   }
   template <typename Lanes>
   static Lanes as_floats(Sums sums) {
@@ -68,6 +65,7 @@ struct Quads {
     const __m512i codes = _mm512_sub_epi8(v, _mm512_set1_epi8(static_cast<char>(offset)));
     return {_mm512_srai_epi16(_mm512_slli_epi16(codes, 8), 8), _mm512_srai_epi16(codes, 8)};
   }
+  static Pairs pairs(const std::int32_t* from) { return {everywhere(from), everywhere(from + 8)}; }
   template <typename Lanes>
   static void store_pairs(Lanes low, Lanes high, std::int32_t* to) {
     const __m512i second = _mm512_slli_epi32(_mm512_cvtps_epi32(high.v), 16);
@@ -78,6 +76,16 @@ struct Quads {
   Lanes channel(std::uint32_t i) const {
     const __m512i top = _mm512_sll_epi32(v, _mm_cvtsi32_si128(static_cast<int>(24 - 8 * i)));
     return {_mm512_cvtepi32_ps(kSigned ? _mm512_srai_epi32(top, 24) : _mm512_srli_epi32(top, 24))};
+  }
+
+ private:
+  // Four bytes in all lanes. Written as the instruction it is: of an intrinsic, g++ takes what all
+  // blocks are multiplied with out of the loops, to more vectors than there are registers.
+  static __m512i everywhere(const void* from) {
+    using Bytes = const std::int8_t(*)[4];
+    __m512i lanes;
+    asm("vpbroadcastd %1, %0" : "=v"(lanes) : "m"(*static_cast<Bytes>(from)));
+    return lanes;
   }
 };
 

@@ -4,8 +4,6 @@
 // is looked up once, by the formats of keys and of values: every pair is on the same path.
 #pragma once
 
-#include <span>
-
 #include "kernels/cpu/exp.h"
 #include "kernels/cpu/kv/blocks.h"
 #include "kernels/cpu/kv/floats.h"
@@ -80,8 +78,7 @@ class Attention {
     while (begin < end && task_.end[begin] <= position) ++begin;
     while (end > begin && task_.first[end - 1] >= position + kKvTile) --end;
     if (begin == end) return;
-    score(position, begin, end);
-    weigh(position, begin, end);
+    weigh(position, begin, end, score(position, begin, end));
     add(position, begin, end);
   }
 
@@ -109,25 +106,28 @@ class Attention {
            (position - row.sink()) / row.tile() * kv_tile_bytes(source.format, part, dim);
   }
 
-  // The stored tile of values there; nothing where they are a part of the keys, or of the sink.
-  std::span<const std::byte> values_at(std::uint32_t position) const {
-    const KvSource& values = task_.value_source;
-    if (task_.values_in_keys || position < traits(values.format).sink()) return {};
-    return {stored_tile(values, KvPart::kValues, task_.value_dim, position),
-            kv_tile_bytes(values.format, KvPart::kValues, task_.value_dim)};
+  // Of the tile's 32 positions from `position` on, which a longer tile does not hold in one piece:
+  // an equal part of its bytes stands for them.
+  static LinesAhead lines_ahead(KvFormat format, KvPart part, std::uint32_t dim,
+                                const std::byte* tile, std::uint32_t position) {
+    const std::size_t bytes = kv_tile_bytes(format, part, dim) * kKvTile / traits(format).tile();
+    return {tile + position / kKvTile * bytes, bytes};
   }
 
-  void score(std::uint32_t position, std::uint32_t begin, std::uint32_t end) {
+  // Returns the lines of keys that are still to be asked for.
+  LinesAhead score(std::uint32_t position, std::uint32_t begin, std::uint32_t end) {
     const KvSource& keys = task_.keys;
     const std::uint32_t dim = task_.key_dim;
     const std::uint32_t split =
         first_encoded(keys.format, task_.encoded_keys, position, begin, end);
+    LinesAhead left;
     if (begin < split)
-      score_with(KvFormat::kF16, f16_tile(keys, KvPart::kKeys, dim, position), 0, begin, split);
-    if (split == end) return;
+      left =
+          score_with(KvFormat::kF16, f16_tile(keys, KvPart::kKeys, dim, position), 0, begin, split);
+    if (split == end) return left;
     const std::byte* const tile = stored_tile(keys, KvPart::kKeys, dim, position);
     fold(tile, position);
-    score_with(keys.format, tile, position % traits(keys.format).tile(), split, end);
+    return score_with(keys.format, tile, position % traits(keys.format).tile(), split, end);
   }
 
   // Once for each stored tile, all queries that read something of it.
@@ -148,11 +148,12 @@ class Attention {
     return from == nullptr ? nullptr : from + n;
   }
 
-  void score_with(KvFormat format, const std::byte* tile, std::uint32_t position,
-                  std::uint32_t begin, std::uint32_t end) {
+  LinesAhead score_with(KvFormat format, const std::byte* tile, std::uint32_t position,
+                        std::uint32_t begin, std::uint32_t end) {
     const std::size_t dim = task_.key_dim;
     const bool folded = kFunctions.fold[static_cast<std::size_t>(format)] != nullptr;
     const FoldedQueries& own = task_.folded;
+    LinesAhead ahead = lines_ahead(format, KvPart::kKeys, task_.key_dim, tile, position);
     const TileQueries queries{
         .count = end - begin,
         .dim = task_.key_dim,
@@ -163,41 +164,53 @@ class Attention {
         .scales = at(folded ? own.scales : task_.scales, begin * (dim / kKvBlock)),
         .sums = at(folded ? own.sums : task_.sums, begin * (dim / 16)),
         .zeros = at(own.zeros, begin * (dim / traits(format).slice(task_.key_dim))),
+        .ahead = &ahead,
     };
     kFunctions.score[static_cast<std::size_t>(format)](tile, queries, scores_[begin]);
+    return ahead;
   }
 
   // Makes the scores weights, and brings maxima and sums of the queries up to date: what each query
-  // has one of, for 16 queries at once. No part of the cache is read here, so some lines of values
-  // are asked for meanwhile: of q8_0 a core then gets 12.1 GB/s from memory rather than 11.4.
-  void weigh(std::uint32_t position, std::uint32_t begin, std::uint32_t end) {
-    const std::span<const std::byte> values = values_at(position);
-    std::size_t asked = 0;
-    float of_tile[kMaxAttentionQueries];  // the largest scores, then the sums of weights
-    for (std::uint32_t i = begin; i < end; ++i) {
-      hide(position, i);
-      of_tile[i] = larger(half(i, 0), half(i, 1)).largest();
-    }
-    for_lanes(end - begin, [&](std::size_t i, auto lanes) {
+  // has one of, for 16 queries at once. No part of the cache is read here, so the lines of keys
+  // that score() has left are asked for.
+  void weigh(std::uint32_t position, std::uint32_t begin, std::uint32_t end, LinesAhead ahead) {
+    const std::uint32_t count = end - begin;
+    const std::size_t lines = (ahead.left() + count - 1) / count;
+    // The largest scores, then the sums of weights. A group is stored as a whole vector.
+    alignas(64) float of_tile[kMaxAttentionQueries + kLanes];
+    for_groups<Lanes::kGroup>(count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
+      Lanes scores[n];
+      for (std::uint32_t k = 0; k < n; ++k) {
+        const std::uint32_t i = begin + first + k;
+        hide(position, i);
+        scores[k] = larger(half(i, 0), half(i, 1));
+      }
+      largest_of(scores).store(of_tile + first, Whole{});
+    });
+    for_lanes(count, [&](std::size_t i, auto lanes) {
       const Lanes before = Lanes::load(state_.maxima + begin + i, lanes);
-      const Lanes maximum = larger(before, Lanes::load(of_tile + begin + i, lanes));
+      const Lanes maximum = larger(before, Lanes::load(of_tile + i, lanes));
       maximum.store(state_.maxima + begin + i, lanes);
       exponential(before - maximum).store(factors_ + begin + i, lanes);
     });
-    for (std::uint32_t i = begin; i < end; ++i) {
-      for (int lines = 0; lines < 2 && asked < values.size(); ++lines, asked += kLineBytes)
-        prefetch_ahead(values.data() + asked, values.size());
-      const Lanes maximum = Lanes::broadcast(state_.maxima[i]);
-      const Lanes low = exponential(half(i, 0) - maximum);
-      const Lanes high = exponential(half(i, 1) - maximum);
-      low.store(scores_[i], Whole{});
-      high.store(scores_[i] + kLanes, Whole{});
-      of_tile[i] = (low + high).sum();
-    }
-    for_lanes(end - begin, [&](std::size_t i, auto lanes) {
+    for_groups<Lanes::kGroup>(count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
+      Lanes weights[n];
+      for (std::uint32_t k = 0; k < n; ++k) {
+        const std::uint32_t i = begin + first + k;
+        ahead.ask(lines);
+        const Lanes maximum = Lanes::broadcast(state_.maxima[i]);
+        const Lanes low = exponential(half(i, 0) - maximum);
+        const Lanes high = exponential(half(i, 1) - maximum);
+        low.store(scores_[i], Whole{});
+        high.store(scores_[i] + kLanes, Whole{});
+        weights[k] = low + high;
+      }
+      sums_of(weights).store(of_tile + first, Whole{});
+    });
+    for_lanes(count, [&](std::size_t i, auto lanes) {
       const Lanes kept =
           Lanes::load(state_.sums + begin + i, lanes) * Lanes::load(factors_ + begin + i, lanes);
-      (kept + Lanes::load(of_tile + begin + i, lanes)).store(state_.sums + begin + i, lanes);
+      (kept + Lanes::load(of_tile + i, lanes)).store(state_.sums + begin + i, lanes);
     });
   }
   Lanes half(std::uint32_t i, std::uint32_t half) const {
@@ -229,13 +242,18 @@ class Attention {
   void add_with(KvFormat format, const std::byte* tile, std::uint32_t position, std::uint32_t begin,
                 std::uint32_t end) {
     const AddTile* const functions = task_.values_in_keys ? kFunctions.add_keys : kFunctions.add;
+    LinesAhead ahead;
+    if (!task_.values_in_keys)
+      ahead = lines_ahead(format, KvPart::kValues, task_.value_dim, tile, position);
     functions[static_cast<std::size_t>(format)](
         tile, {.count = end - begin,
                .dim = task_.value_dim,
                .position = position,
                .weights = scores_[begin],
                .factors = factors_ + begin,
-               .outputs = state_.outputs + std::size_t{begin} * task_.value_dim});
+               .outputs = state_.outputs + std::size_t{begin} * task_.value_dim,
+               .ahead = &ahead});
+    ahead.ask(ahead.left());
   }
 
   static void fill_zero(float* to, std::size_t n) {

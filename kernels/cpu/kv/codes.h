@@ -43,38 +43,23 @@ struct BlockCodes {
   }
 };
 
-inline constexpr std::size_t kLineBytes = 64;  // of the caches
-
-// body(Count<g>{}) for the eight quads of `halves` halves of a block from `half` on, whose lines
-// come in turn. The block that follows is `next` bytes on.
-template <typename Codes, std::uint32_t halves, typename Body>
-[[gnu::always_inline]] inline void for_quads(const std::byte* block, std::uint32_t half,
-                                             std::size_t next, Body body) {
-  for_constants<kQuadGroups>([&]<std::uint32_t g>(Count<g> group) {
-    for (std::uint32_t h = half; h < half + halves; ++h)
-      if (const std::size_t line = (h * kQuadGroups + g) * kLineBytes;
-          line < Codes::kPlanes.block_bytes())
-        prefetch_ahead(block + line, next);
-    body(group);
-  });
-}
-
 // Adds the products of key codes with those of `n` queries, at codes + i × dim, to `dots`. Both
 // halves at once, where registers hold their sums: they share what is read of the queries, and are
 // chains enough for a core that begins two products in each cycle.
 template <typename Codes, std::uint32_t halves, std::uint32_t n, typename Sums>
 [[gnu::always_inline]] inline void add_dots(const std::byte* block, std::uint32_t half,
                                             const std::int8_t* codes, std::size_t dim,
-                                            std::size_t next, Sums (&dots)[halves][n]) {
+                                            Sums (&dots)[halves][n]) {
   // Else the compiler computes all addresses of all blocks beforehand, and keeps them in memory.
   asm volatile("" : "+r"(codes));
-  for_quads<Codes, halves>(block, half, next, [&]<std::uint32_t g>(Count<g>) {
+  for_constants<kQuadGroups>([&]<std::uint32_t g>(Count<g>) {
     decltype(Codes::template quads<g>(block, half)) keys[halves];
     for (std::uint32_t h = 0; h < halves; ++h) keys[h] = Codes::template quads<g>(block, half + h);
-    for (std::uint32_t i = 0; i < n; ++i)
+    for (std::uint32_t i = 0; i < n; ++i) {
+      const auto query = keys[0].four(codes + i * dim + 4 * g);
       for (std::uint32_t h = 0; h < halves; ++h)
-        dots[h][i] = keys[h].template plus_dot<Codes::kTraits.signed_codes()>(
-            dots[h][i], codes + i * dim + 4 * g);
+        dots[h][i] = keys[h].template plus_dot<Codes::kTraits.signed_codes()>(dots[h][i], query);
+    }
   });
 }
 
@@ -131,18 +116,19 @@ struct CodedWeights {
   static constexpr float kLeast = 0x1p-100f;
   static_assert(n <= kLanes);
 
-  float scales[kLanes] = {};
+  float scales[kLanes];
   Lanes weights[n][2];
   std::int32_t pairs[n][kKvTile / 2];  // of a slice: positions i and i + 16
 
   [[gnu::always_inline]] CodedWeights(const float* of_queries, const LargestScales<Lanes>& d) {
     const auto all = [](float value) { return Lanes::broadcast(value); };
+    Lanes scaled[n];
     for (std::uint32_t i = 0; i < n; ++i) {
       for (std::uint32_t half = 0; half < 2; ++half)
         weights[i][half] = Lanes::load(of_queries + i * kKvTile + half * kLanes, Whole{});
-      scales[i] = larger(weights[i][0] * d.largest[0], weights[i][1] * d.largest[1]).largest();
+      scaled[i] = larger(weights[i][0] * d.largest[0], weights[i][1] * d.largest[1]);
     }
-    const Lanes largest = Lanes::load(scales, Whole{});
+    const Lanes largest = largest_of(scaled);
     float inverse[kLanes];
     select_less(largest, all(kLeast), all(0), all(32767) / largest).store(inverse, Whole{});
     fma(largest, all(1.0f / 32767), all(d.check.sum())).store(scales, Whole{});
@@ -160,18 +146,22 @@ struct CodedWeights {
 
   // The exact products with the channels of a block, 16 in each half.
   template <typename Codes>
-  [[gnu::always_inline]] void multiply(const std::byte* block, std::size_t next,
+  [[gnu::always_inline]] void multiply(const std::byte* block, LinesAhead& ahead,
                                        typename Quads::Sums (&sums)[2][n]) const {
+    constexpr std::size_t kLines = Codes::kPlanes.block_bytes() / kLineBytes;
     for (std::uint32_t i = 0; i < n; ++i) sums[0][i] = sums[1][i] = Quads::all(0);
-    for_quads<Codes, 2>(block, 0, next, [&]<std::uint32_t g>(Count<g>) {
+    for_constants<kQuadGroups>([&]<std::uint32_t g>(Count<g>) {
+      ahead.ask((g + 1) * kLines / kQuadGroups - g * kLines / kQuadGroups);
       constexpr bool kSigned = Codes::kTraits.signed_codes();
       typename Quads::Words words[2];
       for (std::uint32_t half = 0; half < 2; ++half)
         words[half] = Codes::template quads<g>(block, half)
                           .template words<kSigned>(Codes::kTraits.code_offset());
-      for (std::uint32_t i = 0; i < n; ++i)
+      for (std::uint32_t i = 0; i < n; ++i) {
+        const auto of_query = Quads::pairs(pairs[i] + g);
         for (std::uint32_t half = 0; half < 2; ++half)
-          sums[half][i] = words[half].plus_products(sums[half][i], pairs[i] + g);
+          sums[half][i] = words[half].plus_products(sums[half][i], of_query);
+      }
     });
   }
 };

@@ -19,15 +19,19 @@ template <typename Lanes, KvFormat format>
 struct FloatTiles {
   static constexpr std::size_t kBytes = kv_float_bytes(format);
   static constexpr std::size_t kRowBytes = kKvTile * kBytes;  // of a channel of keys
+  // As many lines are asked for as are read, so that none are left to weigh(): memory has to be
+  // busy all the time for floats.
+  static constexpr std::size_t kLinesAtOnce = 2;
+  static constexpr std::size_t kAskedBytes = kLinesAtOnce * kLineBytes;
 
   static void score(const std::byte* tile, const TileQueries& queries, float* scores) {
     for_groups<Lanes::kGroup>(queries.count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
       const float* const q = queries.values + std::size_t{first} * queries.dim;
       Lanes low[n], high[n];
       for (std::uint32_t i = 0; i < n; ++i) low[i] = high[i] = Lanes::broadcast(0);
+      LinesAhead ahead = *queries.ahead;
       for (std::size_t c = 0; c < queries.dim; ++c) {
-        for (std::size_t line = 0; line < kRowBytes; line += 64)
-          prefetch_ahead(tile + c * kRowBytes + line, queries.dim * kRowBytes);
+        if (c * kRowBytes % kAskedBytes == 0) ahead.ask(kLinesAtOnce);
         const Lanes keys_low = load_floats<Lanes, format>(tile, c * kKvTile);
         const Lanes keys_high = load_floats<Lanes, format>(tile, c * kKvTile + kLanes);
         for (std::uint32_t i = 0; i < n; ++i) {
@@ -36,6 +40,7 @@ struct FloatTiles {
           high[i] = fma(value, keys_high, high[i]);
         }
       }
+      *queries.ahead = ahead;
       const Lanes scale = Lanes::broadcast(queries.scale);
       for (std::uint32_t i = 0; i < n; ++i) {
         float* const to = scores + (first + i) * kKvTile;
@@ -70,10 +75,9 @@ struct FloatTiles {
         for (std::uint32_t v = 0; v < vectors; ++v)
           sums[i][v] = Lanes::load(out + i * weights.dim + v * kLanes, Whole{}) *
                        Lanes::broadcast(weights.factors[first + i]);
+      LinesAhead ahead = *weights.ahead;
       for (std::uint32_t p = 0; p < kKvTile; ++p) {
-        for (std::size_t line = 0; line < vectors * kLanes * kBytes; line += 64)
-          prefetch_ahead(tile + (std::size_t{p} * weights.dim + c) * kBytes + line,
-                         weights.dim * kRowBytes);
+        if (p * vectors * kLanes * kBytes % kAskedBytes == 0) ahead.ask(kLinesAtOnce);
         Lanes values[vectors];
         for (std::uint32_t v = 0; v < vectors; ++v)
           values[v] =
@@ -84,6 +88,7 @@ struct FloatTiles {
             sums[i][v] = fma(weight, values[v], sums[i][v]);
         }
       }
+      *weights.ahead = ahead;
       for (std::uint32_t i = 0; i < n; ++i)
         for (std::uint32_t v = 0; v < vectors; ++v)
           sums[i][v].store(out + i * weights.dim + v * kLanes, Whole{});

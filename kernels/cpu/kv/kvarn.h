@@ -95,8 +95,8 @@ struct KvarnTiles {
          ++b, block += kBlockBytes) {
       typename Quads::Sums dots[1][n];
       for (std::uint32_t i = 0; i < n; ++i) dots[0][i] = Quads::all(blocks.begin[i * count + b]);
-      add_dots<Codes>(block, half, queries.codes + first * dim + b * kKvBlock, dim,
-                      channels / kKvBlock * kBlockBytes, dots);
+      if (half == 0) queries.ahead->ask(kBlockBytes / kLineBytes / 4);
+      add_dots<Codes>(block, half, queries.codes + first * dim + b * kKvBlock, dim, dots);
       for (std::uint32_t i = 0; i < n; ++i)
         of_slice[i] = fma(Quads::template as_floats<Lanes>(dots[0][i]),
                           Lanes::broadcast(queries.scales[(first + i) * count + b]), of_slice[i]);
@@ -126,7 +126,7 @@ struct KvarnTiles {
     const std::byte* block = slice + codes_at(layout, channels, weights.position);
     for (std::uint32_t c = 0; c < channels; c += kKvBlock, block += kBlockBytes) {
       typename Quads::Sums sums[2][n];
-      coded.template multiply<Codes>(block, channels / kKvBlock * kBlockBytes, sums);
+      coded.template multiply<Codes>(block, *weights.ahead, sums);
       for (std::uint32_t half = 0; half < 2; ++half) {
         const std::uint32_t within = c + half * kLanes;
         const Lanes other = load_halves<Lanes>(slice + layout.third + 2 * within);

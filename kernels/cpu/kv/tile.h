@@ -9,6 +9,27 @@
 
 namespace hearth::kernels {
 
+inline constexpr std::size_t kLineBytes = 64;  // of the caches
+
+// The lines of 32 positions that are read three tiles after these. The second cache is asked for
+// them, in turn, a few at a time while this tile is computed, since many at once would wait for one
+// another and memory be idle later. Past the last tile of a cache they are lines that nobody reads.
+class LinesAhead {
+ public:
+  LinesAhead() = default;  // none
+  LinesAhead(const std::byte* positions, std::size_t bytes)
+      : next_(reinterpret_cast<std::uintptr_t>(positions) + 3 * bytes), end_(next_ + bytes) {}
+
+  std::size_t left() const { return (end_ - next_ + kLineBytes - 1) / kLineBytes; }
+  [[gnu::always_inline]] void ask(std::size_t lines) {
+    for (; lines > 0 && next_ < end_; --lines, next_ += kLineBytes)
+      __builtin_prefetch(reinterpret_cast<const void*>(next_), 0, 2);
+  }
+
+ private:
+  std::uintptr_t next_ = 0, end_ = 0;
+};
+
 struct TileQueries {
   std::uint32_t count;
   std::uint32_t dim;
@@ -19,6 +40,7 @@ struct TileQueries {
   const float* scales;       // [count][dim / 32]
   const std::int16_t* sums;  // [count][dim / 16]
   const float* zeros;        // [count][slices]: only where queries are folded
+  LinesAhead* ahead;         // what is left of them is asked for as scores become weights
 };
 // scores[count][32]
 using ScoreTile = void (*)(const std::byte* tile, const TileQueries& queries, float* scores);
@@ -30,19 +52,12 @@ struct TileWeights {
   const float* weights;  // [count][32]
   const float* factors;  // [count]: of the outputs before
   float* outputs;        // [count][dim]
+  LinesAhead* ahead;
 };
 using AddTile = void (*)(const std::byte* tile, const TileWeights& weights);
 // Prepares queries [begin, end) of the task for a stored tile of keys, in its `folded`.
 using FoldQueries = void (*)(const std::byte* tile, const AttentionTask& task, std::uint32_t begin,
                              std::uint32_t end);
-
-// Asks the second cache for a line of the third tile from here on, which follows in memory, while
-// this one is computed: line by line, since all at once would wait for one another. Past the last
-// tile of a cache it is a line that nobody reads.
-[[gnu::always_inline]] inline void prefetch_ahead(const std::byte* at, std::size_t tile_bytes) {
-  __builtin_prefetch(
-      reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(at) + 3 * tile_bytes), 0, 2);
-}
 
 template <std::uint32_t n>
 struct Count {

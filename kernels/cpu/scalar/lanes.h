@@ -69,6 +69,16 @@ struct F32x16 {
   }
 };
 
+// Lane i is rows[i].sum(), or largest(); which value those beyond n have is not specified.
+template <std::uint32_t n>
+F32x16 sums_of(const F32x16 (&rows)[n]) {
+  return F32x16::of([&](std::uint32_t i) { return i < n ? rows[i].sum() : 0; });
+}
+template <std::uint32_t n>
+F32x16 largest_of(const F32x16 (&rows)[n]) {
+  return F32x16::of([&](std::uint32_t i) { return i < n ? rows[i].largest() : 0; });
+}
+
 inline F32x16 operator+(const F32x16& a, const F32x16& b) {
   return F32x16::of([&](int i) { return a.lane[i] + b.lane[i]; });
 }

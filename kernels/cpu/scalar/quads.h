@@ -16,12 +16,14 @@ struct Quads {
   struct Sums {
     std::int32_t lane[16];
   };
+  using Four = const std::int8_t*;
+  using Pairs = const std::int32_t*;
   // 64 codes as numbers, for products with the 16-bit codes of weights.
   struct Words {
     std::int8_t code[64];
 
     // Adds to each lane its codes 0 and 2 times pairs[0], and its codes 1 and 3 times pairs[8].
-    Sums plus_products(Sums sums, const std::int32_t* pairs) const {
+    Sums plus_products(Sums sums, Pairs pairs) const {
       for (int i = 0; i < 64; ++i) {
         const std::int32_t pair = pairs[i % 2 * 8];
         sums.lane[i / 4] += code[i] * static_cast<std::int16_t>(i % 4 < 2 ? pair : pair >> 16);
@@ -62,9 +64,12 @@ struct Quads {
     for (std::int32_t& lane : sums.lane) lane = value;
     return sums;
   }
+  // What codes are multiplied with, as all lanes take it.
+  static Four four(const std::int8_t* from) { return from; }
+  static Pairs pairs(const std::int32_t* from) { return from; }
   // Adds to each lane its four codes times `four`.
   template <bool kSigned>
-  Sums plus_dot(Sums sums, const std::int8_t* four) const {
+  Sums plus_dot(Sums sums, Four four) const {
     for (int i = 0; i < 64; ++i) {
       const int value = kSigned ? static_cast<std::int8_t>(code[i]) : code[i];
       sums.lane[i / 4] += value * four[i % 4];
