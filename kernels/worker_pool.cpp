@@ -25,6 +25,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/spin.h"
 
 namespace hearth::kernels {
 namespace {
@@ -35,21 +36,13 @@ using SteadyClock = std::chrono::steady_clock;
 constexpr auto kSpinTime = std::chrono::microseconds(30);
 constexpr int kPausesPerClockRead = 16;
 
-void pause() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
-
 // Returns once `word` no longer holds `old`: spins for kSpinTime, then sleeps.
 void wait_while_equal(const std::atomic<std::uint32_t>& word, std::uint32_t old) {
   const auto deadline = SteadyClock::now() + kSpinTime;
   do {
     for (int i = 0; i < kPausesPerClockRead; ++i) {
       if (word.load(std::memory_order_acquire) != old) return;
-      pause();
+      spin_pause();
     }
   } while (SteadyClock::now() < deadline);
   word.wait(old, std::memory_order_acquire);
