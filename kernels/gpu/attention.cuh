@@ -186,6 +186,21 @@ HEARTH_DEVICE bool reads_kvarn(const AttendTask& task, std::uint32_t span,
   return false;
 }
 
+// Asks for the stored tiles of a span: what waits for them later finds them nearer.
+HEARTH_DEVICE void prefetch_span(const KvMemory& memory, std::uint32_t head, std::uint32_t span,
+                                 std::uint32_t end) {
+  constexpr std::uint32_t kLine = 128;
+  const KvLayout& layout = memory.layout;
+  for (std::uint32_t position = span; position < span + kSpan && position < end;
+       position += layout.tile) {
+    if (position < layout.sink) continue;
+    const std::byte* const tile = stored_tile(memory, head, position);
+    for (std::uint32_t at = thread_index() * kLine; at < layout.tile_bytes;
+         at += block_threads() * kLine)
+      prefetch(tile + at);
+  }
+}
+
 // One chunk, whose state is left in `state`.
 template <unsigned n>
 HEARTH_DEVICE void attend_chunk(const AttendTask& task, const QueryRange& range,
@@ -196,7 +211,17 @@ HEARTH_DEVICE void attend_chunk(const AttendTask& task, const QueryRange& range,
     queries.sums[q] = 0;
   }
   const Positions positions = attended(queries, {index * size, (index + 1) * size});
+  const auto prefetch_from = [&](std::uint32_t span) {
+    const auto stored = [&](std::uint32_t encoded) {
+      return encoded < positions.end ? encoded : positions.end;
+    };
+    prefetch_span(task.keys, range.kv_head, span, stored(queries.encoded_keys[0]));
+    if (!task.values_in_keys)
+      prefetch_span(task.values, range.kv_head, span, stored(queries.encoded_values[0]));
+  };
+  prefetch_from(positions.begin);
   for (std::uint32_t span = positions.begin; span < positions.end; span += kSpan) {
+    prefetch_from(span + kSpan);
     if (reads_kvarn(task, span, queries))
       fold_queries<n>(task.keys.layout, stored_tile(task.keys, range.kv_head, span), forms);
     sync_threads();
@@ -223,7 +248,7 @@ HEARTH_DEVICE void attend_chunk(const AttendTask& task, const QueryRange& range,
 
 // Block (any number of them, KV head × piece of its queries).
 template <unsigned n>
-HEARTH_KERNEL(kAttendThreads)
+HEARTH_KERNEL(kAttendThreads, 4)
 attend_chunks(AttendTask task) {
   HEARTH_SHARED(SharedQueries<n>, queries);
   HEARTH_DYNAMIC_SHARED(float, memory);

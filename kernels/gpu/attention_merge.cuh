@@ -6,10 +6,6 @@
 
 namespace hearth::kernels::HEARTH_GPU_TARGET {
 
-struct MergedOutputs {
-  float values[kMaxHeadDim];
-};
-
 // How what a later chunk found is added to what was found before.
 struct Merge {
   float maximum;
@@ -21,45 +17,83 @@ HEARTH_DEVICE Merge merge_of(float before, float later) {
   return {maximum, exponential(before - maximum), exponential(later - maximum)};
 }
 
-// Of channel `channel` of query `query`, the chunks in order, then the sink.
-HEARTH_DEVICE float merged_channel(const AttendTask& task, std::size_t query, std::uint32_t chunks,
-                                   float sink, std::uint32_t channel) {
-  float maximum = float_of(0xff800000u), sum = 0, output = 0;
-  for (std::uint32_t chunk = 0; chunk < chunks; ++chunk) {
-    const ChunkState state = chunk_state(task, chunk);
-    const float later = state.maxima[query], of_chunk = state.sums[query];
-    if (of_chunk == 0) continue;  // it attends to nothing there, and left no outputs
-    const float found = state.outputs[query * task.value_dim + channel];
-    if (chunk == 0) {
-      maximum = later;
-      sum = of_chunk;
-      output = found;
-      continue;
-    }
-    const Merge merge = merge_of(maximum, later);
-    maximum = merge.maximum;
-    sum = fma(of_chunk, merge.taken, sum * merge.kept);
-    output = fma(found, merge.taken, output * merge.kept);
+struct MergeShared {
+  float values[kMaxHeadDim];
+  float sums[kMaxAttentionChunks];
+  float maxima[kMaxAttentionChunks];
+  Merge merges[kMaxAttentionChunks];  // of a chunk into those before it
+};
+
+// Of a query, each chunk's by a thread. A collective of the block.
+HEARTH_DEVICE void find_merges(const AttendTask& task, std::size_t query, std::uint32_t chunks,
+                               MergeShared& shared) {
+  static_assert(kMaxAttentionChunks <= kAttendThreads);
+  const unsigned own = thread_index();
+  if (own < chunks) {
+    const ChunkState state = chunk_state(task, own);
+    shared.sums[own] = state.sums[query];
+    shared.maxima[own] = state.maxima[query];
   }
-  const Merge last = merge_of(maximum, sink);
+  sync_threads();
+  if (own < chunks) {
+    Merge merge{float_of(0xff800000u), 1, 0};
+    for (unsigned chunk = 0; chunk < own; ++chunk)
+      if (shared.sums[chunk] != 0)
+        merge.maximum = merge.maximum > shared.maxima[chunk] ? merge.maximum : shared.maxima[chunk];
+    if (shared.sums[own] != 0) merge = merge_of(merge.maximum, shared.maxima[own]);
+    shared.merges[own] = merge;
+  }
+  sync_threads();
+}
+
+// Of channel `channel` of query `query`, the chunks in order, then the sink. Neighbouring lanes
+// call it together.
+HEARTH_DEVICE float merged_channel(const AttendTask& task, std::size_t query, std::uint32_t chunks,
+                                   float sink, std::uint32_t channel, const MergeShared& shared) {
+  constexpr unsigned kTogether = 16;
+  const std::size_t stride = chunk_state(task, 1).outputs - chunk_state(task, 0).outputs;
+  const float* const outputs = chunk_state(task, 0).outputs + query * task.value_dim + channel;
+  float sum = 0, output = 0;
+  for (std::uint32_t first = 0; first < chunks; first += kTogether) {
+    float found[kTogether];
+    for (unsigned k = 0; k < kTogether; ++k)
+      found[k] = outputs[(first + k < chunks ? first + k : first) * stride];
+    after_loads();
+    for (unsigned k = 0; k < kTogether; ++k) {
+      const std::uint32_t chunk = first + k;
+      // Where it attends to nothing, it left no outputs.
+      if (chunk >= chunks || shared.sums[chunk] == 0) continue;
+      const Merge merge = shared.merges[chunk];
+      sum = chunk == 0 ? shared.sums[0] : fma(shared.sums[chunk], merge.taken, sum * merge.kept);
+      output = chunk == 0 ? found[k] : fma(found[k], merge.taken, output * merge.kept);
+    }
+  }
+  const Merge last = merge_of(shared.merges[chunks - 1].maximum, sink);
   const float total = sum * last.kept + last.taken;
   return divide(output * last.kept, total);
 }
 
 // Block (head, row). Where blocks walked the context, all chunks are in the state of the first.
 HEARTH_KERNEL(kAttendThreads) merge_chunks(AttendTask task, bool walked) {
-  HEARTH_SHARED(MergedOutputs, merged);
+  HEARTH_SHARED(MergeShared, shared);
   const std::uint32_t head = block_x(), row = block_y(), end = *task.position + row + 1;
   const std::uint32_t size = attention_chunk(end);
   const std::uint32_t chunks = walked ? 1 : (end + size - 1) / size;
+  const std::size_t query = std::size_t{row} * task.heads + head;
   const float sink = task.sinks == nullptr ? float_of(0xff800000u) : task.sinks[head];
-  for (std::uint32_t c = thread_index(); c < task.value_dim; c += block_threads())
-    merged.values[c] = merged_channel(task, std::size_t{row} * task.heads + head, chunks, sink, c);
-  rotate_block(task.rotation, task.value_dim, merged.values);
+  find_merges(task, query, chunks, shared);
+  for (std::uint32_t first = 0; first < task.value_dim; first += block_threads()) {
+    const std::uint32_t channel = first + thread_index();
+    const bool present = channel < task.value_dim;
+    const float merged =
+        merged_channel(task, query, chunks, sink, present ? channel : first, shared);
+    if (present) shared.values[channel] = merged;
+  }
+  rotate_block(task.rotation, task.value_dim, shared.values);
   float* const result =
       task.results + row * task.result_stride + std::size_t{head} * task.result_head_stride;
   for (std::uint32_t c = thread_index(); c < task.value_dim; c += block_threads())
-    result[c] = merged.values[c];
+    result[c] = shared.values[c];
 }
 
 }  // namespace hearth::kernels::HEARTH_GPU_TARGET

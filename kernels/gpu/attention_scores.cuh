@@ -62,21 +62,35 @@ HEARTH_DEVICE void fold_queries(const KvLayout& layout, const std::byte* tile,
   });
 }
 
+// Channels of keys that are loaded one after the other: heads have a multiple of as many.
+inline constexpr unsigned kChannels = 16;
+
+template <unsigned n>
+HEARTH_DEVICE void add_channels(const float (&keys)[kChannels], const float* queries,
+                                std::uint32_t key_dim, float (&scores)[n]) {
+  for (unsigned q = 0; q < n; ++q) {
+    const auto* four = aligned<Float4>(queries + q * key_dim);
+    for (unsigned i = 0; i < kChannels; ++i)
+      scores[q] = fma(four[i / 4].x[i % 4], keys[i], scores[q]);
+  }
+}
+
 template <unsigned n, typename Kind>
 HEARTH_DEVICE void score_floats(Kind kind, std::uint32_t key_dim, const std::byte* tile,
                                 std::uint32_t position, const QueryForms& forms,
                                 float (&scores)[n]) {
-  constexpr unsigned kTogether = 16;  // channels: heads have a multiple of as many
   for (float& score : scores) score = 0;
-  for (std::uint32_t c = 0; c < key_dim; c += kTogether) {
-    float keys[kTogether];
-    for (unsigned i = 0; i < kTogether; ++i)
+  for (std::uint32_t c = 0; c < key_dim; c += 2 * kChannels) {
+    const bool both = c + kChannels < key_dim;
+    const std::uint32_t next = both ? c + kChannels : c;
+    float keys[kChannels], next_keys[kChannels];
+    for (unsigned i = 0; i < kChannels; ++i)
       keys[i] = float_at(kind, tile, (c + i) * kKvTile + position);
-    for (unsigned q = 0; q < n; ++q) {
-      const auto* four = reinterpret_cast<const Float4*>(forms.values + q * key_dim + c);
-      for (unsigned i = 0; i < kTogether; ++i)
-        scores[q] = fma(four[i / 4].x[i % 4], keys[i], scores[q]);
-    }
+    for (unsigned i = 0; i < kChannels; ++i)
+      next_keys[i] = float_at(kind, tile, (next + i) * kKvTile + position);
+    after_loads();
+    add_channels(keys, forms.values + c, key_dim, scores);
+    if (both) add_channels(next_keys, forms.values + next, key_dim, scores);
   }
 }
 
@@ -85,7 +99,7 @@ template <unsigned n>
 HEARTH_DEVICE void dot_codes(const std::uint32_t (&quads)[kQuads], const std::int8_t* codes,
                              std::uint32_t key_dim, int (&dots)[n]) {
   for (unsigned q = 0; q < n; ++q) {
-    const auto* four = reinterpret_cast<const Word4*>(codes + q * key_dim);
+    const auto* four = aligned<Word4>(codes + q * key_dim);
     dots[q] = 0;
     for (unsigned g = 0; g < kQuads; ++g)
       dots[q] = dot4(quads[g], four[g / 4].word[g % 4], dots[q]);

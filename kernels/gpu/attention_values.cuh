@@ -97,20 +97,22 @@ HEARTH_DEVICE void code_weights(const AttendTask& task, std::uint32_t head, std:
   sync_threads();
 }
 
-// Outputs of the readers: `value(p)` at the positions of the tile, in order.
+// Outputs of the readers: `value(p)` at the positions of the tile, in order. All threads call it,
+// for those without a channel `value` gives what can be read.
 template <unsigned n, typename Value>
 HEARTH_DEVICE void add_floats(const ValueTile& tile, const SharedQueries<n>& queries,
                               OwnOutputs<n>& own, Value value) {
-  constexpr unsigned kTogether = 4;
+  constexpr unsigned kTogether = 32;
   float sums[n];
   for (unsigned q = 0; q < n; ++q) sums[q] = own.values[q] * queries.factors[q][tile.in_span];
   for (unsigned p = 0; p < kKvTile; p += kTogether) {
     float values[kTogether];
     for (unsigned k = 0; k < kTogether; ++k) values[k] = value(p + k);
+    after_loads();
     for (unsigned q = 0; q < n; ++q) {
-      const Float4 weights =
-          *reinterpret_cast<const Float4*>(&queries.weights[q][tile.in_span * kKvTile + p]);
-      for (unsigned k = 0; k < kTogether; ++k) sums[q] = fma(weights.x[k], values[k], sums[q]);
+      const auto* four = aligned<Float4>(&queries.weights[q][tile.in_span * kKvTile + p]);
+      for (unsigned k = 0; k < kTogether; ++k)
+        sums[q] = fma(four[k / 4].x[k % 4], values[k], sums[q]);
     }
   }
   for (unsigned q = 0; q < n; ++q)
@@ -120,8 +122,8 @@ HEARTH_DEVICE void add_floats(const ValueTile& tile, const SharedQueries<n>& que
 // The exact sum of 32 codes times the weights that belong to them.
 HEARTH_DEVICE int weighted_codes(const std::uint32_t (&quads)[kQuads], int of_codes,
                                  const CodedWeights& weights) {
-  const auto* const high = reinterpret_cast<const Word4*>(weights.high);
-  const auto* const low = reinterpret_cast<const Word4*>(weights.low);
+  const auto* const high = aligned<Word4>(weights.high);
+  const auto* const low = aligned<Word4>(weights.low);
   int highs = 0, lows = 128 * of_codes;
   for (unsigned g = 0; g < kQuads; ++g) {
     highs = dot4(quads[g], high[g / 4].word[g % 4], highs);
@@ -186,7 +188,7 @@ HEARTH_DEVICE void decode_latents(const KvLayout& layout, const ValueTile& tile,
       four.x[i] = d * signed_byte(quads[g], i);
       if (minimum) four.x[i] = four.x[i] + m;
     }
-    *reinterpret_cast<Float4*>(to + 4 * g) = four;
+    *aligned<Float4>(to + 4 * g) = four;
   }
 }
 
@@ -199,13 +201,12 @@ HEARTH_DEVICE void add_tile(const AttendTask& task, const ValueTile& tile, bool 
     sync_threads();
     decode_latents(layout, tile, in_format, queries.latents);
     sync_threads();
-    if (own.present)
-      add_floats(tile, queries, own,
-                 [&](unsigned p) { return queries.latents[p * kPitch + own.channel]; });
-  } else if (own.present && in_format && layout.family != KvFamily::kFloat) {
-    add_codes(task, tile, queries, own);
-  } else if (own.present) {
-    const std::uint32_t channel = tile.piece + own.channel;
+    add_floats(tile, queries, own,
+               [&](unsigned p) { return queries.latents[p * kPitch + own.channel]; });
+  } else if (in_format && layout.family != KvFamily::kFloat) {
+    if (own.present) add_codes(task, tile, queries, own);
+  } else {
+    const std::uint32_t channel = tile.piece + (own.present ? own.channel : 0);
     with_kind(layout, in_format, [&](auto kind) {
       add_floats(tile, queries, own,
                  [&](unsigned p) { return float_at(kind, tile.at, p * layout.dim + channel); });

@@ -4,21 +4,31 @@
 namespace hearth::kernels::HEARTH_GPU_TARGET {
 
 constexpr unsigned kCombineThreads = 256;
+// Ranks whose results a thread has under way together: some lie beyond the link.
+constexpr unsigned kRanksTogether = 8;
 
 // Block (256 columns, row). Ranks in their order, whatever finished first.
 HEARTH_KERNEL(kCombineThreads) combine_rows(CombineTask task) {
   const std::uint32_t row = block_y();
   const std::uint32_t column = block_x() * block_threads() + thread_index();
-  if (column >= task.columns) return;
+  const bool exists = column < task.columns;
   const std::uint64_t first = std::uint64_t{row} * task.experts_used;
-  const float* const* results = task.results + first;
-  const auto weight = [&](std::uint32_t rank) {
-    return task.weights != nullptr ? task.weights[first + rank] : 1.0f;
-  };
-  float sum = results[0][column] * weight(0);
-  for (std::uint32_t rank = 1; rank < task.experts_used; ++rank)
-    sum = fma(results[rank][column], weight(rank), sum);
-  task.out[row * task.out_stride + column] = sum;
+  float sum = 0;
+  for (std::uint32_t begin = 0; begin < task.experts_used; begin += kRanksTogether) {
+    const float* results[kRanksTogether];
+    float weights[kRanksTogether], values[kRanksTogether];
+    for (unsigned k = 0; k < kRanksTogether; ++k) {
+      const std::uint64_t pair = first + (begin + k < task.experts_used ? begin + k : begin);
+      results[k] = task.results[pair];
+      weights[k] = task.weights != nullptr ? task.weights[pair] : 1.0f;
+    }
+    after_loads();
+    for (unsigned k = 0; k < kRanksTogether; ++k) values[k] = results[k][exists ? column : 0];
+    after_loads();
+    for (unsigned k = 0; k < kRanksTogether && begin + k < task.experts_used; ++k)
+      sum = begin + k == 0 ? values[0] * weights[0] : fma(values[k], weights[k], sum);
+  }
+  if (exists) task.out[row * task.out_stride + column] = sum;
 }
 
 void launch_combine(const CombineTask& task, NativeStream stream) {

@@ -99,9 +99,42 @@ struct DeltaShared {
   float* state;  // [panels of the block][key_dim][kDeltaPanel]
 };
 
+// A block has few threads for its state: each has eight loads under way.
 HEARTH_DEVICE void copy_state(const float* from, std::uint32_t floats, float* to) {
-  for (std::uint32_t i = 4 * thread_index(); i < floats; i += 4 * block_threads())
-    *reinterpret_cast<FourFloats*>(to + i) = *reinterpret_cast<const FourFloats*>(from + i);
+  constexpr unsigned kTogether = 8;
+  const std::uint32_t step = 4 * block_threads();
+  for (std::uint32_t begin = 0; begin < floats; begin += kTogether * step) {
+    const std::uint32_t first = begin + 4 * thread_index();
+    float four[kTogether][4];  // no array of structs, which clang would keep on the stack
+    for (unsigned k = 0; k < kTogether; ++k) {
+      const std::uint32_t at = first + k * step;
+      const FourFloats loaded = *aligned<FourFloats>(from + (at < floats ? at : 0));
+      for (unsigned i = 0; i < 4; ++i) four[k][i] = loaded.value[i];
+    }
+    after_loads();
+    for (unsigned k = 0; k < kTogether; ++k)
+      if (first + k * step < floats)
+        *aligned<FourFloats>(to + first +
+                             k * step) = {{four[k][0], four[k][1], four[k][2], four[k][3]}};
+  }
+}
+
+// Every second key of a column gets its change, `kCount` of them from `i` on; returns `found` with
+// what the query finds there.
+template <unsigned kCount>
+HEARTH_DEVICE float change_column(const DeltaShared& shared, float* column, std::uint32_t i,
+                                  float change, float decay, float found) {
+  float next[kCount], query[kCount];
+  for (unsigned k = 0; k < kCount; ++k) {
+    const std::uint32_t at = i + 2 * k;
+    next[k] = fma(shared.key[at], change, column[at * kDeltaPanel] * decay);
+    query[k] = shared.query[at];
+  }
+  for (unsigned k = 0; k < kCount; ++k) {
+    column[(i + 2 * k) * kDeltaPanel] = next[k];
+    found = fma(next[k], query[k], found);
+  }
+  return found;
 }
 
 // A row's turn at a column of the state, of which this thread has every second key. All lanes of a
@@ -114,12 +147,12 @@ HEARTH_DEVICE float update_column(const DeltaShared& shared, float* column, std:
     remembered = fma(column[i * kDeltaPanel], shared.key[i], remembered);
   remembered = remembered + shuffle_xor(remembered, kDeltaPanel);
   const float change = (value - remembered * gates.decay) * gates.strength;
+  constexpr unsigned kTogether = 8;
   float found = 0;
-  for (std::uint32_t i = odd; i < keys; i += 2) {
-    const float next = fma(shared.key[i], change, column[i * kDeltaPanel] * gates.decay);
-    column[i * kDeltaPanel] = next;
-    found = fma(next, shared.query[i], found);
-  }
+  std::uint32_t i = odd;
+  for (; i + 2 * (kTogether - 1) < keys; i += 2 * kTogether)
+    found = change_column<kTogether>(shared, column, i, change, gates.decay, found);
+  for (; i < keys; i += 2) found = change_column<1>(shared, column, i, change, gates.decay, found);
   return found + shuffle_xor(found, kDeltaPanel);
 }
 

@@ -1,6 +1,7 @@
 #include "kernels/gpu/device.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "base/check.h"
 #include "base/error.h"
@@ -74,6 +75,11 @@ PinnedMemory& PinnedMemory::operator=(PinnedMemory&& other) noexcept {
 
 PinnedMemory::~PinnedMemory() {
   for (std::size_t at = 0; at < pinned_; at += chunk_) device_->unpin(memory_.data() + at);
+}
+
+void load_kernels_when_opened() {
+  setenv("CUDA_MODULE_LOADING", "EAGER", 0);
+  setenv("HIP_ENABLE_DEFERRED_LOADING", "0", 0);
 }
 
 void launch_failed(const char* reason, const LaunchShape& shape) {

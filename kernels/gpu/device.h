@@ -4,9 +4,10 @@
 // Errors. Out of memory is expected at load and is a result (null, empty, false). Whatever else
 // fails is fatal, since a device that failed once answers nothing any more: Error(kDevice), one
 // line with the call, the device and the driver's reason. Destructors ignore errors. Threads: any
-// thread may use a device, one at a time each stream.
+// thread may use a device once it has made it current, one at a time each stream.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -18,6 +19,7 @@
 
 #include "base/units.h"
 #include "kernels/gpu/launch_shape.h"
+#include "kernels/gpu/memory_meter.h"
 
 namespace hearth::kernels {
 
@@ -31,15 +33,26 @@ struct DeviceProperties {
   Bytes memory;  // all of it
   Bytes l2;
   Bytes shared_memory_per_block;  // that a launch gets without asking
+  // What plans leave to the driver beside what it takes when the device is opened: kernels, which
+  // are loaded as they are first launched, and graphs.
+  Bytes driver_growth;
   bool maps_host_memory = false;  // kernels read pinned host memory at its host address
   bool stream_memory_operations =
-      false;  // else Stream::write_value and wait_value use host functions
+      false;                  // else Stream::write_value and wait_value use host functions
+  bool marks_graphs = false;  // Stream::mark works
 };
 
 // What the driver says of the whole device, other processes included.
 struct DeviceMemory {
   Bytes free;
   Bytes total;
+};
+
+// What the host asked of a device, of all its streams together: what steps cost beside their work.
+// Neither what a capture keeps is counted, nor kernels that are launched one by one.
+struct DeviceCalls {
+  std::uint64_t launches = 0;  // of graphs, copies and fills
+  std::uint64_t waits = 0;     // for a stream, an event or the device
 };
 
 class Device;
@@ -78,6 +91,9 @@ class Stream {
   virtual void fill(void* to, std::uint8_t byte, Bytes bytes) = 0;
   virtual void record(Event& event) = 0;
   virtual void wait(const Event& event) = 0;  // on the device
+  // Takes the moment of a timed event when all before it is done, within a graph, too, where
+  // record() only orders: each launch takes it anew. For devices with marks_graphs.
+  virtual void mark(Event& event) = 0;
   virtual void write_value(SharedFlag flag, std::uint32_t value) = 0;
   virtual void wait_value(SharedFlag flag, std::uint32_t value) = 0;
   // `function(context)` on a thread of the driver: short, and it calls nothing of the device.
@@ -87,7 +103,7 @@ class Stream {
   // What is enqueued between the two is not run but kept. Other streams join by wait() for an event
   // that this one recorded, and are joined again before the end.
   virtual void begin_capture() = 0;
-  virtual std::unique_ptr<Graph> end_capture() = 0;
+  virtual std::unique_ptr<Graph> end_capture() = 0;  // null: out of memory
   virtual void launch(const Graph& graph) = 0;
 };
 
@@ -99,13 +115,21 @@ class Device {
   virtual ~Device() = default;
   virtual const DeviceProperties& properties() const = 0;
   virtual DeviceMemory memory() const = 0;
-  // The most that was in use on the device whenever memory() looked, and after each allocation and
-  // each captured graph: from above, where other processes use it, too.
+  // What this process takes of it, as far as can be told (kernels/gpu/memory_meter.h); and the most
+  // that it was, after each allocation, captured graph and first launch of one.
+  virtual DeviceUse use() const = 0;
   virtual Bytes peak() const = 0;
+  virtual DeviceCalls calls() const = 0;  // since it was opened
 
   virtual std::unique_ptr<Stream> new_stream(StreamPriority priority) = 0;
   virtual std::unique_ptr<Event> new_event(EventTiming timing) = 0;
   virtual void synchronize() = 0;  // all streams
+  // Of a device that hangs, or is lost: from now on nothing is given back to it, since that waits
+  // for what it does. The end of the process frees all.
+  virtual void abandon() noexcept {}
+  // Drivers keep for each thread which device its calls are for: this one from now on, as in the
+  // thread that opened it. What fails is said by the next call.
+  virtual void make_current() noexcept = 0;
 
   // For the owners below.
   virtual void* try_allocate(Bytes bytes) = 0;         // 256-byte aligned; null: out of memory
@@ -114,6 +138,28 @@ class Device {
   virtual void free(void* memory) noexcept = 0;
   virtual void free_mapped(void* memory) noexcept = 0;
   virtual void unpin(std::byte* memory) noexcept = 0;
+};
+
+// For a program that has its process for itself, before it looks for devices: drivers load all of
+// its kernels when one is opened (some megabytes, which are counted then), and not each with its
+// first launch, which may wait for whatever runs, take memory that nobody sees, or find none.
+// What the environment says of it holds.
+void load_kernels_when_opened();
+
+// Counts them for a device; any thread.
+class CallCounter {
+ public:
+  void launched() {
+    if (!captures_) launches_ += 1;
+  }
+  void waited() { waits_ += 1; }
+  void begin_capture() { captures_ = true; }
+  void end_capture() { captures_ = false; }
+  DeviceCalls calls() const { return {.launches = launches_, .waits = waits_}; }
+
+ private:
+  std::atomic<std::uint64_t> launches_ = 0, waits_ = 0;
+  std::atomic<bool> captures_ = false;
 };
 
 // Memory of the device. Uninitialised.

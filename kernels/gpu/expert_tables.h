@@ -11,7 +11,8 @@
 //
 // Experts are numbered layer by layer (ExpertSpace::flat). A size class is a range of slots whose
 // addresses have room for its experts to the byte; a layer belongs to one class, and all layers of
-// a class share its slots.
+// a class share its slots. The first slots of a class may be held: what is in them is there for
+// good, and hit like all else, but no kernel gives them to another expert.
 //
 // Invariants, whenever no kernel runs: slot_of[e] = s exactly where slots[s].owner = e, so an
 // expert has at most one slot and a slot at most one expert; a retired slot is nobody's.
@@ -21,6 +22,10 @@
 // that stream, too: what a resolve gives away was not used in its step, so that whoever read it was
 // launched in an earlier step and is done, and what it is given to is read by kernels that come
 // after the gather. `sources` and the memory it points to change only where no graph is under way.
+//
+// Guesses. An expert that was prefetched (prefetch.h) is `guessed` until a step chooses it. In the
+// step that prefetched it, it may be on its way still: whoever wants it waits as for what is
+// fetched (resolve.h); in later steps it is a hit like all others.
 //
 // Recency. Steps are numbered, and a number is advanced before the first layer of its step; a step
 // is one token, or the few rows of a speculation. What is compared is an age, step - last_use
@@ -82,6 +87,11 @@ struct ExpertCounters {
   std::uint64_t not_in_ram = 0;  // of these, those that could not be fetched
   std::uint64_t evictions = 0;   // experts that left for one of this layer
   std::uint64_t faults = 0;      // pairs that no router may choose
+  // Experts of the layer that came on a guess; of these, those that were chosen then, as hits; and
+  // of any layer, those that left for one of this layer without having been chosen.
+  std::uint64_t prefetched = 0;
+  std::uint64_t prefetches_used = 0;
+  std::uint64_t prefetches_dropped = 0;
 
   bool operator==(const ExpertCounters&) const = default;
 };
@@ -89,6 +99,7 @@ struct ExpertCounters {
 struct ExpertTables {
   std::uint32_t* slot_of = nullptr;       // [experts]: or kNoSlot
   std::uint32_t* active_in = nullptr;     // [experts]: the last step that chose it
+  std::uint32_t* guessed = nullptr;       // [experts]: 1 in a slot on a guess, not chosen since
   ExpertSlot* slots = nullptr;            // [slots]
   std::byte* const* addresses = nullptr;  // [slots]
   const ExpertSource* sources = nullptr;  // [experts]: null where not in RAM

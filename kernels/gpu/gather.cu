@@ -38,7 +38,7 @@ HEARTH_DEVICE void copy_aligned(const Part& part, std::uint64_t first) {
     if (at >= part.bytes) continue;
     for (unsigned k = 0; k < 4; ++k)
       words[i].word[k] = keep(words[i].word[k], at + 4 * k, part.bytes);
-    *reinterpret_cast<Word4*>(part.to + at) = words[i];
+    *aligned<Word4>(part.to + at) = words[i];
   }
 }
 

@@ -5,11 +5,17 @@ namespace hearth::kernels::HEARTH_GPU_TARGET {
 
 constexpr unsigned kHandOverThreads = 1024;
 
-HEARTH_DEVICE void copy_words(const void* from, void* to, std::uint64_t bytes) {
+// `begin` is the thread that has the first word; then the one behind the last, of another warp: the
+// few words of one part after another are not all copied by the same threads, which would wait for
+// memory each time.
+HEARTH_DEVICE void copy_words(const void* from, void* to, std::uint64_t bytes, unsigned& begin) {
   const auto* source = static_cast<const std::uint32_t*>(from);
   auto* destination = static_cast<std::uint32_t*>(to);
-  for (std::uint64_t i = thread_index(); i < bytes / 4; i += block_threads())
-    destination[i] = source[i];
+  const std::uint64_t words = bytes / 4;
+  for (std::uint64_t i = (thread_index() - begin) % kHandOverThreads; i < words;
+       i += kHandOverThreads)
+    destination[i] = load_word(source + i);
+  begin += static_cast<unsigned>((words + 63) / 64 * 64);
 }
 
 // One block: what it writes are some tens of kilobytes, of which the link takes a microsecond, and
@@ -26,13 +32,15 @@ HEARTH_KERNEL(kHandOverThreads) hand_over_block(HandOverTask task) {
   }
   const std::uint64_t pairs = std::uint64_t{task.x.rows} * to.shape.experts_used;
   const std::uint64_t values = std::uint64_t{task.x.rows} * task.x.stride;
-  copy_words(task.jobs, to.jobs, count * sizeof(LaneJob));
-  copy_words(task.x_rows, to.x_rows, pairs * sizeof(std::uint32_t));
-  if (task.x_weights != nullptr) copy_words(task.x_weights, to.x_weights, pairs * sizeof(float));
-  if (to.x.values != nullptr) copy_words(task.x.values, to.x.values, values * sizeof(float));
-  copy_words(task.x.codes, to.x.codes, values);
-  copy_words(task.x.scales, to.x.scales, values / 32 * sizeof(float));
-  copy_words(task.x.sums, to.x.sums, values / 16 * sizeof(std::int16_t));
+  unsigned begin = 0;
+  copy_words(task.jobs, to.jobs, count * sizeof(LaneJob), begin);
+  copy_words(task.x_rows, to.x_rows, pairs * sizeof(std::uint32_t), begin);
+  if (task.x_weights != nullptr)
+    copy_words(task.x_weights, to.x_weights, pairs * sizeof(float), begin);
+  if (to.x.values != nullptr) copy_words(task.x.values, to.x.values, values * sizeof(float), begin);
+  copy_words(task.x.codes, to.x.codes, values, begin);
+  copy_words(task.x.scales, to.x.scales, values / 32 * sizeof(float), begin);
+  copy_words(task.x.sums, to.x.sums, values / 16 * sizeof(std::int16_t), begin);
   if (thread_index() == 0) to.control->job_count = count;
   fence_system();  // each thread what it wrote; then all have
   sync_threads();

@@ -18,12 +18,23 @@ HEARTH_DEVICE float normed(float x, float factor, const float* weight, std::uint
   return weight != nullptr ? scaled * weight[i] : scaled;
 }
 
+// Adds the squares of every 16th of n values. Their loads wait for the chain no more than they
+// must.
+HEARTH_DEVICE float add_squares(const float* x, std::uint32_t n, float chain) {
+  constexpr unsigned kTogether = 16;
+  std::uint32_t i = thread_index() % kNormChains;
+  for (; i + (kTogether - 1) * kNormChains < n; i += kTogether * kNormChains) {
+    float values[kTogether];
+    for (unsigned k = 0; k < kTogether; ++k) values[k] = x[i + k * kNormChains];
+    for (unsigned k = 0; k < kTogether; ++k) chain = fma(values[k], values[k], chain);
+  }
+  for (; i < n; i += kNormChains) chain = fma(x[i], x[i], chain);
+  return chain;
+}
+
 // A collective of 16 neighbours, all of which get the sum over x.
 HEARTH_DEVICE float sum_of_squares(const float* x, std::uint32_t n) {
-  float chain = 0;
-  for (std::uint32_t i = thread_index() % kNormChains; i < n; i += kNormChains)
-    chain = fma(x[i], x[i], chain);
-  return group_sum<kNormChains>(chain);
+  return group_sum<kNormChains>(add_squares(x, n, 0));
 }
 
 struct NormShared {
@@ -45,9 +56,7 @@ HEARTH_DEVICE float factor_of_row(std::uint32_t columns, float epsilon, NormShar
     for (std::uint32_t i = thread_index(); i < left; i += block_threads())
       shared.tile[i] = value(begin + i);
     sync_threads();
-    if (warp_index() == 0)
-      for (std::uint32_t i = thread_index() % kNormChains; i < left; i += kNormChains)
-        chain = fma(shared.tile[i], shared.tile[i], chain);
+    if (warp_index() == 0) chain = add_squares(shared.tile, left, chain);
     sync_threads();
   }
   const float squares = group_sum<kNormChains>(chain);

@@ -44,6 +44,14 @@
 //                                 runs; p aligned to 1, 2, 4 and 16 bytes
 //   load_bytes<n>(p, words)       n words from an address that is aligned to kAlign; reads no byte
 //                                 outside of the aligned words in which they lie
+//   aligned<T>(p)                 p as an address of T, a type of 16 bytes: the emulation checks
+//                                 it, since its compiler may split what a GPU does at once
+//   prefetch(p)                   asks for the line of p, which is memory of the device, so that it
+//                                 is nearer when it is read; nothing where there is no way to
+//   after_loads()                 no load before it is moved behind it, so that all of them are
+//                                 under way when the first is used; left to themselves, compilers
+//                                 save registers instead. All or none of 32 neighbouring lanes
+//                                 call it
 //   atomic_add, atomic_max, atomic_exchange, atomic_compare (address, expected, desired): the old
 //                                 value; int, unsigned and unsigned long long (max: also these)
 //   fence_block() fence_device() fence_system()
@@ -88,6 +96,17 @@ HEARTH_DEVICE unsigned warp_index() { return thread_index() / lanes(); }
 struct alignas(16) Word4 {
   std::uint32_t word[4];
 };
+
+template <typename T>
+HEARTH_DEVICE const T* aligned(const void* at) {
+  require_aligned(at, alignof(T));
+  return static_cast<const T*>(at);
+}
+template <typename T>
+HEARTH_DEVICE T* aligned(void* at) {
+  require_aligned(at, alignof(T));
+  return static_cast<T*>(at);
+}
 
 HEARTH_DEVICE float f32_of_bf16(std::uint16_t bits) {
   return float_of(static_cast<std::uint32_t>(bits) << 16);

@@ -20,8 +20,9 @@ constexpr ProductKernels kProductKernels[] = {
 constexpr unsigned kFewestThreads = 64;
 constexpr unsigned kEnoughBlocks = 256;
 
+// For a matrix.
 unsigned threads_for(const ProductTask& task, unsigned jobs) {
-  if (task.matrices == 2) return kProductThreads;  // which need whole blocks of activations
+  if (task.matrices == 2) return kProductThreads;  // whole blocks of activations
   return task.rows / kRowsPerBlock * jobs < kEnoughBlocks ? kFewestThreads : kProductThreads;
 }
 
@@ -35,8 +36,10 @@ void launch_product(const ProductTask& task, NativeStream stream) {
   const ProductKernels& kernels = kProductKernels[static_cast<unsigned>(task.format)];
   const unsigned threads = threads_for(task, jobs), rows = threads / kThreadsPerRow;
   launch(most_rows == 1 ? kernels.one_row : kernels.few_rows,
-         {.blocks_x = (task.rows + rows - 1) / rows, .blocks_y = jobs, .threads = threads}, stream,
-         task);
+         {.blocks_x = (task.rows + rows - 1) / rows,
+          .blocks_y = jobs,
+          .threads = task.matrices * threads},
+         stream, task);
 }
 
 }  // namespace hearth::kernels::HEARTH_GPU_TARGET

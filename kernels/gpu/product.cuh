@@ -1,8 +1,9 @@
 // The products of kernels/arithmetic.h on a GPU. Eight neighbouring threads share a row of weights:
 // thread j owns accumulator j, so it takes blocks j, j + 8, j + 16, ... whole, without a word to
-// the others until the accumulators are folded. A block of 256 threads computes 32 rows of a
-// matrix, or the 32 hidden values of a gate and an up matrix that are one block of activations for
-// the next; where a single small matrix would leave most of the device idle, blocks are smaller.
+// the others until the accumulators are folded. A block computes 32 rows of a matrix by 256
+// threads, or by twice as many the 32 hidden values of a gate and an up matrix that are one block
+// of activations for the next; where a single small matrix would leave most of the device idle,
+// blocks are smaller.
 #pragma once
 
 #include "kernels/gpu/gate.cuh"
@@ -13,7 +14,8 @@
 
 namespace hearth::kernels::HEARTH_GPU_TARGET {
 
-inline constexpr unsigned kProductThreads = 256;
+inline constexpr unsigned kProductThreads = 256;  // for a matrix
+inline constexpr unsigned kMostMatrices = 2;
 inline constexpr unsigned kThreadsPerRow = kBlockAccumulators;
 inline constexpr unsigned kRowsPerBlock = kProductThreads / kThreadsPerRow;
 static_assert(kRowsPerBlock == kActivationBlock && kThreadsPerRow == kThreadsPerActivationBlock);
@@ -40,22 +42,32 @@ HEARTH_DEVICE float block_integer(const Weights32& w, const int (&dots)[2]) {
     return static_cast<float>(w.scales[0] * (dots[0] + dots[1]));
 }
 
-// Adds the product of a block of weights with block b of a row of activations.
-template <WeightFormat format>
-HEARTH_DEVICE void add_block(const Weights32& w, const Activations& x, std::uint32_t x_row,
-                             float weight, unsigned b, float& acc) {
-  using C = Codec<format>;
-  const std::uint64_t first = std::uint64_t{x_row} * x.stride + b * kActivationBlock;
+// A block of a row of activations.
+struct Inputs32 {
   std::uint32_t codes[8];
-  load_bytes<8, 16>(x.codes + first, codes);
-  int dots[2] = {};
-  for (unsigned i = 0; i < 8; ++i) dots[i / 4] = dot4(w.codes[i], codes[i], dots[i / 4]);
+  std::uint32_t sums;  // of the halves
+  float scale;
+};
+HEARTH_DEVICE Inputs32 load_inputs(const Activations& x, std::uint32_t x_row, unsigned b) {
+  const std::uint64_t first = std::uint64_t{x_row} * x.stride + b * kActivationBlock;
+  Inputs32 in;
+  load_bytes<8, 16>(x.codes + first, in.codes);
+  in.sums = load_word(x.sums + first / 16);
+  in.scale = float_of(load_word(x.scales + first / kActivationBlock));
+  return in;
+}
 
-  const std::uint32_t both = load_word(x.sums + first / 16);
-  const int sums[2] = {static_cast<std::int16_t>(both), static_cast<std::int16_t>(both >> 16)};
+// Adds the product of a block of weights with one of activations.
+template <WeightFormat format>
+HEARTH_DEVICE void add_block(const Weights32& w, const Inputs32& in, float weight, float& acc) {
+  using C = Codec<format>;
+  int dots[2] = {};
+  for (unsigned i = 0; i < 8; ++i) dots[i / 4] = dot4(w.codes[i], in.codes[i], dots[i / 4]);
+  const int sums[2] = {static_cast<std::int16_t>(in.sums),
+                       static_cast<std::int16_t>(in.sums >> 16)};
   for (unsigned half = 0; half < 2; ++half) dots[half] -= w.offset * sums[half];
 
-  const float scale = x.scales[first / kActivationBlock] * weight;
+  const float scale = in.scale * weight;
   acc = fma(block_integer<format>(w, dots), w.d * scale, acc);
   if constexpr (C::kHasMinimum) {
     const int minimum = C::kPart == 16 ? w.minima[0] * sums[0] + w.minima[1] * sums[1]
@@ -74,9 +86,36 @@ HEARTH_DEVICE void multiply_blocks(const std::uint8_t* row, std::uint32_t column
     Weights32 w;
     unpack(Format<format>{}, row, b, w);
     for (unsigned t = 0; t < kRows; ++t)
-      if (t < in.count) add_block<format>(w, *in.x, in.row[t], in.weight[t], b, acc[t]);
+      if (t < in.count)
+        add_block<format>(w, load_inputs(*in.x, in.row[t], b), in.weight[t], acc[t]);
   }
   for (unsigned t = 0; t < kRows; ++t) out[t] = group_sum<kThreadsPerRow>(acc[t]);
+}
+
+// The same for one row, where little else hides how long memory takes.
+template <WeightFormat format>
+HEARTH_DEVICE void multiply_blocks(const std::uint8_t* row, std::uint32_t columns,
+                                   const Inputs<1>& in, float (&out)[1]) {
+  constexpr unsigned kTogether = kBlocksTogether<format>;
+  const unsigned blocks = columns / kActivationBlock, own = thread_index() % kThreadsPerRow;
+  float acc = 0;
+  for (unsigned first = 0; first < blocks; first += kTogether * kThreadsPerRow) {
+    Weights32 w[kTogether];
+    Inputs32 x[kTogether];
+    for (unsigned k = 0; k < kTogether; ++k) {
+      const unsigned b = first + k * kThreadsPerRow + own;
+      const unsigned present = b < blocks ? b : blocks - 1;
+      unpack(Format<format>{}, row, present, w[k]);
+      x[k] = load_inputs(*in.x, in.row[0], present);
+    }
+    after_loads();
+    for (unsigned k = 0; k < kTogether; ++k) {
+      float next = acc;
+      add_block<format>(w[k], x[k], in.weight[0], next);
+      acc = first + k * kThreadsPerRow + own < blocks ? next : acc;
+    }
+  }
+  out[0] = group_sum<kThreadsPerRow>(acc);
 }
 
 // Adds values i, i + 8, ... of a row of floats, which are all there, so that no load waits for
@@ -164,61 +203,63 @@ HEARTH_DEVICE void add_terms(const OutputTerms& terms, const ProductTask& task,
       value = value + terms.bias[std::uint64_t{job.expert} * task.rows + row];
 }
 
+// What a gate and an up matrix give.
 struct HiddenShared {
-  float values[kMostProductRows][kActivationBlock];
+  float values[2][kMostProductRows][kActivationBlock];
 };
 
-// The 32 hidden values of each row, which lie in shared memory, to the activations of the next
-// product: row t by the eight threads of group t.
+// The 32 hidden values of each row to the activations of the next product: row t by the eight
+// threads of group t.
 HEARTH_DEVICE void store_hidden(const ProductTask& task, const ProductJob& job,
                                 const HiddenShared& shared) {
   const unsigned group = thread_index() / kThreadsPerActivationBlock;
   const unsigned t = group % kMostProductRows;
   const unsigned in_block = thread_index() % kThreadsPerActivationBlock * kValuesPerThread;
+  const std::uint32_t first = block_x() * kActivationBlock + in_block;
   float x[kValuesPerThread] = {};
   if (group < job.rows)
-    for (unsigned i = 0; i < kValuesPerThread; ++i) x[i] = shared.values[t][in_block + i];
+    for (unsigned i = 0; i < kValuesPerThread; ++i)
+      if (first + i < task.rows)
+        x[i] = activate(task.activation, shared.values[0][t][in_block + i],
+                        shared.values[1][t][in_block + i]);
   const QuantizedFour four = quantize_four(x);
-  if (group < job.rows)
-    store_four(task.hidden, job.begin + t, block_x() * kActivationBlock + in_block, x, four);
+  if (group < job.rows) store_four(task.hidden, job.begin + t, first, x, four);
 }
 
-// Block (32 rows of the matrix, job).
+// Block (32 rows of the matrix, job), where there are two matrices with 256 threads for each. The
+// bounds leave a thread 128 registers, on which loads can be under way.
 template <WeightFormat format, unsigned kRows>
-HEARTH_KERNEL(kProductThreads)
+HEARTH_KERNEL(kMostMatrices* kProductThreads, 1)
 multiply(ProductTask task) {
   HEARTH_SHARED(HiddenShared, shared);
   const ProductJob job = job_of(task, block_y());
   if (job.rows == 0) return;  // the whole block
   HEARTH_ASSERT(job.rows <= kRows);
 
-  const unsigned group = thread_index() / kThreadsPerRow;
-  const std::uint32_t row = block_x() * (block_threads() / kThreadsPerRow) + group;
+  const unsigned threads = task.matrices == 2 ? block_threads() / 2 : block_threads();
+  const unsigned m = thread_index() / threads, group = thread_index() % threads / kThreadsPerRow;
+  const std::uint32_t row = block_x() * (threads / kThreadsPerRow) + group;
   const bool exists = row < task.rows;
   const std::uint32_t safe_row = exists ? row : task.rows - 1;
   const std::uint64_t row_bytes = std::uint64_t{task.columns} / traits(format).values_per_block *
                                   traits(format).bytes_per_block;
   const Inputs<kRows> in = inputs_of<kRows>(task, job);
 
-  float gate[kRows] = {}, out[kRows] = {};
-  HEARTH_NOT_UNROLLED
-  for (unsigned m = 0; m < task.matrices; ++m) {
-    for (unsigned t = 0; t < kRows; ++t) gate[t] = out[t];
-    const std::byte* matrix = m == 0 ? job.matrices[0] : job.matrices[1];
-    const auto* at = reinterpret_cast<const std::uint8_t*>(matrix) + safe_row * row_bytes;
-    if constexpr (takes_quantized_activations(format))
-      multiply_blocks<format>(at, task.columns, in, out);
-    else
-      multiply_floats<format>(at, task.columns, in, out);
-    add_terms(m == 0 ? task.terms[0] : task.terms[1], task, job, safe_row, out);
-  }
+  float out[kRows] = {};
+  const std::byte* matrix = m == 0 ? job.matrices[0] : job.matrices[1];
+  const auto* at = reinterpret_cast<const std::uint8_t*>(matrix) + safe_row * row_bytes;
+  if constexpr (takes_quantized_activations(format))
+    multiply_blocks<format>(at, task.columns, in, out);
+  else
+    multiply_floats<format>(at, task.columns, in, out);
+  add_terms(m == 0 ? task.terms[0] : task.terms[1], task, job, safe_row, out);
 
-  const bool stores = thread_index() % kThreadsPerRow == 0;
+  const bool stores = thread_index() % kThreadsPerRow == 0 && exists;
   for (unsigned t = 0; t < kRows; ++t) {
     if (!stores || t >= job.rows) continue;
     if (task.matrices == 2)
-      shared.values[t][group] = exists ? activate(task.activation, gate[t], out[t]) : 0.0f;
-    else if (exists)
+      shared.values[m][t][group] = out[t];
+    else
       output_row(task, job, job.begin + t)[row] = out[t];
   }
   if (task.matrices == 1) return;

@@ -16,8 +16,8 @@ HEARTH_DEVICE std::uint32_t joined_words(const Word4& four) {
 HEARTH_KERNEL(kReadMemoryThreads) read_pieces(ReadMemoryTask task) {
   const std::uint64_t words = task.bytes / sizeof(Word4);
   const std::uint64_t piece = std::uint64_t{kLoadsAtOnce} * kReadMemoryThreads;
-  const auto* from = reinterpret_cast<const Word4*>(task.from);
-  auto* to = reinterpret_cast<Word4*>(task.to);
+  const auto* from = aligned<Word4>(task.from);
+  auto* to = aligned<Word4>(task.to);
   std::uint32_t joined = 0;
   for (std::uint64_t first = block_x() * piece; first < words; first += grid_x() * piece) {
     Word4 four[kLoadsAtOnce];

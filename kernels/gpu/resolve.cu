@@ -1,16 +1,15 @@
 #include "kernels/gpu/resolve.h"
 
 #include "kernels/gpu/port.h"
+#include "kernels/gpu/slot_search.cuh"
 
 namespace hearth::kernels::HEARTH_GPU_TARGET {
 
-constexpr unsigned kResolveThreads = kMostResolvedPairs;  // a thread has a pair
-constexpr unsigned kGroupLanes = 32;
-constexpr unsigned kGroups = kResolveThreads / kGroupLanes;
+constexpr unsigned kResolveThreads = kSearchThreads;  // a thread has a pair
 constexpr std::uint32_t kNoExpert = 0xffffffff;
 
 // Who computes an expert, in the order of places.
-enum Lane : std::uint32_t { kHit, kFetched, kOnHost, kMiss, kNobody };
+enum Lane : std::uint32_t { kHit, kArriving, kFetched, kOnHost, kMiss, kNobody };
 // Places go by turns: lanes one after another, in a lane by fetch or by first appearance.
 constexpr std::uint32_t kTurnsPerLane = kMostResolvedPairs;
 
@@ -24,10 +23,9 @@ struct ResolveShared {
   std::uint32_t slot[kMostResolvedPairs];  // of what the device computes
   std::uint32_t rows[kMostResolvedPairs];
   std::uint32_t begin[kMostResolvedPairs];
-  std::uint32_t victims[kMostResolvedPairs];  // of fetches
-  std::uint64_t best[2][kGroups];
+  FoundSlots found;                   // for fetches
   std::uint32_t counts[kOnHost + 1];  // experts of each lane
-  std::uint32_t not_in_ram, evictions, faults;
+  std::uint32_t not_in_ram, guesses_used, faults;
 };
 
 // What a thread knows of its pair.
@@ -57,7 +55,10 @@ HEARTH_DEVICE Pair read_pair(const ResolveTask& task, ResolveShared& shared) {
   shared.turn[index] = kNobody * kTurnsPerLane;
   shared.rows[index] = 0;
   if (index <= kOnHost) shared.counts[index] = 0;
-  if (index == 0) shared.not_in_ram = shared.evictions = shared.faults = 0;
+  if (index == 0) {
+    shared.not_in_ram = shared.guesses_used = shared.faults = 0;
+    shared.found.evictions = shared.found.dropped = 0;
+  }
   sync_threads();
   if (exists && !chosen) atomic_add(&shared.faults, 1u);
   return {index, exists ? index / task.experts_used : 0, shared.expert[index], index, 0};
@@ -94,6 +95,11 @@ HEARTH_DEVICE void look_up(const ResolveTask& task, ResolveShared& shared, const
   Lane lane = kHit;
   if (slot != kNoSlot) {
     shared.slot[pair.index] = slot;
+    if (task.tables.guessed[expert] != 0) {
+      if (task.tables.slots[slot].last_use == step) lane = kArriving;
+      task.tables.guessed[expert] = 0;
+      atomic_add(&shared.guesses_used, 1u);
+    }
     task.tables.slots[slot].last_use = step;
   } else if (task.tables.sources[expert].parts[0] != nullptr) {
     lane = kMiss;
@@ -126,69 +132,6 @@ HEARTH_DEVICE Misses order_misses(const ResolveTask& task, const ResolveShared& 
   return misses;
 }
 
-// How well a slot of the class can be had: 0 not at all, each other number is one slot's alone.
-//   63 free   62 not protected   61 … 30 age   29 … 0 lower slots first
-HEARTH_DEVICE std::uint64_t worth(const ResolveTask& task, std::uint32_t slot, std::uint32_t step) {
-  const ExpertSlot one = task.tables.slots[task.first_slot + slot];
-  const std::uint64_t lowest_first = kMostClassSlots - 1 - slot;
-  if (one.owner == kFreeSlot) return std::uint64_t{1} << 63 | lowest_first;
-  const std::uint32_t age = step - one.last_use;
-  if (one.owner == kRetiredSlot || age == 0) return 0;
-  const std::uint32_t around = one.owner < task.protected_first ? task.all_experts : 0;
-  const bool is_protected = one.owner + around - task.protected_first < task.protected_count;
-  return std::uint64_t{is_protected ? 0u : 1u} << 62 | std::uint64_t{age} << 30 | lowest_first;
-}
-
-// Of the thread's slots, the best of those worth less than `bound`.
-HEARTH_DEVICE std::uint64_t best_slot(const ResolveTask& task, std::uint32_t step,
-                                      std::uint64_t bound) {
-  std::uint64_t best = 0;
-  for (std::uint32_t slot = thread_index(); slot < task.slots; slot += block_threads()) {
-    const std::uint64_t one = worth(task, slot, step);
-    if (one < bound && one > best) best = one;
-  }
-  return best;
-}
-
-// One barrier: in the next round the other half is written.
-HEARTH_DEVICE std::uint64_t best_of_block(ResolveShared& shared, std::uint64_t mine,
-                                          std::uint32_t round) {
-  std::uint64_t(&best)[kGroups] = shared.best[round % 2];
-  const std::uint64_t of_group = group_max<kGroupLanes>(mine);
-  if (thread_index() % kGroupLanes == 0) best[thread_index() / kGroupLanes] = of_group;
-  sync_threads();
-  return group_max<kGroups>(best[thread_index() % kGroups]);
-}
-
-// Writes up to `wanted` victims, the best first, and returns how many there are. Each thread brings
-// the best of its slots; who had the victim looks for the next.
-HEARTH_DEVICE std::uint32_t choose_victims(const ResolveTask& task, ResolveShared& shared,
-                                           std::uint32_t wanted, std::uint32_t step) {
-  std::uint64_t mine = wanted > 0 ? best_slot(task, step, ~std::uint64_t{0}) : 0;
-  std::uint32_t found = 0;
-  for (; found < wanted; ++found) {
-    const std::uint64_t victim = best_of_block(shared, mine, found);
-    if (victim == 0) break;
-    if (victim != mine) continue;
-    const auto lowest_first = static_cast<std::uint32_t>(victim % kMostClassSlots);
-    shared.victims[found] = task.first_slot + kMostClassSlots - 1 - lowest_first;
-    if (found + 1 < wanted) mine = best_slot(task, step, victim);
-  }
-  sync_threads();
-  return found;
-}
-
-HEARTH_DEVICE void give_slot(const ResolveTask& task, ResolveShared& shared, std::uint32_t slot,
-                             std::uint32_t expert, std::uint32_t step) {
-  ExpertSlot& given = task.tables.slots[slot];
-  if (given.owner != kFreeSlot) {
-    atomic_add(&shared.evictions, 1u);
-    task.tables.slot_of[given.owner] = kNoSlot;
-  }
-  given = {expert, step};
-  task.tables.slot_of[expert] = slot;
-}
-
 // Settles who computes each expert, and when its turn is.
 HEARTH_DEVICE void split_misses(const ResolveTask& task, ResolveShared& shared, const Pair& pair,
                                 std::uint32_t step) {
@@ -196,13 +139,22 @@ HEARTH_DEVICE void split_misses(const ResolveTask& task, ResolveShared& shared, 
   std::uint32_t limit = misses.count > 0 ? task.fetch_limits[misses.count] : 0;
   if (limit > misses.count) limit = misses.count;
   if (limit > task.most_fetches) limit = task.most_fetches;
-  const std::uint32_t fetched = choose_victims(task, shared, limit, step);
+  const SlotSearch search = {.slots = task.tables.slots + task.first_slot,
+                             .count = task.slots,
+                             .step = step,
+                             .least_age = 1,
+                             .protected_first = task.protected_first,
+                             .protected_count = task.protected_count,
+                             .all_experts = task.all_experts,
+                             .takes_protected = true};
+  const std::uint32_t fetched = find_slots(search, shared.found, limit);
 
   if (!is_first(pair)) return;
   std::uint32_t lane = shared.lane[pair.index], in_lane = pair.index;
   if (lane == kMiss && misses.order < fetched) {
-    shared.slot[pair.index] = shared.victims[misses.order];
-    give_slot(task, shared, shared.slot[pair.index], task.first_expert + pair.expert, step);
+    const std::uint32_t slot = task.first_slot + shared.found.slots[misses.order];
+    give_slot(task.tables, slot, task.first_expert + pair.expert, step, shared.found);
+    shared.slot[pair.index] = slot;
     lane = kFetched;
     in_lane = misses.order;
   } else if (lane == kMiss) {
@@ -229,7 +181,10 @@ HEARTH_DEVICE void write_job(const ResolveTask& task, const ResolveShared& share
   written.expert = pair.expert;
   written.begin = begin;
   written.rows = rows;
-  (lane == kHit ? task.hits : task.fetched)[job] = written;
+  if (lane == kHit)
+    task.hits[job] = written;
+  else
+    task.fetched[lane == kArriving ? job : shared.counts[kArriving] + job] = written;
   if (lane == kFetched)
     task.fetches[job] = {task.tables.sources[task.first_expert + pair.expert], slot};
 }
@@ -272,14 +227,16 @@ HEARTH_DEVICE void empty_the_rest(ExpertJob* jobs, std::uint32_t count, std::uin
 HEARTH_DEVICE void write_counts(const ResolveTask& task, const ResolveShared& shared) {
   *task.fetch_count = shared.counts[kFetched];
   *task.host_count = shared.counts[kOnHost];
-  if (task.faults != nullptr) *task.faults += shared.faults;
+  if (task.faults != nullptr && shared.faults != 0) *task.faults += shared.faults;
   ExpertCounters& counters = task.tables.counters[task.layer];
-  counters.hits += shared.counts[kHit];
+  counters.hits += shared.counts[kHit] + shared.counts[kArriving];
   counters.fetched += shared.counts[kFetched];
   counters.on_host += shared.counts[kOnHost];
   counters.not_in_ram += shared.not_in_ram;
-  counters.evictions += shared.evictions;
+  counters.evictions += shared.found.evictions;
   counters.faults += shared.faults;
+  counters.prefetches_used += shared.guesses_used;
+  counters.prefetches_dropped += shared.found.dropped;
 }
 
 // One block. Loops over the pairs read shared memory alone, at one address for all lanes; the slots
@@ -298,7 +255,7 @@ HEARTH_KERNEL(kResolveThreads) resolve_layer(ResolveTask task) {
   sync_threads();
   write_pair(task, shared, pair);
   empty_the_rest(task.hits, shared.counts[kHit], pairs_of(task));
-  empty_the_rest(task.fetched, shared.counts[kFetched], task.most_fetches);
+  empty_the_rest(task.fetched, shared.counts[kArriving] + shared.counts[kFetched], pairs_of(task));
   if (thread_index() == 0) write_counts(task, shared);
 }
 

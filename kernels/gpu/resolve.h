@@ -2,19 +2,21 @@
 //
 // The experts of all rows, each once, in the order of their first appearance, are
 //   hits      in a slot: computed by the device at once
+//   arriving  prefetched in this step (prefetch.h): hits that are computed with the fetched, whose
+//             gather comes after theirs
 //   fetched   given a slot now, gathered from RAM (gather.h), then computed by the device
 //   on host   all others: computed by the CPU, from RAM or from disk
 //
 // Of the misses that are in RAM, fetch_limits says how many are fetched: those chosen most recently
 // in an earlier step first, for they will recur, of equals the first. Each takes, of the slots of
 // its class, a free one, else the one unused for longest, those of the protected experts last; of
-// equals the lowest. A slot used in this step is never taken: where there is no other, the rest is
-// left to the host.
+// equals the lowest. A slot used or given away in this step is never taken: where there is no
+// other, the rest is left to the host.
 //
-// Pairs (row, rank) get a place: experts that hit, then the fetched, then the host's, the pairs of
-// an expert together in the order of rows. An id that is out of range has no place and counts as a
-// fault; its result is `nothing`. So does an id that its row has already, whose result and place
-// are those of the first.
+// Pairs (row, rank) get a place: experts that hit, the arriving, the fetched, then the host's, the
+// pairs of an expert together in the order of rows. An id that is out of range has no place and
+// counts as a fault; its result is `nothing`. So does an id that its row has already, whose result
+// and place are those of the first.
 #pragma once
 
 #include <cstdint>
@@ -47,8 +49,9 @@ struct ResolveTask {
   std::uint32_t layer = 0;         // of the counters
   std::uint32_t first_expert = 0;  // number of its expert 0
   std::uint32_t experts = 0;
-  std::uint32_t first_slot = 0;  // of its class
-  std::uint32_t slots = 0;       // of its class, at most kMostClassSlots
+  // Slots of its class that may be given away, at most kMostClassSlots; those before them are held.
+  std::uint32_t first_slot = 0;
+  std::uint32_t slots = 0;
   SlotLayout layout;
   // Experts of the layers about to run: so many numbers from this one on, below `all_experts`, at
   // whose end they go on with 0.
@@ -68,7 +71,7 @@ struct ResolveTask {
 
   // What is written, in device memory; of jobs those that are left over get no rows.
   ExpertJob* hits = nullptr;       // [rows × experts_used]
-  ExpertJob* fetched = nullptr;    // [most_fetches]
+  ExpertJob* fetched = nullptr;    // [rows × experts_used]: the arriving, then the fetched
   ExpertFetch* fetches = nullptr;  // [most_fetches]
   std::uint32_t* fetch_count = nullptr;
   LaneJob* host_jobs = nullptr;  // [rows × experts_used]

@@ -1,10 +1,10 @@
 #include <algorithm>
 #include <optional>
-#include <tuple>
+#include <utility>
 #include <vector>
 
-#include "base/check.h"
 #include "kernels/gpu/resolve.h"
+#include "kernels/gpu/slot_search.h"
 
 namespace hearth::kernels {
 namespace {
@@ -63,8 +63,12 @@ class ScalarResolve {
   void look_up() {
     for (const ChosenExpert& chosen : chosen_) {
       if (slot_of(chosen) != kNoSlot) {
-        task_.tables.slots[slot_of(chosen)].last_use = step_;
-        hits_.push_back(chosen);
+        ExpertSlot& slot = task_.tables.slots[slot_of(chosen)];
+        std::uint32_t& guessed = task_.tables.guessed[flat(chosen)];
+        const bool on_its_way = guessed != 0 && slot.last_use == step_;
+        counters_.prefetches_used += std::exchange(guessed, 0);
+        slot.last_use = step_;
+        (on_its_way ? arriving_ : hits_).push_back(chosen);
       } else if (task_.tables.sources[flat(chosen)].parts[0] != nullptr) {
         in_ram_.push_back(chosen);
       } else {
@@ -72,7 +76,7 @@ class ScalarResolve {
         host_.push_back(chosen);
       }
     }
-    counters_.hits += hits_.size();
+    counters_.hits += hits_.size() + arriving_.size();
   }
 
   // Those that were chosen most recently first.
@@ -87,9 +91,9 @@ class ScalarResolve {
     const std::uint32_t limit = std::min({misses, task_.most_fetches, task_.fetch_limits[misses]});
     for (const ChosenExpert& chosen : in_ram_) {
       std::optional<std::uint32_t> slot;
-      if (fetched_.size() < limit) slot = victim();
+      if (fetched_.size() < limit) slot = search().best();
       if (slot) {
-        give(*slot, flat(chosen));
+        give_slot(task_.tables, *slot, flat(chosen), step_, counters_);
         fetched_.push_back(chosen);
       } else {
         host_.push_back(chosen);
@@ -98,52 +102,31 @@ class ScalarResolve {
     std::ranges::sort(host_, {}, [](const ChosenExpert& chosen) { return chosen.pairs[0]; });
     counters_.fetched += fetched_.size();
     counters_.on_host += host_.size();
-    for (const auto* list : {&hits_, &fetched_, &host_})
+    for (const auto* list : {&hits_, &arriving_, &fetched_, &host_})
       for (const ChosenExpert& chosen : *list) task_.tables.active_in[flat(chosen)] = step_;
   }
 
-  bool is_protected(std::uint32_t expert) const {
-    const std::uint32_t past = expert >= task_.protected_first
-                                   ? expert - task_.protected_first
-                                   : expert + task_.all_experts - task_.protected_first;
-    return past < task_.protected_count;
-  }
-
-  std::optional<std::uint32_t> victim() const {
-    using Worth = std::tuple<bool, bool, std::uint32_t>;  // free, unprotected, age
-    std::optional<std::uint32_t> best;
-    Worth most{};
-    for (std::uint32_t slot = task_.first_slot; slot < task_.first_slot + task_.slots; ++slot) {
-      const ExpertSlot& one = task_.tables.slots[slot];
-      const bool free = one.owner == kFreeSlot;
-      const std::uint32_t age = free ? 1 : step_ - one.last_use;
-      if (one.owner == kRetiredSlot || age == 0) continue;
-      const Worth worth{free, !free && !is_protected(one.owner), age};
-      if (best && worth <= most) continue;
-      best = slot;
-      most = worth;
-    }
-    return best;
-  }
-
-  void give(std::uint32_t slot, std::uint32_t expert) {
-    ExpertSlot& given = task_.tables.slots[slot];
-    if (given.owner != kFreeSlot) {
-      ++counters_.evictions;
-      task_.tables.slot_of[given.owner] = kNoSlot;
-    }
-    given = {.owner = expert, .last_use = step_};
-    task_.tables.slot_of[expert] = slot;
+  ScalarSlotSearch search() const {
+    return {.tables = task_.tables,
+            .first_slot = task_.first_slot,
+            .slots = task_.slots,
+            .step = step_,
+            .least_age = 1,
+            .protected_first = task_.protected_first,
+            .protected_count = task_.protected_count,
+            .all_experts = task_.all_experts,
+            .takes_protected = true};
   }
 
   void write_lists() {
     const std::uint32_t pairs = task_.rows * task_.experts_used;
     std::fill_n(task_.hits, pairs, ExpertJob{});
-    std::fill_n(task_.fetched, task_.most_fetches, ExpertJob{});
+    std::fill_n(task_.fetched, pairs, ExpertJob{});
     std::fill_n(task_.results, pairs, task_.nothing);
     for (std::size_t i = 0; i < hits_.size(); ++i) task_.hits[i] = device_job(hits_[i]);
+    for (std::size_t i = 0; i < arriving_.size(); ++i) task_.fetched[i] = device_job(arriving_[i]);
     for (std::size_t i = 0; i < fetched_.size(); ++i) {
-      task_.fetched[i] = device_job(fetched_[i]);
+      task_.fetched[arriving_.size() + i] = device_job(fetched_[i]);
       task_.fetches[i] = {.from = task_.tables.sources[flat(fetched_[i])],
                           .to = task_.tables.addresses[slot_of(fetched_[i])]};
     }
@@ -184,7 +167,7 @@ class ScalarResolve {
   const ResolveTask& task_;
   const std::uint32_t step_;
   ExpertCounters& counters_;
-  std::vector<ChosenExpert> chosen_, hits_, in_ram_, fetched_, host_;
+  std::vector<ChosenExpert> chosen_, hits_, arriving_, in_ram_, fetched_, host_;
   std::uint32_t places_ = 0;
 };
 

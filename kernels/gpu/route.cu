@@ -104,7 +104,7 @@ HEARTH_DEVICE void rank(const RouteTask& task, RouteShared& shared) {
   for_own(spec.experts, [&](std::uint32_t i) {
     const float bias = task.selection_bias != nullptr ? task.selection_bias[i] : 0;
     const float by = task.selection_bias != nullptr ? shared.scores[i] + bias : shared.scores[i];
-    if (is_nan(by)) shared.faulty = 1;
+    if (is_nan(by)) atomic_exchange(&shared.faulty, 1u);
     shared.selection[i] = by;
   });
   if (spec.groups > 1) {
@@ -182,7 +182,7 @@ HEARTH_DEVICE void weigh(const RouterSpec& spec, RouteShared& shared) {
   for_own(spec.used, [&](std::uint32_t k) {
     const float weight = spec.normalized ? divide(weights[k], shared.sum) : weights[k];
     weights[k] = weight * spec.weight_scale;
-    if (is_nan(weights[k])) shared.faulty = 1;
+    if (is_nan(weights[k])) atomic_exchange(&shared.faulty, 1u);
   });
 }
 
@@ -193,7 +193,7 @@ HEARTH_DEVICE void force(const RouteTask& task, RouteShared& shared) {
   const bool exists = entry < forced.entries;
   const std::uint64_t at = exists ? entry * task.spec.used : 0;
   for_own(task.spec.used, [&](std::uint32_t k) {
-    if (!exists || forced.ids[at + k] >= task.spec.experts) shared.refused = 1;
+    if (!exists || forced.ids[at + k] >= task.spec.experts) atomic_exchange(&shared.refused, 1u);
   });
   sync_threads();
   if (shared.refused != 0) return;

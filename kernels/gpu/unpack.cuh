@@ -23,6 +23,10 @@ struct Weights32 {
 template <WeightFormat format>
 struct Format {};
 
+// Blocks of a row that a thread loads before it uses the first, where registers hold as many.
+template <WeightFormat format>
+inline constexpr unsigned kBlocksTogether = 4;
+
 // Loads n words from a place whose distances from the start of the matrix, a multiple of 16 bytes,
 // are multiples of kSteps.
 template <unsigned n, unsigned... kSteps>

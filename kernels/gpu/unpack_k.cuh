@@ -58,6 +58,9 @@ HEARTH_DEVICE void unpack(Format<WeightFormat::kQ5_K>, const std::uint8_t* row, 
   unpack_six_bits({head[1], head[2], head[3]}, s, w);
 }
 
+// Its words lie askew in two planes: until they are put together they take the registers of two.
+template <>
+inline constexpr unsigned kBlocksTogether<WeightFormat::kQ6_K> = 2;
 HEARTH_DEVICE void unpack(Format<WeightFormat::kQ6_K>, const std::uint8_t* row, unsigned b,
                           Weights32& w) {
   using Block = Codec<WeightFormat::kQ6_K>::Block;
@@ -97,6 +100,9 @@ HEARTH_DEVICE void unpack(Format<WeightFormat::kQ2_K>, const std::uint8_t* row, 
   unpack_scale_and_minimum(both[0], w);
 }
 
+// Its words lie askew in two planes: until they are put together they take the registers of two.
+template <>
+inline constexpr unsigned kBlocksTogether<WeightFormat::kQ3_K> = 2;
 HEARTH_DEVICE void unpack(Format<WeightFormat::kQ3_K>, const std::uint8_t* row, unsigned b,
                           Weights32& w) {
   using Block = Codec<WeightFormat::kQ3_K>::Block;

@@ -1,14 +1,19 @@
 #include "kernels/gpu/emulation/block_runner.h"
 
+#include <dlfcn.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/context/detail/fcontext.hpp>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "base/check.h"
@@ -34,6 +39,9 @@ namespace context = boost::context::detail;
 
 constexpr unsigned kMostLanes = 64;
 constexpr unsigned kMostThreads = 1024;
+constexpr unsigned kMostBlocksYZ = 65535;
+// What every GPU gives a block without being asked, less what newer ones keep for themselves.
+constexpr std::size_t kMostSharedBytes = 47 * 1024;
 // Under an address sanitizer frames are several times as large.
 #ifdef HEARTH_FIBERS_ARE_WATCHED
 constexpr std::size_t kStackBytes = 256 * 1024;
@@ -58,6 +66,10 @@ class Stacks {
   Stacks& operator=(const Stacks&) = delete;
 
   std::byte* bottom(std::size_t i) const { return memory_ + i * stride() + page_; }
+  bool hold(const void* at) const {
+    return static_cast<std::size_t>(static_cast<const std::byte*>(at) - memory_) <
+           kMostThreads * stride();
+  }
 
  private:
   std::size_t stride() const { return page_ + kStackBytes; }
@@ -72,13 +84,26 @@ struct Fiber {
   context::fcontext_t context = nullptr;
   State state = State::kRuns;
   Collective collective{};
+  unsigned line = 0;  // of the barrier it waits at
   std::uint64_t value = 0;
   void* fake_stack = nullptr;  // of an address sanitizer
 };
 
-struct Guard {
-  const std::byte* bytes;
-  std::size_t count;
+// Shared memory of the block, between guards.
+struct SharedPart {
+  std::byte* memory;
+  std::size_t bytes;
+
+  bool holds(const void* at) const {
+    return static_cast<std::size_t>(static_cast<const std::byte*>(at) - memory) < bytes;
+  }
+};
+
+struct ThisThread {
+  LaunchShape shape;
+  unsigned lanes = 0;
+  unsigned index = 0;
+  unsigned block_x = 0, block_y = 0, block_z = 0;
 };
 
 // The block that runs, and what survives it for the next one.
@@ -87,24 +112,25 @@ class BlockRunner {
   void run(const Launch& launch, FunctionRef<void()> kernel);
 
   const ThisThread& this_thread() const { return this_thread_; }
-  std::uint64_t block_number() const { return block_number_; }
-  void guard(const std::byte* bytes, std::size_t count) { guards_.push_back({bytes, count}); }
+  void enter_shared(const SharedDeclaration& declaration);
   std::byte* dynamic_shared() { return dynamic_shared_.get() + kGuardBytes; }
   bool runs() const { return kernel_ != nullptr; }
 
   const std::uint64_t* exchange(Collective collective, std::uint64_t value);
-  void wait_for_block();
+  void wait_for_block(unsigned line);
+  void note_access(const void* at, std::size_t bytes, Access access, const void* code);
+  void require_aligned(const void* at, std::size_t bytes, const void* code);
   [[noreturn]] void fail(const char* file, int line, const char* what);
 
  private:
-  static constexpr std::size_t kGuardBytes = 64;
-
-  void run_block(Random& random);
+  [[noreturn]] void leave_failed();
+  void run_block();
   void resume(unsigned thread);
   bool release_warps();
   bool release_block();
-  void check_guards();
+  void check_shared();
   void report_divergence() const;
+  bool is_shared(const void* at) const;
   std::string describe(unsigned thread) const;
   static void entry(context::transfer_t from);
   void leave_to_scheduler(bool for_good);
@@ -113,7 +139,11 @@ class BlockRunner {
   std::vector<Fiber> fibers_;
   std::vector<unsigned> order_;
   std::vector<std::uint64_t> arrived_;  // of each warp, the values of its last collective
-  std::vector<Guard> guards_;
+  std::vector<SharedPart> shared_;
+  AccessWatch watch_;
+  bool watched_ = true;
+  std::uint64_t launches_ = 0;                            // of kernels that have had enough
+  std::unordered_map<const void*, std::uint64_t> noted_;  // accesses of each kernel
   std::unique_ptr<std::byte[]> dynamic_shared_;
   ThisThread this_thread_;
   std::uint64_t block_number_ = 0;
@@ -130,12 +160,40 @@ BlockRunner& runner() {
   return instance;
 }
 
+// Accesses of a kernel.
+constexpr std::uint64_t kNotedAlways = 1'000'000;
+
+bool watches_all() {
+  static const bool all = [] {
+    const char* const wanted = std::getenv("HEARTH_WATCH");
+    return wanted != nullptr && std::string_view(wanted) == "all";
+  }();
+  return all;
+}
+
+// Shuffled but for the first two seeds.
+void order_by(Random& random, std::uint64_t seed, std::vector<unsigned>& places) {
+  const std::size_t count = places.size();
+  for (std::size_t i = 0; i < count; ++i)
+    places[i] = static_cast<unsigned>(seed == kBackwards ? count - 1 - i : i);
+  if (seed == kForwards || seed == kBackwards) return;
+  for (std::size_t i = count; i > 1; --i) std::swap(places[i - 1], places[random.below(i)]);
+}
+
+std::string place_of(const void* code) {
+  Dl_info info{};
+  if (dladdr(code, &info) == 0 || info.dli_fname == nullptr) return "";
+  const auto offset = static_cast<const char*>(code) - static_cast<const char*>(info.dli_fbase);
+  return fmt::format(" (addr2line -ie {} {:#x})", info.dli_fname, offset - 1);
+}
+
 void BlockRunner::run(const Launch& launch, FunctionRef<void()> kernel) {
   const LaunchShape& shape = launch.shape;
   CHECK(!runs());
   CHECK(launch.lanes == 32 || launch.lanes == 64);
   CHECK(shape.threads > 0 && shape.threads <= kMostThreads);
   CHECK_EQ(shape.threads % kMostLanes, 0u);
+  CHECK(shape.blocks_y <= kMostBlocksYZ && shape.blocks_z <= kMostBlocksYZ);
   if (!stacks_) stacks_.emplace();
   fibers_.assign(shape.threads, {});
   arrived_.assign(shape.threads, 0);
@@ -146,34 +204,36 @@ void BlockRunner::run(const Launch& launch, FunctionRef<void()> kernel) {
   kernel_ = &kernel;
 
   Random random(launch.seed);
-  const std::uint64_t blocks = std::uint64_t{shape.blocks_x} * shape.blocks_y * shape.blocks_z;
-  std::vector<std::uint64_t> places(blocks);
-  for (std::uint64_t i = 0; i < blocks; ++i) places[i] = i;
-  for (std::uint64_t i = blocks; i > 1; --i) std::swap(places[i - 1], places[random.below(i)]);
+  std::vector<unsigned> places(std::size_t{shape.blocks_x} * shape.blocks_y * shape.blocks_z);
+  order_by(random, launch.seed, places);
+  order_by(random, launch.seed, order_);
+  watch_.begin_launch(shape.threads, launch.lanes);
+  std::uint64_t& noted = noted_[launch.kernel];
+  watched_ = noted < kNotedAlways || watches_all() || Random(++launches_).below(16) == 0;
   try {
-    for (const std::uint64_t place : places) {
-      this_thread_.block_x = static_cast<unsigned>(place % shape.blocks_x);
-      this_thread_.block_y = static_cast<unsigned>(place / shape.blocks_x % shape.blocks_y);
-      this_thread_.block_z = static_cast<unsigned>(place / shape.blocks_x / shape.blocks_y);
-      run_block(random);
+    for (const unsigned place : places) {
+      this_thread_.block_x = place % shape.blocks_x;
+      this_thread_.block_y = place / shape.blocks_x % shape.blocks_y;
+      this_thread_.block_z = place / shape.blocks_x / shape.blocks_y;
+      if (launch.seed > kBackwards) order_by(random, launch.seed, order_);
+      run_block();
     }
   } catch (...) {
     kernel_ = nullptr;
     throw;
   }
   kernel_ = nullptr;
+  noted += watch_.accesses();
 }
 
-void BlockRunner::run_block(Random& random) {
+void BlockRunner::run_block() {
   ++block_number_;
-  guards_.clear();
+  watch_.begin_block();
+  shared_.clear();
   const unsigned threads = this_thread_.shape.threads, dynamic = this_thread_.shape.dynamic_shared;
   std::memset(dynamic_shared_.get(), 0xff, dynamic + 2 * kGuardBytes);
-  guard(dynamic_shared_.get(), kGuardBytes);
-  guard(dynamic_shared() + dynamic, kGuardBytes);
+  shared_.push_back({dynamic_shared(), dynamic});
   for (unsigned i = 0; i < threads; ++i) {
-    order_[i] = i;
-    std::swap(order_[i], order_[random.below(i + 1)]);
     std::byte* bottom = stacks_->bottom(i);
 #ifdef HEARTH_FIBERS_ARE_WATCHED
     ASAN_UNPOISON_MEMORY_REGION(bottom, kStackBytes);
@@ -187,13 +247,13 @@ void BlockRunner::run_block(Random& random) {
       if (fibers_[i].state != State::kRuns) continue;
       resume(i);
       if (!failure_.empty())
-        throw EmulationError(fmt::format("block ({}, {}, {}), {}", this_thread_.block_x,
-                                         this_thread_.block_y, this_thread_.block_z, failure_));
+        throw EmulationError(fmt::format("block ({}, {}, {}), thread {}: {}", this_thread_.block_x,
+                                         this_thread_.block_y, this_thread_.block_z, i, failure_));
       if (fibers_[i].state == State::kReturned) ++returned;
     }
     if (returned < threads && !release_warps() && !release_block()) report_divergence();
   }
-  check_guards();
+  check_shared();
 }
 
 void BlockRunner::resume(unsigned thread) {
@@ -202,7 +262,9 @@ void BlockRunner::resume(unsigned thread) {
 #ifdef HEARTH_FIBERS_ARE_WATCHED
   __sanitizer_start_switch_fiber(&scheduler_fake_stack_, stacks_->bottom(thread), kStackBytes);
 #endif
+  accesses_watched = watched_;
   fiber.context = context::jump_fcontext(fiber.context, this).fctx;
+  accesses_watched = false;
 #ifdef HEARTH_FIBERS_ARE_WATCHED
   __sanitizer_finish_switch_fiber(scheduler_fake_stack_, nullptr, nullptr);
 #endif
@@ -243,14 +305,50 @@ const std::uint64_t* BlockRunner::exchange(Collective collective, std::uint64_t 
   return &arrived_[self / this_thread_.lanes * this_thread_.lanes];
 }
 
-void BlockRunner::wait_for_block() {
+void BlockRunner::wait_for_block(unsigned line) {
+  fibers_[this_thread_.index].line = line;
   fibers_[this_thread_.index].state = State::kWaitsForBlock;
   leave_to_scheduler(false);
 }
 
-// Nothing may live on the stack of the fiber here, which is never resumed.
+void BlockRunner::enter_shared(const SharedDeclaration& declaration) {
+  if (*declaration.block == block_number_) return;
+  *declaration.block = block_number_;
+  std::memset(declaration.memory, 0xff, declaration.bytes);
+  shared_.push_back({declaration.memory + kGuardBytes, declaration.bytes - 2 * kGuardBytes});
+}
+
+// What lies on a stack is its thread's alone: nobody else has the address.
+void BlockRunner::note_access(const void* at, std::size_t bytes, Access access, const void* code) {
+  const bool own = stacks_->hold(at), shared = !own && is_shared(at);
+  const char* wrong = nullptr;
+  if (!own) wrong = watch_.access(this_thread_.index, at, bytes, access, shared);
+  if ((own || shared) && access == Access::kConstantRead)
+    wrong = "reads through the read-only path what is not global memory";
+  if (wrong == nullptr) return;
+  failure_ = fmt::format("{}{}{}", wrong, shared ? ", in shared memory" : "", place_of(code));
+  leave_failed();
+}
+
+bool BlockRunner::is_shared(const void* at) const {
+  for (const SharedPart& part : shared_)
+    if (part.holds(at)) return true;
+  return false;
+}
+
+void BlockRunner::require_aligned(const void* at, std::size_t bytes, const void* code) {
+  if ((reinterpret_cast<std::uintptr_t>(at) & (bytes - 1)) == 0) return;  // a power of two
+  failure_ = fmt::format("an access of {} bytes is not aligned{}", bytes, place_of(code));
+  leave_failed();
+}
+
 void BlockRunner::fail(const char* file, int line, const char* what) {
-  failure_ = fmt::format("thread {}: {}:{}: {}", this_thread_.index, file, line, what);
+  failure_ = fmt::format("{}:{}: {}", file, line, what);
+  leave_failed();
+}
+
+// Nothing may live on the stack of the fiber here, which is never resumed.
+void BlockRunner::leave_failed() {
   leave_to_scheduler(true);
   __builtin_unreachable();
 }
@@ -264,6 +362,7 @@ bool BlockRunner::release_warps() {
       all = all && fibers_[i].state == State::kWaitsForWarp &&
             fibers_[i].collective == fibers_[first].collective;
     if (!all) continue;
+    if (fibers_[first].collective.kind == Collective::kSync) watch_.pass_lanes(first);
     for (unsigned i = first; i < first + lanes; ++i) {
       arrived_[i] = fibers_[i].value;
       fibers_[i].state = State::kRuns;
@@ -275,23 +374,25 @@ bool BlockRunner::release_warps() {
 
 bool BlockRunner::release_block() {
   for (const Fiber& fiber : fibers_)
-    if (fiber.state != State::kWaitsForBlock) return false;
+    if (fiber.state != State::kWaitsForBlock || fiber.line != fibers_[0].line) return false;
   for (Fiber& fiber : fibers_) fiber.state = State::kRuns;
+  watch_.pass_barrier();
   return true;
 }
 
 std::string BlockRunner::describe(unsigned thread) const {
-  constexpr const char* kNames[] = {"sync_lanes", "shuffle", "shuffle_xor", "ballot",
-                                    "multiply_tiles"};
+  constexpr const char* kNames[] = {"sync_lanes", "shuffle",        "shuffle_xor",
+                                    "ballot",     "multiply_tiles", "after_loads"};
   const Fiber& fiber = fibers_[thread];
   switch (fiber.state) {
     case State::kRuns:
       return fmt::format("thread {} runs", thread);
     case State::kWaitsForWarp:
-      return fmt::format("thread {} waits in {}({})", thread, kNames[fiber.collective.kind],
-                         fiber.collective.parameter);
+      return fmt::format("thread {} waits in {}({}) of line {}", thread,
+                         kNames[fiber.collective.kind], fiber.collective.parameter,
+                         fiber.collective.line);
     case State::kWaitsForBlock:
-      return fmt::format("thread {} waits in sync_threads", thread);
+      return fmt::format("thread {} waits in sync_threads of line {}", thread, fiber.line);
     case State::kReturned:
       return fmt::format("thread {} has returned", thread);
   }
@@ -302,7 +403,8 @@ std::string BlockRunner::describe(unsigned thread) const {
 void BlockRunner::report_divergence() const {
   unsigned other = 1;
   const auto same = [](const Fiber& a, const Fiber& b) {
-    return a.state == b.state && (a.state != State::kWaitsForWarp || a.collective == b.collective);
+    return a.state == b.state && (a.state != State::kWaitsForBlock || a.line == b.line) &&
+           (a.state != State::kWaitsForWarp || a.collective == b.collective);
   };
   while (other + 1 < fibers_.size() && same(fibers_[0], fibers_[other])) ++other;
   throw EmulationError(
@@ -311,33 +413,81 @@ void BlockRunner::report_divergence() const {
                   describe(other)));
 }
 
-void BlockRunner::check_guards() {
-  for (const Guard& guard : guards_)
-    for (std::size_t i = 0; i < guard.count; ++i)
-      if (guard.bytes[i] != std::byte{0xff})
-        throw EmulationError(fmt::format("block ({}, {}, {}) wrote beside its shared memory",
-                                         this_thread_.block_x, this_thread_.block_y,
-                                         this_thread_.block_z));
+void BlockRunner::check_shared() {
+  const auto all_ones = [](const std::byte* guard) {
+    return std::all_of(guard, guard + kGuardBytes,
+                       [](std::byte b) { return b == std::byte{0xff}; });
+  };
+  std::size_t bytes = 0;
+  for (const SharedPart& part : shared_) bytes += part.bytes;
+  if (bytes > kMostSharedBytes)
+    throw EmulationError(fmt::format("a block has {} bytes of shared memory, and may have {}",
+                                     bytes, kMostSharedBytes));
+  for (const SharedPart& part : shared_)
+    if (!all_ones(part.memory - kGuardBytes) || !all_ones(part.memory + part.bytes))
+      throw EmulationError(fmt::format("block ({}, {}, {}) wrote beside its shared memory",
+                                       this_thread_.block_x, this_thread_.block_y,
+                                       this_thread_.block_z));
 }
 
 }  // namespace
 
+constinit thread_local bool accesses_watched = false;
+
 void run_blocks(const Launch& launch, FunctionRef<void()> kernel) { runner().run(launch, kernel); }
 
-const ThisThread& this_thread() { return runner().this_thread(); }
+const LaunchShape& launch_shape() { return runner().this_thread().shape; }
+unsigned lanes() { return runner().this_thread().lanes; }
+unsigned thread_index() { return runner().this_thread().index; }
+unsigned block_x() { return runner().this_thread().block_x; }
+unsigned block_y() { return runner().this_thread().block_y; }
+unsigned block_z() { return runner().this_thread().block_z; }
 
 const std::uint64_t* exchange(Collective collective, std::uint64_t value) {
   return runner().exchange(collective, value);
 }
-
-void wait_for_block() { runner().wait_for_block(); }
-
+void wait_for_block(unsigned line) { runner().wait_for_block(line); }
 void fail(const char* file, int line, const char* what) { runner().fail(file, line, what); }
 
-std::uint64_t block_number() { return runner().block_number(); }
+void note_access(const void* at, std::size_t bytes, Access access, const void* code) {
+  runner().require_aligned(at, bytes, code);
+  runner().note_access(at, bytes, access, code);
+}
+void note_unaligned_access(const void* at, std::size_t bytes, Access access, const void* code) {
+  runner().note_access(at, bytes, access, code);
+}
 
-void guard(const std::byte* bytes, std::size_t count) { runner().guard(bytes, count); }
+void require_aligned(const void* at, std::size_t bytes) {
+  runner().require_aligned(at, bytes, __builtin_return_address(0));
+}
+std::uint64_t load_constant(const void* at, std::size_t bytes) {
+  std::uint64_t value = 0;
+  if (accesses_watched) note_access(at, bytes, Access::kConstantRead, __builtin_return_address(0));
+  std::memcpy(&value, at, bytes);
+  return value;
+}
+void load_constant(const void* at, std::size_t bytes, void* to) {
+  if (accesses_watched) note_access(at, bytes, Access::kConstantRead, __builtin_return_address(0));
+  std::memcpy(to, at, bytes);
+}
 
+std::uint64_t read_atomic(const void* at, std::size_t bytes) {
+  if (accesses_watched) note_access(at, bytes, Access::kAtomic, __builtin_return_address(0));
+  std::uint64_t value = 0;
+  std::memcpy(&value, at, bytes);
+  return value;
+}
+void write_atomic(void* at, std::uint64_t value, std::size_t bytes) {
+  std::memcpy(at, &value, bytes);
+}
+std::uint32_t load_flag(const std::uint32_t* at) { return __atomic_load_n(at, __ATOMIC_ACQUIRE); }
+void store_flag(std::uint32_t* at, std::uint32_t value) {
+  if (accesses_watched)
+    note_access(at, sizeof(value), Access::kAtomic, __builtin_return_address(0));
+  __atomic_store_n(at, value, __ATOMIC_RELEASE);
+}
+
+void enter_shared(const SharedDeclaration& declaration) { runner().enter_shared(declaration); }
 std::byte* dynamic_shared_memory() { return runner().dynamic_shared(); }
 
 }  // namespace hearth::kernels::emulated

@@ -7,15 +7,17 @@
 //
 // What a GPU would answer with a hang or with wrong numbers is an EmulationError here: a lane that
 // does not come to a collective (it waits elsewhere, or has returned), lanes in different
-// collectives, an assertion, written guards around shared memory. Blocks run one after another, and
-// both blocks and the threads of a block take turns in an order drawn from a seed, so that what
-// depends on an order differs between seeds.
+// collectives, an assertion, written guards around shared memory, accesses that are not aligned,
+// and those that nothing orders (access_watch.h). Blocks run one after another, and both blocks and
+// the threads of a block take turns: in their order, backwards, or in one drawn from the seed.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <stdexcept>
 
 #include "base/function_ref.h"
+#include "kernels/gpu/emulation/access_watch.h"
 #include "kernels/gpu/launch_shape.h"
 
 namespace hearth::kernels::emulated {
@@ -25,35 +27,60 @@ class EmulationError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// Seeds of orders that are not drawn.
+inline constexpr std::uint64_t kForwards = 0;
+inline constexpr std::uint64_t kBackwards = 1;
+
 struct Launch {
   LaunchShape shape;
   unsigned lanes = 32;  // of a warp, 32 or 64
   std::uint64_t seed = 0;
+  const void* kernel = nullptr;  // which one it is
 };
 
 // Returns when all threads of all blocks have returned; else throws EmulationError. What lay on the
 // stacks of a launch that failed is not destroyed: kernels own nothing.
 void run_blocks(const Launch& launch, FunctionRef<void()> kernel);
 
-// For the port alone, from inside a kernel.
-struct ThisThread {
-  LaunchShape shape;
-  unsigned lanes = 0;
-  unsigned index = 0;
-  unsigned block_x = 0, block_y = 0, block_z = 0;
-};
-const ThisThread& this_thread();
+// For the port alone, from inside a kernel. None of this is compiled with the kernels, whose every
+// access is noted.
+const LaunchShape& launch_shape();
+unsigned lanes();
+unsigned thread_index();
+unsigned block_x();
+unsigned block_y();
+unsigned block_z();
 
 struct Collective {
-  enum Kind : std::uint32_t { kSync, kShuffle, kShuffleXor, kBallot, kMultiplyTiles };
+  enum Kind : std::uint32_t { kSync, kShuffle, kShuffleXor, kBallot, kMultiplyTiles, kAfterLoads };
   Kind kind;
   std::uint32_t parameter;
+  unsigned line;  // of the source: lanes of a warp meet at one place
   bool operator==(const Collective&) const = default;
 };
 // The values that the lanes of the warp came with, in order of lanes; valid until this thread's
 // next collective.
 const std::uint64_t* exchange(Collective collective, std::uint64_t value);
-void wait_for_block();
+void wait_for_block(unsigned line);
 [[noreturn]] void fail(const char* file, int line, const char* what);
+
+void require_aligned(const void* at, std::size_t bytes);
+// Through the read-only path: of global memory, at a multiple of `bytes`.
+std::uint64_t load_constant(const void* at, std::size_t bytes);
+void load_constant(const void* at, std::size_t bytes, void* to);
+// An atomic operation of a thread is a read and a write, between which no other runs.
+std::uint64_t read_atomic(const void* at, std::size_t bytes);
+void write_atomic(void* at, std::uint64_t value, std::size_t bytes);
+std::uint32_t load_flag(const std::uint32_t* at);
+void store_flag(std::uint32_t* at, std::uint32_t value);
+
+// Whether this thread of the host runs a fiber whose accesses are watched. Watching takes most of
+// the time: it goes on until a kernel has had a million accesses in a thread of the host, and is
+// for one of 16 launches then; with HEARTH_WATCH=all, for all of them.
+extern constinit thread_local bool accesses_watched;
+// What the compiler says of an access while they are; `code` is where it is. Unless it is unaligned
+// by its type, it is at a multiple of `bytes`.
+void note_access(const void* at, std::size_t bytes, Access access, const void* code);
+void note_unaligned_access(const void* at, std::size_t bytes, Access access, const void* code);
 
 }  // namespace hearth::kernels::emulated

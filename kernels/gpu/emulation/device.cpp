@@ -28,21 +28,56 @@ EmulatedDevice::EmulatedDevice(const DeviceOptions& options) : options_(options)
   properties_.multiprocessors = 1;
   properties_.memory = options.memory;
   properties_.shared_memory_per_block = 48 * kKiB;
+  properties_.driver_growth = options.driver_growth;
   properties_.maps_host_memory = true;
   properties_.stream_memory_operations = true;
+  properties_.marks_graphs = true;
+  driver_ = peak_ = options.context;
   if (options.streams == Streams::kScheduled)
     schedule_ = std::make_unique<Schedule>(options.seed, options.beside,
                                            [this](const char* name) { operate(name); });
+  make_current();
 }
 
 EmulatedDevice::~EmulatedDevice() {
   CHECK(allocations_.empty());  // owners do not outlive their device
+  CHECK(mapped_.empty());
   CHECK(pinned_.empty());
 }
 
 DeviceMemory EmulatedDevice::memory() const {
   const std::lock_guard lock(mutex_);
-  return {.free = Bytes(options_.memory.count - used_.count), .total = options_.memory};
+  return {.free = free_memory(), .total = options_.memory};
+}
+
+Bytes EmulatedDevice::free_memory() const {
+  const Bytes used = used_ + driver_ + others_;
+  return used < options_.memory ? options_.memory - used : Bytes(0);
+}
+
+void EmulatedDevice::set_others(Bytes bytes) {
+  const std::lock_guard lock(mutex_);
+  others_ = bytes;
+}
+
+bool EmulatedDevice::try_take_graph() {
+  const std::lock_guard lock(mutex_);
+  const Bytes wanted = options_.graph + (has_kernels_ ? Bytes(0) : options_.kernels);
+  if (wanted > free_memory()) return false;
+  has_kernels_ = true;
+  driver_ += wanted;
+  peak_ = std::max(peak_, used_ + driver_);
+  return true;
+}
+
+void EmulatedDevice::give_graph_back() {
+  const std::lock_guard lock(mutex_);
+  driver_ -= options_.graph;
+}
+
+DeviceUse EmulatedDevice::use() const {
+  const std::lock_guard lock(mutex_);
+  return {.allocated = used_, .driver = driver_};
 }
 
 Bytes EmulatedDevice::peak() const {
@@ -51,8 +86,9 @@ Bytes EmulatedDevice::peak() const {
 }
 
 std::unique_ptr<Stream> EmulatedDevice::new_stream(StreamPriority) {
-  return std::make_unique<EmulatedStream>(*this, options_.lanes,
-                                          options_.seed + (streams_++ << 32));
+  const std::uint64_t number = streams_++;
+  return std::make_unique<EmulatedStream>(*this, options_.lanes, options_.seed + (number << 32),
+                                          static_cast<std::uint32_t>(number));
 }
 
 std::unique_ptr<Event> EmulatedDevice::new_event(EventTiming) {
@@ -60,20 +96,25 @@ std::unique_ptr<Event> EmulatedDevice::new_event(EventTiming) {
 }
 
 void EmulatedDevice::synchronize() {
+  host_waits();
+  check_captures_nothing();
+  calls_.waited();
   throw_if_lost();
   if (schedule_ != nullptr) schedule_->finish_all();
 }
 
 void* EmulatedDevice::try_allocate(Bytes bytes) {
+  check_current();
+  check_captures_nothing();
   const std::lock_guard lock(mutex_);
   if (++allocations_asked_ == options_.failing_allocation) return nullptr;
-  if (bytes.count > options_.memory.count - used_.count) return nullptr;
+  if (bytes + options_.unusable > free_memory()) return nullptr;
   void* memory = allocate_host(bytes.count);
   if (memory == nullptr) return nullptr;
   std::memset(memory, 0xff, bytes.count);
   allocations_[memory] = bytes;
   used_ += bytes;
-  peak_ = std::max(peak_, used_);
+  peak_ = std::max(peak_, used_ + driver_);
   return memory;
 }
 
@@ -89,18 +130,25 @@ void EmulatedDevice::free(void* memory) noexcept {
 }
 
 void* EmulatedDevice::try_allocate_mapped(Bytes bytes) {
+  check_captures_nothing();
   const std::lock_guard lock(mutex_);
   if (++mapped_asked_ == options_.failing_mapped) return nullptr;
   void* memory = allocate_host(bytes.count);
   if (memory == nullptr) return nullptr;
   std::memset(memory, 0, bytes.count);
-  allocations_[memory] = Bytes(0);
+  mapped_[memory] = bytes;
   return memory;
 }
 
-void EmulatedDevice::free_mapped(void* memory) noexcept { free(memory); }
+void EmulatedDevice::free_mapped(void* memory) noexcept {
+  if (schedule_ != nullptr) schedule_->abandon();
+  const std::lock_guard lock(mutex_);
+  CHECK_EQ(mapped_.erase(memory), 1u);
+  std::free(memory);
+}
 
 bool EmulatedDevice::try_pin(std::span<std::byte> memory) {
+  check_captures_nothing();
   const std::lock_guard lock(mutex_);
   if (pinned_bytes_ + Bytes(memory.size()) > options_.pinnable) return false;
   CHECK(pinned_.emplace(memory.data(), memory.size()).second);
@@ -116,7 +164,49 @@ void EmulatedDevice::unpin(std::byte* memory) noexcept {
   pinned_.erase(found);
 }
 
+void EmulatedDevice::begin_capture() {
+  const std::lock_guard lock(mutex_);
+  captures_in_.insert(std::this_thread::get_id());
+}
+
+void EmulatedDevice::end_capture() {
+  const std::lock_guard lock(mutex_);
+  const auto found = captures_in_.find(std::this_thread::get_id());
+  CHECK(found != captures_in_.end());
+  captures_in_.erase(found);
+}
+
+void EmulatedDevice::check_captures_nothing() const {
+  const std::lock_guard lock(mutex_);
+  CHECK(!captures_in_.contains(std::this_thread::get_id()));
+}
+
+bool EmulatedDevice::sees(const void* memory, Bytes bytes) const {
+  const std::lock_guard lock(mutex_);
+  const auto* const begin = static_cast<const std::byte*>(memory);
+  const auto within = [&](const auto& ranges) {
+    return std::ranges::any_of(ranges, [&](const auto& range) {
+      const auto* const first = static_cast<const std::byte*>(range.first);
+      return begin >= first && begin + bytes.count <= first + Bytes(range.second).count;
+    });
+  };
+  return within(allocations_) || within(mapped_) || within(pinned_);
+}
+
+void EmulatedDevice::make_current() noexcept {
+  const std::lock_guard lock(mutex_);
+  current_in_.insert(std::this_thread::get_id());
+}
+
+void EmulatedDevice::check_current() const {
+  if (!options_.current_in_threads) return;
+  const std::lock_guard lock(mutex_);
+  if (!current_in_.contains(std::this_thread::get_id()))
+    throw_error(ErrorCode::kDevice, "emulated device: not the current one of this thread");
+}
+
 void EmulatedDevice::operate(const char* name) {
+  check_current();
   const std::uint64_t number = ++operations_;
   if (options_.last_operation != 0 && number > options_.last_operation)
     throw_error(ErrorCode::kDevice, "emulated device: lost at operation {}, a {}", number, name);

@@ -11,6 +11,8 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
+#include <thread>
 
 #include "kernels/gpu/device.h"
 #include "kernels/gpu/emulation/schedule.h"
@@ -29,6 +31,13 @@ struct DeviceOptions {
   std::function<bool()> beside = nullptr;  // Schedule
   Bytes memory = 4 * kGiB;
   Bytes pinnable = 1024 * kGiB;  // a limit of the system on locked memory
+  // What its driver takes beside buffers: when the device is opened, with the first graph, for the
+  // kernels in it, and for each graph as long as there is one.
+  Bytes context, kernels, graph;
+  Bytes driver_growth;  // DeviceProperties
+  Bytes unusable;       // free, but in pieces that no buffer fits into
+  // As with a driver, a thread that has not made the device current is an error.
+  bool current_in_threads = false;
   // Faults. The allocation of that number, from 1 on, finds no memory; 0: none. Of the device, and
   // of mapped memory.
   std::uint64_t failing_allocation = 0;
@@ -45,10 +54,13 @@ class EmulatedDevice final : public Device {
 
   const DeviceProperties& properties() const override { return properties_; }
   DeviceMemory memory() const override;
+  DeviceUse use() const override;
   Bytes peak() const override;
+  DeviceCalls calls() const override { return calls_.calls(); }
   std::unique_ptr<Stream> new_stream(StreamPriority priority) override;
   std::unique_ptr<Event> new_event(EventTiming timing) override;
   void synchronize() override;
+  void make_current() noexcept override;
 
   void* try_allocate(Bytes bytes) override;
   void* try_allocate_mapped(Bytes bytes) override;
@@ -57,23 +69,46 @@ class EmulatedDevice final : public Device {
   void free_mapped(void* memory) noexcept override;
   void unpin(std::byte* memory) noexcept override;
 
+  // Memory that other programs use from now on.
+  void set_others(Bytes bytes);
+  // Of a captured graph; false: there is none. With what its driver took for it.
+  bool try_take_graph();
+  void give_graph_back();
+
   // Counts an operation; throws where the device is lost.
   void operate(const char* name);
   void throw_if_lost() const;
+  CallCounter& count() { return calls_; }
   std::uint64_t operations() const { return operations_; }
+  // The host waits for what was enqueued.
+  void host_waits() { ++waits_; }
+  std::uint64_t waits() const { return waits_; }
   std::uint64_t allocations() const { return allocations_asked_; }
   std::uint64_t mapped_allocations() const { return mapped_asked_; }
   Schedule* schedule() { return schedule_.get(); }  // null: at once
+  // What drivers refuse while a thread captures: to take memory or to wait, and copies of host
+  // memory that is not pinned.
+  void begin_capture();
+  void end_capture();
+  void check_captures_nothing() const;
+  bool sees(const void* memory, Bytes bytes) const;
 
  private:
+  Bytes free_memory() const;
+  void check_current() const;
+
   DeviceOptions options_;
   DeviceProperties properties_;
+  CallCounter calls_;
   mutable std::mutex mutex_;
-  std::map<void*, Bytes> allocations_;  // mapped ones, too, which use nothing of the device
+  std::map<const void*, Bytes> allocations_, mapped_;
   std::map<std::byte*, std::size_t> pinned_;
-  Bytes used_, peak_, pinned_bytes_;
+  std::set<std::thread::id> current_in_;
+  std::multiset<std::thread::id> captures_in_;
+  Bytes used_, driver_, others_, peak_, pinned_bytes_;
+  bool has_kernels_ = false;
   std::uint64_t allocations_asked_ = 0, mapped_asked_ = 0;
-  std::atomic<std::uint64_t> streams_ = 0, operations_ = 0;
+  std::atomic<std::uint64_t> streams_ = 0, operations_ = 0, waits_ = 0;
   std::unique_ptr<Schedule> schedule_;
 };
 

@@ -1,6 +1,7 @@
 // What a stream of the emulation is given, and in what order such things may be done.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -14,6 +15,7 @@ struct Operation {
   Queue::Work first_part = {};            // of a long one, between which and the rest others run
   Queue::Work work = {};                  // may be empty
   std::function<bool()> ready = nullptr;  // may be empty: when all it comes after is done
+  std::uint32_t stream = 0;               // its number
 };
 
 // An operation that was enqueued; done once the schedule has come to it.

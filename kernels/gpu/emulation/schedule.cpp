@@ -9,7 +9,10 @@ namespace hearth::kernels::emulated {
 
 Schedule::Schedule(std::uint64_t seed, std::function<bool()> beside,
                    std::function<void(const char*)> operate)
-    : random_(seed), beside_(std::move(beside)), operate_(std::move(operate)) {}
+    : random_(seed),
+      by_stream_(random_.below(2) == 0),
+      beside_(std::move(beside)),
+      operate_(std::move(operate)) {}
 
 Pending Schedule::add(Operation operation, std::vector<Pending> after) {
   std::erase_if(after, is_done);
@@ -27,15 +30,20 @@ bool Schedule::step() {
   std::vector<Pending> can;
   for (const Pending& pending : pending_)
     if (can_run(pending)) can.push_back(pending);
-  const std::uint64_t choice = random_.below(can.size() + 1);
-  if (choice == can.size()) {
-    if (run_beside()) return true;
-    if (can.empty()) return false;
-    run(can[random_.below(can.size())]);
-    return true;
-  }
-  run(can[choice]);
+  if (random_.below(can.size() + 1) == can.size() && run_beside()) return true;
+  if (can.empty()) return false;
+  run(choose(can));
   return true;
+}
+
+const Pending& Schedule::choose(const std::vector<Pending>& can) {
+  if (!by_stream_) return can[random_.below(can.size())];
+  const auto turn = [this](const Pending& one) {
+    while (turns_.size() <= one->operation.stream)
+      turns_.push_back(random_.below(std::uint64_t{1} << 32));
+    return turns_[one->operation.stream];
+  };
+  return *std::ranges::min_element(can, {}, turn);
 }
 
 bool Schedule::run_beside() {

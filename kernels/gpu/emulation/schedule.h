@@ -1,6 +1,8 @@
 // The operations of a device whose streams run beside one another: each finishes at some time after
 // all that it comes after, in any order that streams and events allow. Which order is drawn from a
-// seed.
+// seed: each time one of those that can be done; or, for half of the seeds, one of the stream that
+// comes first in an order of streams. There an operation comes after all of other streams that do
+// not wait for it, however many they are.
 //
 // One thread: it enqueues, and where it waits the schedule goes on, one operation after another.
 // Between any two of them `beside` may run, which is everything else in the world, such as another
@@ -33,11 +35,14 @@ class Schedule {
   void abandon() noexcept;
 
  private:
+  const Pending& choose(const std::vector<Pending>& can);
   bool run_beside();
   bool can_run(const Pending& pending) const;
   void run(const Pending& pending);
 
   Random random_;
+  const bool by_stream_;
+  std::vector<std::uint64_t> turns_;  // of streams
   std::function<bool()> beside_;
   bool beside_runs_ = false;
   std::function<void(const char*)> operate_;

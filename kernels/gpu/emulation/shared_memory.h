@@ -8,15 +8,19 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <type_traits>
 
 namespace hearth::kernels::emulated {
 
-// The number of the running block, counted over all launches.
-std::uint64_t block_number();
-// At the end of this block: throws EmulationError unless all of the bytes are ones.
-void guard(const std::byte* bytes, std::size_t count);
+// Fills what a declaration has with ones, the first time a block comes to it, and watches the
+// guards: EmulationError at the end of the block unless all of their bytes are ones.
+struct SharedDeclaration {
+  std::byte* memory;     // guard, value, guard
+  std::size_t bytes;     // of all three
+  std::uint64_t* block;  // that it was last filled for, counted over all launches
+};
+inline constexpr std::size_t kGuardBytes = 64;
+void enter_shared(const SharedDeclaration& declaration);
 // As many bytes as the launch asked for, filled and guarded likewise.
 std::byte* dynamic_shared_memory();
 
@@ -26,23 +30,20 @@ class SharedMemory {
   static_assert(std::is_trivial_v<T>, "shared memory has no constructors on a GPU");
 
   T& of_this_block() {
-    if (block_ != block_number()) {
-      block_ = block_number();
-      std::memset(&memory_, 0xff, sizeof(memory_));
-      guard(memory_.before.data(), memory_.before.size());
-      guard(memory_.after.data(), memory_.after.size());
-    }
+    enter_shared({reinterpret_cast<std::byte*>(&memory_), sizeof(memory_), &block_});
     return memory_.value;
   }
 
  private:
   struct Guarded {
-    alignas(16) std::array<std::byte, 64> before;
+    alignas(16) std::array<std::byte, kGuardBytes> before;
     alignas(16) T value;
-    std::array<std::byte, 64> after;
+    std::array<std::byte, kGuardBytes> after;
   };
+  // Without initialisers: static objects of the type are zeros, and need no guard that threads
+  // would share. Blocks count from 1.
   Guarded memory_;
-  std::uint64_t block_ = 0;
+  std::uint64_t block_;
 };
 
 }  // namespace hearth::kernels::emulated

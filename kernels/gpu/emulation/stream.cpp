@@ -34,13 +34,19 @@ bool Capture::all_lead_to(const std::vector<std::size_t>& last) const {
   return std::ranges::all_of(leads, [](bool one) { return one; });
 }
 
+EmulatedGraph::~EmulatedGraph() { device_.give_graph_back(); }
+
 bool EmulatedEvent::reached() const {
+  device_.check_captures_nothing();
   if (is_done(pending_)) return true;
   device_.schedule()->step();
   return is_done(pending_);
 }
 
 void EmulatedEvent::wait() const {
+  device_.host_waits();
+  device_.check_captures_nothing();
+  device_.count().waited();
   if (!is_done(pending_)) device_.schedule()->finish(pending_);
 }
 
@@ -54,6 +60,7 @@ bool EmulatedStream::captures() {
 }
 
 void EmulatedStream::enqueue(Operation operation) {
+  operation.stream = number_;
   if (captures()) {
     last_captured_ = {capture_->add(std::move(operation), std::move(last_captured_))};
   } else if (Schedule* const schedule = device_.schedule()) {
@@ -72,6 +79,8 @@ void EmulatedStream::run_at_once(const Operation& operation) {
 }
 
 void EmulatedStream::copy(void* to, const void* from, Bytes bytes) {
+  device_.count().launched();
+  if (captures()) CHECK(device_.sees(to, bytes) && device_.sees(from, bytes));
   const auto part = [=](std::size_t begin, std::size_t end) {
     return [=] {
       std::memmove(static_cast<std::byte*>(to) + begin, static_cast<const std::byte*>(from) + begin,
@@ -84,6 +93,7 @@ void EmulatedStream::copy(void* to, const void* from, Bytes bytes) {
 }
 
 void EmulatedStream::fill(void* to, std::uint8_t byte, Bytes bytes) {
+  device_.count().launched();
   enqueue(Operation{.name = "fill", .work = [=] { std::memset(to, byte, bytes.count); }});
 }
 
@@ -100,6 +110,12 @@ void EmulatedStream::record(Event& event) {
                       *at = std::chrono::steady_clock::now().time_since_epoch();
                     }});
   if (!last_.empty()) recorded.pending_ = last_.front();
+}
+
+void EmulatedStream::mark(Event& event) {
+  enqueue(Operation{.name = "mark", .work = [at = static_cast<EmulatedEvent&>(event).at_] {
+                      *at = std::chrono::steady_clock::now().time_since_epoch();
+                    }});
 }
 
 void EmulatedStream::wait(const Event& event) {
@@ -130,13 +146,17 @@ void EmulatedStream::call_host(void (*function)(void*), void* context) {
 }
 
 void EmulatedStream::synchronize() {
-  CHECK(!captures());
+  device_.host_waits();
+  device_.check_captures_nothing();
+  device_.count().waited();
   for (const Pending& pending : last_)
     if (!is_done(pending)) device_.schedule()->finish(pending);
 }
 
 void EmulatedStream::begin_capture() {
   CHECK(!captures());
+  device_.begin_capture();
+  device_.count().begin_capture();
   capture_ = std::make_shared<Capture>();
   last_captured_.clear();
 }
@@ -145,13 +165,17 @@ std::unique_ptr<Graph> EmulatedStream::end_capture() {
   CHECK(captures());
   CHECK(capture_->all_lead_to(last_captured_));
   capture_->ended = true;
-  auto graph = std::make_unique<EmulatedGraph>(std::move(capture_->operations));
+  device_.end_capture();
+  device_.count().end_capture();
+  std::vector<GraphOperation> operations = std::move(capture_->operations);
   capture_ = nullptr;
-  return graph;
+  if (!device_.try_take_graph()) return nullptr;
+  return std::make_unique<EmulatedGraph>(device_, std::move(operations));
 }
 
 void EmulatedStream::launch(const Graph& graph) {
   CHECK(!captures());
+  device_.count().launched();
   const auto& operations = static_cast<const EmulatedGraph&>(graph).operations();
   Schedule* const schedule = device_.schedule();
   if (schedule == nullptr) {

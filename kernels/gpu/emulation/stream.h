@@ -27,12 +27,17 @@ struct Capture {
 
 class EmulatedGraph final : public Graph {
  public:
-  explicit EmulatedGraph(std::vector<GraphOperation> operations)
-      : operations_(std::move(operations)) {}
+  // Of a device that gave it memory, and gets that back.
+  EmulatedGraph(EmulatedDevice& device, std::vector<GraphOperation> operations)
+      : device_(device), operations_(std::move(operations)) {}
+  ~EmulatedGraph() override;
+  EmulatedGraph(const EmulatedGraph&) = delete;
+  EmulatedGraph& operator=(const EmulatedGraph&) = delete;
   std::size_t node_count() const override { return operations_.size(); }
   const std::vector<GraphOperation>& operations() const { return operations_; }
 
  private:
+  EmulatedDevice& device_;
   std::vector<GraphOperation> operations_;
 };
 
@@ -55,8 +60,8 @@ class EmulatedEvent final : public Event {
 
 class EmulatedStream final : public Stream, public Queue {
  public:
-  EmulatedStream(EmulatedDevice& device, unsigned lanes, std::uint64_t seed)
-      : Queue(lanes, seed), device_(device) {}
+  EmulatedStream(EmulatedDevice& device, unsigned lanes, std::uint64_t seed, std::uint32_t number)
+      : Queue(lanes, seed), device_(device), number_(number) {}
 
   NativeStream native() const override {
     return const_cast<Queue*>(static_cast<const Queue*>(this));
@@ -66,6 +71,7 @@ class EmulatedStream final : public Stream, public Queue {
   void copy(void* to, const void* from, Bytes bytes) override;
   void fill(void* to, std::uint8_t byte, Bytes bytes) override;
   void record(Event& event) override;
+  void mark(Event& event) override;
   void wait(const Event& event) override;
   void write_value(SharedFlag flag, std::uint32_t value) override;
   void wait_value(SharedFlag flag, std::uint32_t value) override;
@@ -82,6 +88,7 @@ class EmulatedStream final : public Stream, public Queue {
   bool captures();
 
   EmulatedDevice& device_;
+  const std::uint32_t number_;
   std::vector<Pending> last_;  // what the next operation comes after
   std::shared_ptr<Capture> capture_;
   std::vector<std::size_t> last_captured_;  // likewise, in the capture

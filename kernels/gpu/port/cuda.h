@@ -49,6 +49,7 @@ HEARTH_DEVICE std::uint64_t ballot(bool p) { return __ballot_sync(0xffffffffu, p
 HEARTH_DEVICE bool any_lane(bool p) { return __any_sync(0xffffffffu, p) != 0; }
 HEARTH_DEVICE bool all_lanes(bool p) { return __all_sync(0xffffffffu, p) != 0; }
 
+HEARTH_DEVICE void require_aligned(const void*, std::size_t) {}
 HEARTH_DEVICE std::uint8_t load_byte(const void* at) {
   return __ldg(static_cast<const unsigned char*>(at));
 }
@@ -64,6 +65,12 @@ HEARTH_DEVICE T load_16(const void* at) {
   const uint4 four = __ldg(static_cast<const uint4*>(at));
   return T{{four.x, four.y, four.z, four.w}};
 }
+
+HEARTH_DEVICE void prefetch(const void* at) {
+  asm volatile("prefetch.global.L2 [%0];" : : "l"(at));
+}
+// What ptxas moves no load across.
+HEARTH_DEVICE void after_loads() { __syncwarp(); }
 
 template <typename T>
 HEARTH_DEVICE T atomic_add(T* at, T x) {

@@ -32,16 +32,13 @@
 
 namespace hearth::kernels::emulated {
 
-inline unsigned lanes() { return this_thread().lanes; }
-inline unsigned thread_index() { return this_thread().index; }
-inline unsigned block_threads() { return this_thread().shape.threads; }
-inline unsigned block_x() { return this_thread().block_x; }
-inline unsigned block_y() { return this_thread().block_y; }
-inline unsigned block_z() { return this_thread().block_z; }
-inline unsigned grid_x() { return this_thread().shape.blocks_x; }
+inline unsigned block_threads() { return launch_shape().threads; }
+inline unsigned grid_x() { return launch_shape().blocks_x; }
 
-inline void sync_threads() { wait_for_block(); }
-inline void sync_lanes() { exchange({Collective::kSync, 0}, 0); }
+inline void sync_threads(unsigned line = __builtin_LINE()) { wait_for_block(line); }
+inline void sync_lanes(unsigned line = __builtin_LINE()) {
+  exchange({Collective::kSync, 0, line}, 0);
+}
 
 // A value of 4 or 8 bytes as a word of 8, and back.
 template <typename T>
@@ -59,77 +56,78 @@ T narrowed(std::uint64_t word) {
 }
 
 template <typename T>
-T shuffle(T x, unsigned lane, unsigned width) {
+T shuffle(T x, unsigned lane, unsigned width, unsigned line = __builtin_LINE()) {
   if (width == 0 || width > lanes() || (width & (width - 1)) != 0)
     fail(__FILE__, __LINE__, "the width of a shuffle is no power of two of the lanes");
   const unsigned self = thread_index() % lanes();
-  const std::uint64_t* all = exchange({Collective::kShuffle, width}, widened(x));
+  const std::uint64_t* all = exchange({Collective::kShuffle, width, line}, widened(x));
   return narrowed<T>(all[self / width * width + lane % width]);
 }
 template <typename T>
-T shuffle_xor(T x, unsigned mask) {
+T shuffle_xor(T x, unsigned mask, unsigned line = __builtin_LINE()) {
   const unsigned source = (thread_index() % lanes()) ^ mask;
   if (source >= lanes()) fail(__FILE__, __LINE__, "a shuffle reaches past the lanes of its warp");
-  return narrowed<T>(exchange({Collective::kShuffleXor, mask}, widened(x))[source]);
+  return narrowed<T>(exchange({Collective::kShuffleXor, mask, line}, widened(x))[source]);
 }
-inline std::uint64_t ballot(bool p) {
-  const std::uint64_t* all = exchange({Collective::kBallot, 0}, p);
+inline std::uint64_t ballot(bool p, unsigned line = __builtin_LINE()) {
+  const std::uint64_t* all = exchange({Collective::kBallot, 0, line}, p);
   std::uint64_t set = 0;
   for (unsigned lane = 0; lane < lanes(); ++lane) set |= all[lane] << lane;
   return set;
 }
-inline bool any_lane(bool p) { return ballot(p) != 0; }
-inline bool all_lanes(bool p) { return ballot(!p) == 0; }
+inline bool any_lane(bool p, unsigned line = __builtin_LINE()) { return ballot(p, line) != 0; }
+inline bool all_lanes(bool p, unsigned line = __builtin_LINE()) { return ballot(!p, line) == 0; }
 
-inline void require_aligned(const void* at, std::uintptr_t alignment) {
-  if (reinterpret_cast<std::uintptr_t>(at) % alignment != 0)
-    fail(__FILE__, __LINE__, "a load is not aligned");
+inline std::uint8_t load_byte(const void* at) {
+  return static_cast<std::uint8_t>(load_constant(at, 1));
 }
-inline std::uint8_t load_byte(const void* at) { return *static_cast<const std::uint8_t*>(at); }
 inline std::uint16_t load_half(const void* at) {
-  require_aligned(at, 2);
-  return *static_cast<const std::uint16_t*>(at);
+  return static_cast<std::uint16_t>(load_constant(at, 2));
 }
 inline std::uint32_t load_word(const void* at) {
-  require_aligned(at, 4);
-  return *static_cast<const std::uint32_t*>(at);
+  return static_cast<std::uint32_t>(load_constant(at, 4));
 }
 template <typename T>
 T load_16(const void* at) {
   static_assert(sizeof(T) == 16);
-  require_aligned(at, 16);
   T x;
-  std::memcpy(&x, at, sizeof(T));
+  load_constant(at, sizeof(T), &x);
   return x;
 }
 
-// Only one fiber runs at a time.
+// Reads, so that a place that there is not is found.
+inline void prefetch(const void* at) { static_cast<void>(load_constant(at, 1)); }
+// A warp that is not whole would hang where warps have 32 lanes. It orders no memory.
+inline void after_loads(unsigned line = __builtin_LINE()) {
+  if (lanes() == 32) exchange({Collective::kAfterLoads, 0, line}, 0);
+}
+
+template <typename T>
+T atomic_exchange(T* at, T x) {
+  const T old = narrowed<T>(read_atomic(at, sizeof(T)));
+  write_atomic(at, widened(x), sizeof(T));
+  return old;
+}
 template <typename T>
 T atomic_add(T* at, T x) {
-  return std::exchange(*at, static_cast<T>(*at + x));
+  return atomic_exchange(at, static_cast<T>(narrowed<T>(read_atomic(at, sizeof(T))) + x));
 }
 template <typename T>
 T atomic_max(T* at, T x) {
-  return std::exchange(*at, *at > x ? *at : x);
-}
-template <typename T>
-T atomic_exchange(T* at, T x) {
-  return std::exchange(*at, x);
+  const T old = narrowed<T>(read_atomic(at, sizeof(T)));
+  return atomic_exchange(at, old > x ? old : x);
 }
 template <typename T>
 T atomic_compare(T* at, T expected, T desired) {
-  return std::exchange(*at, *at == expected ? desired : *at);
+  const T old = narrowed<T>(read_atomic(at, sizeof(T)));
+  return atomic_exchange(at, old == expected ? desired : old);
 }
 
 inline void fence_block() {}
 inline void fence_device() {}
 inline void fence_system() {}
-inline std::uint32_t load_acquire_system(const std::uint32_t* at) {
-  return __atomic_load_n(at, __ATOMIC_ACQUIRE);
-}
-inline void store_release_system(std::uint32_t* at, std::uint32_t x) {
-  __atomic_store_n(at, x, __ATOMIC_RELEASE);
-}
+inline std::uint32_t load_acquire_system(const std::uint32_t* at) { return load_flag(at); }
+inline void store_release_system(std::uint32_t* at, std::uint32_t x) { store_flag(at, x); }
 
 inline float fma(float a, float b, float c) { return std::fma(a, b, c); }
 inline float divide(float a, float b) { return a / b; }
@@ -191,11 +189,11 @@ void multiply_half_tiles(const RowTile& a, const ColumnTile& b, int (&sums)[4]) 
   by_dot4::RowTile rows{};
   by_dot4::ColumnTile columns{};
   const std::uint64_t both_rows = a.words[2 * half] | std::uint64_t{a.words[2 * half + 1]} << 32;
-  const std::uint64_t* all = exchange({Collective::kMultiplyTiles, 2 * half}, both_rows);
+  const std::uint64_t* all = exchange({Collective::kMultiplyTiles, 2 * half, 0}, both_rows);
   for (unsigned i = 0; i < 4; ++i)
     for (unsigned r = 0; r < 2; ++r)
       rows.words[r][4 * half + i] = static_cast<std::uint32_t>(all[4 * row + i] >> (32 * r));
-  all = exchange({Collective::kMultiplyTiles, 2 * half + 1}, b.words[half]);
+  all = exchange({Collective::kMultiplyTiles, 2 * half + 1, 0}, b.words[half]);
   for (unsigned i = 0; i < 4; ++i)
     for (unsigned c = 0; c < 2; ++c)
       columns.words[c][4 * half + i] = static_cast<std::uint32_t>(all[4 * (column + c) + i]);
@@ -211,9 +209,10 @@ template <typename... Parameters, typename... Args>
 void launch(void (*kernel)(Parameters...), const LaunchShape& shape, NativeStream stream,
             const Args&... args) {
   auto& queue = *static_cast<Queue*>(stream);
-  queue.enqueue([=, lanes = queue.lanes(), seed = queue.next_seed()] {
+  const Launch one{shape, queue.lanes(), queue.next_seed(), reinterpret_cast<const void*>(kernel)};
+  queue.enqueue([=] {
     const auto body = [&] { kernel(args...); };
-    run_blocks({shape, lanes, seed}, body);
+    run_blocks(one, body);
   });
 }
 

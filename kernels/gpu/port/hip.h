@@ -75,19 +75,28 @@ HEARTH_DEVICE std::uint64_t ballot(bool p) { return __ballot(p); }
 HEARTH_DEVICE bool any_lane(bool p) { return __any(p) != 0; }
 HEARTH_DEVICE bool all_lanes(bool p) { return __all(p) != 0; }
 
-HEARTH_DEVICE std::uint8_t load_byte(const void* at) {
-  return *static_cast<const std::uint8_t*>(at);
+HEARTH_DEVICE void require_aligned(const void*, std::size_t) {}
+// The compiler does not know of an address that lies in memory that it is a global one, and would
+// have a flat load look for it, for which no other load of the thread stays under way.
+template <typename T>
+HEARTH_DEVICE T load_global(const void* at) {
+  return *(const __attribute__((address_space(1))) T*)at;
 }
-HEARTH_DEVICE std::uint16_t load_half(const void* at) {
-  return *static_cast<const std::uint16_t*>(at);
-}
-HEARTH_DEVICE std::uint32_t load_word(const void* at) {
-  return *static_cast<const std::uint32_t*>(at);
-}
+HEARTH_DEVICE std::uint8_t load_byte(const void* at) { return load_global<std::uint8_t>(at); }
+HEARTH_DEVICE std::uint16_t load_half(const void* at) { return load_global<std::uint16_t>(at); }
+HEARTH_DEVICE std::uint32_t load_word(const void* at) { return load_global<std::uint32_t>(at); }
 template <typename T>
 HEARTH_DEVICE T load_16(const void* at) {
   static_assert(sizeof(T) == 16);
-  return *static_cast<const T*>(at);
+  using Words = std::uint32_t __attribute__((ext_vector_type(4)));
+  return __builtin_bit_cast(T, load_global<Words>(at));
+}
+
+HEARTH_DEVICE void prefetch(const void*) {}
+HEARTH_DEVICE void after_loads() {
+#if __has_builtin(__builtin_amdgcn_sched_barrier)
+  __builtin_amdgcn_sched_barrier(0);
+#endif
 }
 
 template <typename T>
@@ -119,8 +128,9 @@ HEARTH_DEVICE void store_release_system(std::uint32_t* at, std::uint32_t x) {
 
 HEARTH_DEVICE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 HEARTH_DEVICE float divide(float a, float b) { return a / b; }
-HEARTH_DEVICE float square_root(float x) { return __builtin_sqrtf(x); }
-HEARTH_DEVICE double square_root(double x) { return __builtin_sqrt(x); }
+// The library's: until LLVM 18 the builtins are v_sqrt_f32 and v_sqrt_f64, which round otherwise.
+HEARTH_DEVICE float square_root(float x) { return ::sqrtf(x); }
+HEARTH_DEVICE double square_root(double x) { return ::sqrt(x); }
 HEARTH_DEVICE int nearest_even(float x) { return static_cast<int>(__builtin_rintf(x)); }
 HEARTH_DEVICE std::uint32_t bits_of(float x) { return __builtin_bit_cast(std::uint32_t, x); }
 HEARTH_DEVICE float float_of(std::uint32_t bits) { return __builtin_bit_cast(float, bits); }

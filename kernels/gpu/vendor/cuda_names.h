@@ -4,7 +4,10 @@
 #include <cuda.h>
 #include <cuda_runtime_api.h>
 
+#include <optional>
 #include <string>
+
+#include "base/units.h"
 
 #define GPU(name) cuda##name
 #define HEARTH_GPU_TARGET cuda
@@ -20,12 +23,27 @@ inline cudaError_t allocate_host(void** memory, std::size_t bytes) {
   return cudaHostAlloc(memory, bytes, kHostMapped);
 }
 inline cudaError_t free_host(void* memory) { return cudaFreeHost(memory); }
+inline constexpr bool kMarksGraphs = true;
+// Within a capture only.
+inline cudaError_t record_in_graph(cudaEvent_t event, cudaStream_t stream) {
+  return cudaEventRecordWithFlags(event, stream, cudaEventRecordExternal);
+}
 inline cudaError_t call_host(cudaStream_t stream, void (*function)(void*), void* context) {
   return cudaLaunchHostFunc(stream, function, context);
 }
 inline cudaError_t instantiate(cudaGraphExec_t* executable, cudaGraph_t graph) {
-  return cudaGraphInstantiate(executable, graph, 0);
+  // Kernels of a graph have the priority of the stream that they were captured on: without the flag
+  // all would have that of the stream it is launched on.
+  return cudaGraphInstantiate(executable, graph, cudaGraphInstantiateFlagUseNodePriority);
 }
+inline cudaError_t upload(cudaGraphExec_t executable, cudaStream_t stream) {
+  return cudaGraphUpload(executable, stream);
+}
+
+// Memory of a device that is in use before this process opens it, which the runtime cannot say: it
+// opens the device to ask. The driver's own library for such questions (NVML) is not linked but
+// found by name; none where there is none.
+std::optional<Bytes> used_memory_without_context(int ordinal);
 
 inline std::string architecture_of(const cudaDeviceProp& device) {
   return "sm_" + std::to_string(device.major) + std::to_string(device.minor);
@@ -56,9 +74,15 @@ struct StreamMemoryOperations {
     void* found = nullptr;
     cudaDriverEntryPointQueryResult result{};
     // The second form of these functions, which every driver has since 11.7.
-    if (cudaGetDriverEntryPointByVersion(name, &found, 11070, cudaEnableDefault, &result) ==
-            cudaSuccess &&
-        result == cudaDriverEntryPointSuccess)
+#if CUDART_VERSION >= 12050
+    const cudaError_t error =
+        cudaGetDriverEntryPointByVersion(name, &found, 11070, cudaEnableDefault, &result);
+#else
+    const cudaError_t error = cudaGetDriverEntryPoint(name, &found, cudaEnableDefault, &result);
+#endif
+    if (error != cudaSuccess)
+      static_cast<void>(cudaGetLastError());
+    else if (result == cudaDriverEntryPointSuccess)
       function = reinterpret_cast<Function>(found);
   }
 };

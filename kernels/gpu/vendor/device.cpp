@@ -11,10 +11,13 @@
 #include <atomic>
 #include <cstring>
 #include <mutex>
+#include <optional>
 #include <thread>
+#include <utility>
 
 #include "base/error.h"
 #include "kernels/gpu/backend.h"
+#include "kernels/gpu/pinned_ranges.h"
 #include "kernels/gpu/vendor/open.h"
 
 namespace hearth::kernels::HEARTH_GPU_TARGET {
@@ -36,6 +39,11 @@ void require(Status status, const char* what) {
                 what, reason_of(status));
 }
 
+// Where nothing can be done about an error. Its code is taken all the same: launches would find it.
+void ignore(Status status) {
+  if (status != kSuccess) static_cast<void>(GPU(GetLastError)());
+}
+
 // Whether there was memory for it; anything else that went wrong is fatal.
 bool had_room(Status status, const char* what) {
   if (status == GPU(ErrorMemoryAllocation)) {
@@ -50,6 +58,10 @@ const StreamMemoryOperations& stream_memory_operations() {
   static const StreamMemoryOperations operations;
   return operations;
 }
+
+// Not measured yet on any card: 5 MB of kernels, where they are not there from the start, and
+// graphs of some thousand nodes.
+constexpr Bytes kDriverGrowth = 160 * kMiB;
 
 DeviceProperties properties_of(int ordinal) {
 #ifdef HEARTH_HIP_SOURCE
@@ -74,17 +86,19 @@ DeviceProperties properties_of(int ordinal) {
           .memory = Bytes(device.totalGlobalMem),
           .l2 = Bytes(static_cast<std::uint64_t>(device.l2CacheSize)),
           .shared_memory_per_block = Bytes(device.sharedMemPerBlock),
+          .driver_growth = kDriverGrowth,
           .maps_host_memory = device.canMapHostMemory != 0,
-          .stream_memory_operations = stream_memory_operations().present(ordinal)};
+          .stream_memory_operations = stream_memory_operations().present(ordinal),
+          .marks_graphs = kMarksGraphs};
 }
 
 class VendorEvent final : public Event {
  public:
-  explicit VendorEvent(EventTiming timing) {
+  VendorEvent(EventTiming timing, CallCounter& calls) : calls_(calls) {
     const unsigned flags = timing == EventTiming::kTimed ? 0u : GPU(EventDisableTiming);
     require(GPU(EventCreateWithFlags)(&event_, flags), "creating an event");
   }
-  ~VendorEvent() override { static_cast<void>(GPU(EventDestroy)(event_)); }
+  ~VendorEvent() override { ignore(GPU(EventDestroy)(event_)); }
   VendorEvent(const VendorEvent&) = delete;
   VendorEvent& operator=(const VendorEvent&) = delete;
 
@@ -97,7 +111,10 @@ class VendorEvent final : public Event {
     require(status, "work on the device");
     return true;
   }
-  void wait() const override { require(GPU(EventSynchronize)(event_), "work on the device"); }
+  void wait() const override {
+    calls_.waited();
+    require(GPU(EventSynchronize)(event_), "work on the device");
+  }
   Nanoseconds since(const Event& earlier) const override {
     float milliseconds = 0;
     require(GPU(EventElapsedTime)(&milliseconds, static_cast<const VendorEvent&>(earlier).event_,
@@ -109,29 +126,39 @@ class VendorEvent final : public Event {
   GPU(Event_t) native() const { return event_; }
 
  private:
+  CallCounter& calls_;
   GPU(Event_t) event_ = nullptr;
 };
 
 class VendorGraph final : public Graph {
  public:
-  explicit VendorGraph(GPU(Graph_t) graph) : graph_(graph) {
+  VendorGraph(GPU(Graph_t) graph, const std::atomic<bool>& abandoned)
+      : abandoned_(abandoned), graph_(graph) {
     require(GPU(GraphGetNodes)(graph_, nullptr, &nodes_), "counting the nodes of a graph");
-    require(instantiate(&executable_, graph_), "building a graph");
+  }
+  // What it takes of the device is taken here, not by its first launch, as far as drivers can.
+  bool try_build(GPU(Stream_t) stream) {
+    return had_room(instantiate(&executable_, graph_), "building a graph") &&
+           had_room(upload(executable_, stream), "building a graph");
   }
   ~VendorGraph() override {
-    if (executable_ != nullptr) static_cast<void>(GPU(GraphExecDestroy)(executable_));
-    static_cast<void>(GPU(GraphDestroy)(graph_));
+    if (abandoned_) return;
+    if (executable_ != nullptr) ignore(GPU(GraphExecDestroy)(executable_));
+    ignore(GPU(GraphDestroy)(graph_));
   }
   VendorGraph(const VendorGraph&) = delete;
   VendorGraph& operator=(const VendorGraph&) = delete;
 
   std::size_t node_count() const override { return nodes_; }
   GPU(GraphExec_t) native() const { return executable_; }
+  bool first_launch() const { return !std::exchange(launched_, true); }
 
  private:
+  const std::atomic<bool>& abandoned_;
   GPU(Graph_t) graph_;
   GPU(GraphExec_t) executable_ = nullptr;
   std::size_t nodes_ = 0;
+  mutable bool launched_ = false;
 };
 
 class VendorDevice;
@@ -163,77 +190,104 @@ struct FlagCall {
 class VendorStream final : public Stream {
  public:
   VendorStream(VendorDevice& device, StreamPriority priority);
-  ~VendorStream() override { static_cast<void>(GPU(StreamDestroy)(stream_)); }
+  ~VendorStream() override;
   VendorStream(const VendorStream&) = delete;
   VendorStream& operator=(const VendorStream&) = delete;
 
-  NativeStream native() const override { return stream_; }
-  void copy(void* to, const void* from, Bytes bytes) override {
-    require(GPU(MemcpyAsync)(to, from, bytes.count, GPU(MemcpyDefault), stream_), "a copy");
-  }
-  void fill(void* to, std::uint8_t byte, Bytes bytes) override {
-    require(GPU(MemsetAsync)(to, byte, bytes.count, stream_), "filling memory");
-  }
+  NativeStream native() const override { return here(); }
+  void copy(void* to, const void* from, Bytes bytes) override;
+  void fill(void* to, std::uint8_t byte, Bytes bytes) override;
   void record(Event& event) override {
-    require(GPU(EventRecord)(static_cast<VendorEvent&>(event).native(), stream_),
+    require(GPU(EventRecord)(static_cast<VendorEvent&>(event).native(), here()),
             "recording an event");
   }
+  void mark(Event& event) override;
   void wait(const Event& event) override {
-    require(GPU(StreamWaitEvent)(stream_, static_cast<const VendorEvent&>(event).native(), 0),
+    require(GPU(StreamWaitEvent)(here(), static_cast<const VendorEvent&>(event).native(), 0),
             "waiting for an event");
   }
   void write_value(SharedFlag flag, std::uint32_t value) override;
   void wait_value(SharedFlag flag, std::uint32_t value) override;
   void call_host(void (*function)(void*), void* context) override {
-    require(HEARTH_GPU_TARGET::call_host(stream_, function, context), "calling the host");
+    require(HEARTH_GPU_TARGET::call_host(here(), function, context), "calling the host");
   }
-  void synchronize() override { require(GPU(StreamSynchronize)(stream_), "work on the device"); }
+  void synchronize() override;
 
-  void begin_capture() override {
-    require(GPU(StreamBeginCapture)(stream_, GPU(StreamCaptureModeThreadLocal)),
-            "beginning a graph");
-  }
+  void begin_capture() override;
   std::unique_ptr<Graph> end_capture() override;
-  void launch(const Graph& graph) override {
-    require(GPU(GraphLaunch)(static_cast<const VendorGraph&>(graph).native(), stream_),
-            "launching a graph");
-  }
+  void launch(const Graph& graph) override;
 
  private:
+  GPU(Stream_t) here() const;  // with its device the current one
+  bool is_captured() const;
   template <void (*function)(void*)>
   void call_for(SharedFlag flag, std::uint32_t value);
 
   VendorDevice& device_;
   GPU(Stream_t) stream_ = nullptr;
+  Bytes used_before_capture_;
 };
 
 class VendorDevice final : public Device {
  public:
   explicit VendorDevice(int ordinal) {
+    const std::optional<Bytes> used_before = used_memory_without_context(ordinal);
     require(GPU(SetDevice)(ordinal), "opening the device");
     properties_ = properties_of(ordinal);
-    look();
+    properties_.stream_memory_operations =
+        properties_.stream_memory_operations && captures_memory_operations();
+    const std::optional<Bytes> used_after = used_memory_without_context(ordinal);
+    if (used_before && used_after)
+      meter_.changed(*used_before, *used_after);
+    else
+      meter_.changed(Bytes(0), used());  // all that is in use, from above
   }
 
   const DeviceProperties& properties() const override { return properties_; }
-  DeviceMemory memory() const override { return look(); }
-  Bytes peak() const override { return Bytes(peak_.load(std::memory_order_relaxed)); }
+  DeviceMemory memory() const override {
+    turn_to();
+    std::size_t free = 0, total = 0;
+    require(GPU(MemGetInfo)(&free, &total), "asking for free memory");
+    return {.free = Bytes(free), .total = Bytes(total)};
+  }
+  Bytes used() const {
+    const DeviceMemory now = memory();
+    return now.total - now.free;
+  }
+  MemoryMeter& meter() { return meter_; }
+  DeviceUse use() const override { return meter_.use(); }
+  Bytes peak() const override { return meter_.peak(); }
+  DeviceCalls calls() const override { return calls_made_.calls(); }
+  CallCounter& count() { return calls_made_; }
 
   std::unique_ptr<Stream> new_stream(StreamPriority priority) override {
-    return std::make_unique<VendorStream>(*this, priority);
+    turn_to();
+    const Bytes before = used();
+    auto stream = std::make_unique<VendorStream>(*this, priority);
+    meter_.changed(before, used());
+    return stream;
   }
   std::unique_ptr<Event> new_event(EventTiming timing) override {
-    return std::make_unique<VendorEvent>(timing);
+    turn_to();
+    return std::make_unique<VendorEvent>(timing, calls_made_);
   }
-  void synchronize() override { require(GPU(DeviceSynchronize)(), "work on the device"); }
+  void synchronize() override {
+    turn_to();
+    calls_made_.waited();
+    require(GPU(DeviceSynchronize)(), "work on the device");
+  }
 
   void* try_allocate(Bytes bytes) override {
+    turn_to();
     void* memory = nullptr;
+    const Bytes before = used();
     if (!had_room(GPU(Malloc)(&memory, bytes.count), "allocating memory")) return nullptr;
-    look();
+    meter_.allocated(memory, bytes);
+    meter_.changed(before, used());
     return memory;
   }
   void* try_allocate_mapped(Bytes bytes) override {
+    turn_to();
     void* memory = nullptr;
     if (!had_room(allocate_host(&memory, bytes.count), "allocating pinned memory")) return nullptr;
     if (!has_own_address(memory)) {
@@ -245,45 +299,67 @@ class VendorDevice final : public Device {
   }
   // Also where the system limits locked memory, of which drivers report several errors.
   bool try_pin(std::span<std::byte> memory) override {
+    turn_to();
     const unsigned flags = GPU(HostRegisterMapped) | GPU(HostRegisterPortable);
     if (GPU(HostRegister)(memory.data(), memory.size(), flags) != kSuccess) {
       static_cast<void>(GPU(GetLastError)());
       return false;
     }
-    if (has_own_address(memory.data())) return true;
-    unpin(memory.data());
-    return false;
+    if (!has_own_address(memory.data())) {
+      ignore(GPU(HostUnregister)(memory.data()));
+      return false;
+    }
+    pinned_.add(memory.data(), memory.size());
+    return true;
   }
-  void free(void* memory) noexcept override { static_cast<void>(GPU(Free)(memory)); }
-  void free_mapped(void* memory) noexcept override { static_cast<void>(free_host(memory)); }
+  // From whatever thread: what is asked here is asked of this device.
+  void free(void* memory) noexcept override {
+    if (abandoned_) return;
+    make_current();
+    std::size_t before = 0, after = 0, total = 0;
+    const bool known = GPU(MemGetInfo)(&before, &total) == kSuccess;
+    ignore(GPU(Free)(memory));
+    meter_.freed(memory);
+    if (known && GPU(MemGetInfo)(&after, &total) == kSuccess)
+      meter_.changed(Bytes(total - before), Bytes(total - after));
+  }
+  void free_mapped(void* memory) noexcept override {
+    if (!abandoned_) ignore(free_host(memory));
+  }
   void unpin(std::byte* memory) noexcept override {
-    static_cast<void>(GPU(HostUnregister)(memory));
+    pinned_.remove(memory);
+    if (!abandoned_) ignore(GPU(HostUnregister)(memory));
   }
+  void abandon() noexcept override { abandoned_ = true; }
+  const std::atomic<bool>& abandoned() const { return abandoned_; }
+  const PinnedRanges& pinned() const { return pinned_; }
+
+  void make_current() noexcept override { ignore(GPU(SetDevice)(properties_.ordinal)); }
+
+  // Each thread of the host has a device of its own that calls are for, the first of the machine
+  // until it says otherwise; a launch for a stream of another one is refused.
+  void turn_to() const { require(GPU(SetDevice)(properties_.ordinal), "turning to the device"); }
 
   FlagCall* keep(std::unique_ptr<FlagCall> call) {
     const std::lock_guard lock(calls_mutex_);
     return calls_.emplace_back(std::move(call)).get();
   }
 
-  DeviceMemory look() const {
-    std::size_t free = 0, total = 0;
-    require(GPU(MemGetInfo)(&free, &total), "asking for free memory");
-    const std::uint64_t used = total - free;
-    std::uint64_t most = peak_.load(std::memory_order_relaxed);
-    while (used > most && !peak_.compare_exchange_weak(most, used, std::memory_order_relaxed)) {
-    }
-    return {.free = Bytes(free), .total = Bytes(total)};
-  }
-
  private:
   // Kernels use the addresses of the host.
   static bool has_own_address(void* memory) {
     void* mapped = nullptr;
-    return GPU(HostGetDevicePointer)(&mapped, memory, 0) == kSuccess && mapped == memory;
+    const Status status = GPU(HostGetDevicePointer)(&mapped, memory, 0);
+    ignore(status);
+    return status == kSuccess && mapped == memory;
   }
+  bool captures_memory_operations();
 
   DeviceProperties properties_;
-  mutable std::atomic<std::uint64_t> peak_ = 0;
+  std::atomic<bool> abandoned_ = false;
+  CallCounter calls_made_;
+  MemoryMeter meter_;
+  PinnedRanges pinned_;
   std::mutex calls_mutex_;
   std::vector<std::unique_ptr<FlagCall>> calls_;
 };
@@ -296,16 +372,61 @@ VendorStream::VendorStream(VendorDevice& device, StreamPriority priority) : devi
           "creating a stream");
 }
 
+VendorStream::~VendorStream() {
+  if (!device_.abandoned()) ignore(GPU(StreamDestroy)(stream_));
+}
+
+GPU(Stream_t) VendorStream::here() const {
+  device_.turn_to();
+  return stream_;
+}
+
+bool VendorStream::is_captured() const {
+  GPU(StreamCaptureStatus) status{};
+  require(GPU(StreamIsCapturing)(stream_, &status), "asking whether a stream is captured");
+  return status != GPU(StreamCaptureStatusNone);
+}
+
+void VendorStream::copy(void* to, const void* from, Bytes bytes) {
+  device_.count().launched();
+  const GPU(Stream_t) stream = here();
+  auto* target = static_cast<std::byte*>(to);
+  const auto* source = static_cast<const std::byte*>(from);
+  for (std::size_t left = bytes.count, piece = 0; left > 0; left -= piece) {
+    piece = device_.pinned().together(source, device_.pinned().together(target, left));
+    require(GPU(MemcpyAsync)(target, source, piece, GPU(MemcpyDefault), stream), "a copy");
+    target += piece;
+    source += piece;
+  }
+}
+
+void VendorStream::fill(void* to, std::uint8_t byte, Bytes bytes) {
+  device_.count().launched();
+  require(GPU(MemsetAsync)(to, byte, bytes.count, here()), "filling memory");
+}
+
+void VendorStream::mark(Event& event) {
+  const GPU(Event_t) moment = static_cast<VendorEvent&>(event).native();
+  const GPU(Stream_t) stream = here();
+  require(is_captured() ? record_in_graph(moment, stream) : GPU(EventRecord)(moment, stream),
+          "marking a moment");
+}
+
+void VendorStream::synchronize() {
+  device_.count().waited();
+  require(GPU(StreamSynchronize)(here()), "work on the device");
+}
+
 void VendorStream::write_value(SharedFlag flag, std::uint32_t value) {
   if (!device_.properties().stream_memory_operations) return call_for<FlagCall::write>(flag, value);
-  if (!stream_memory_operations().write_value(stream_, flag.address, value))
+  if (!stream_memory_operations().write_value(here(), flag.address, value))
     throw_error(ErrorCode::kDevice, "{}: a stream refused to write a value; run without the GPU",
                 kApi);
 }
 
 void VendorStream::wait_value(SharedFlag flag, std::uint32_t value) {
   if (!device_.properties().stream_memory_operations) return call_for<FlagCall::wait>(flag, value);
-  if (!stream_memory_operations().wait_value(stream_, flag.address, value))
+  if (!stream_memory_operations().wait_value(here(), flag.address, value))
     throw_error(ErrorCode::kDevice, "{}: a stream refused to wait for a value; run without the GPU",
                 kApi);
 }
@@ -313,23 +434,71 @@ void VendorStream::wait_value(SharedFlag flag, std::uint32_t value) {
 // What is captured is called by each launch, and stays as long as the device does.
 template <void (*function)(void*)>
 void VendorStream::call_for(SharedFlag flag, std::uint32_t value) {
-  GPU(StreamCaptureStatus) status{};
-  require(GPU(StreamIsCapturing)(stream_, &status), "asking whether a stream is captured");
   auto call = std::make_unique<FlagCall>(flag.address, value);
-  if (status == GPU(StreamCaptureStatusNone)) {
-    call_host(FlagCall::once<function>, call.get());
-    call.release();
-  } else {
-    call_host(function, device_.keep(std::move(call)));
-  }
+  if (is_captured()) return call_host(function, device_.keep(std::move(call)));
+  call_host(FlagCall::once<function>, call.get());
+  call.release();
 }
 
-std::unique_ptr<Graph> VendorStream::end_capture() {
+// Drivers have stream memory operations that they do not capture, or do at once while they capture:
+// a graph with a wait and a write is tried. Nothing can hang: a wait that was not captured is over
+// as soon as its flag is set here.
+bool VendorDevice::captures_memory_operations() {
+  const auto memory = MappedMemory::try_allocate(*this, Bytes(2 * sizeof(std::uint32_t)));
+  if (!memory) return false;
+  auto* const flags = reinterpret_cast<std::uint32_t*>(memory->data());
+  const std::atomic_ref<std::uint32_t> released(flags[0]), reached(flags[1]);
+  VendorStream stream(*this, StreamPriority::kNormal);
+  stream.begin_capture();
+  const auto native = static_cast<GPU(Stream_t)>(stream.native());
+  const StreamMemoryOperations& operations = stream_memory_operations();
+  const bool taken =
+      operations.wait_value(native, flags, 1) && operations.write_value(native, flags + 1, 1);
   GPU(Graph_t) graph = nullptr;
-  require(GPU(StreamEndCapture)(stream_, &graph), "capturing a graph");
-  auto result = std::make_unique<VendorGraph>(graph);
-  device_.look();
-  return result;
+  const Status captured = GPU(StreamEndCapture)(native, &graph);
+  ignore(captured);
+  calls_made_.end_capture();
+  const bool was_early = reached.load() != 0;
+  released.store(1);
+  GPU(GraphExec_t) executable = nullptr;
+  bool works = taken && captured == kSuccess && !was_early;
+  const auto go_on = [&](Status status) {
+    ignore(status);
+    works = works && status == kSuccess;
+  };
+  if (works) go_on(instantiate(&executable, graph));
+  if (works) go_on(GPU(GraphLaunch)(executable, native));
+  go_on(GPU(StreamSynchronize)(native));
+  works = works && reached.load() == 1;
+  if (executable != nullptr) ignore(GPU(GraphExecDestroy)(executable));
+  if (graph != nullptr) ignore(GPU(GraphDestroy)(graph));
+  return works;
+}
+
+void VendorStream::begin_capture() {
+  device_.count().begin_capture();
+  used_before_capture_ = device_.used();
+  require(GPU(StreamBeginCapture)(stream_, GPU(StreamCaptureModeThreadLocal)), "beginning a graph");
+}
+
+// Kernels that were captured may have been loaded for it.
+std::unique_ptr<Graph> VendorStream::end_capture() {
+  device_.count().end_capture();
+  GPU(Graph_t) native = nullptr;
+  require(GPU(StreamEndCapture)(stream_, &native), "capturing a graph");
+  auto graph = std::make_unique<VendorGraph>(native, device_.abandoned());
+  if (!graph->try_build(stream_)) graph.reset();
+  device_.meter().changed(used_before_capture_, device_.used());
+  return graph;
+}
+
+void VendorStream::launch(const Graph& graph) {
+  device_.count().launched();
+  const auto& launched = static_cast<const VendorGraph&>(graph);
+  const bool first = launched.first_launch();
+  const Bytes before = first ? device_.used() : Bytes(0);
+  require(GPU(GraphLaunch)(launched.native(), here()), "launching a graph");
+  if (first) device_.meter().changed(before, device_.used());
 }
 
 }  // namespace

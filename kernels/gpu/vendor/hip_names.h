@@ -5,7 +5,10 @@
 #include <hip/hip_version.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
+
+#include "base/units.h"
 
 #define GPU(name) hip##name
 #define HEARTH_GPU_TARGET hip
@@ -15,13 +18,23 @@ namespace hearth::kernels::hip {
 inline constexpr const char* kApi = "HIP";
 inline constexpr const char* kWithoutDriver = "no AMD device, or no driver (amdgpu with /dev/kfd)";
 
+// Coherent, or what a device writes in the course of a kernel would reach the host after it.
 inline hipError_t allocate_host(void** memory, std::size_t bytes) {
-  return hipHostMalloc(memory, bytes, hipHostMallocMapped | hipHostMallocPortable);
+  return hipHostMalloc(memory, bytes,
+                       hipHostMallocMapped | hipHostMallocPortable | hipHostMallocCoherent);
 }
 inline hipError_t free_host(void* memory) { return hipHostFree(memory); }
+inline constexpr bool kMarksGraphs = false;  // hipEventRecordWithFlags came after 5.2
+inline hipError_t record_in_graph(hipEvent_t, hipStream_t) { return hipErrorNotSupported; }
 inline hipError_t instantiate(hipGraphExec_t* executable, hipGraph_t graph) {
   return hipGraphInstantiate(executable, graph, nullptr, nullptr, 0);
 }
+// Graphs of HIP take what they need when they are built.
+inline hipError_t upload(hipGraphExec_t, hipStream_t) { return hipSuccess; }
+
+// Memory of a device that is in use before this process opens it, as the kernel's driver says.
+std::optional<Bytes> used_memory_without_context(int ordinal);
+
 inline std::string architecture_of(const hipDeviceProp_t& device) {
   const std::string name = device.gcnArchName;
   return name.substr(0, name.find(':'));
