@@ -45,12 +45,6 @@ double sum(const std::vector<FormatBytes>& formats) {
   return bytes;
 }
 
-// The three matrices of an expert are read one by one.
-Bytes read_size(const ModelNeeds& needs, double expert_bytes) {
-  const double expert = expert_bytes / std::max(needs.cycle(), 1u);
-  return Bytes(std::max<std::uint64_t>(static_cast<std::uint64_t>(expert / 3), 1));
-}
-
 Nanoseconds nanoseconds(double seconds) {
   return Nanoseconds(static_cast<std::int64_t>(std::llround(seconds * 1e9)));
 }
@@ -97,7 +91,7 @@ DecodePrediction predict_on_cpu(const ModelNeeds& needs, const Machine& machine,
   double total = compute;
   if (missed > 0) {
     CHECK(machine.disk.has_value());
-    disk.seconds = disk.bytes / disk_rate(*machine.disk, read_size(needs, experts.bytes));
+    disk.seconds = disk.bytes / disk_rate(*machine.disk, expert_read_size(needs));
     const double before_router =
         read_by_kernels(needs.serial_read, cpu, load.threads).seconds + seconds(cpu.token_overhead);
     const double serial = load.prefetch ? before_router : compute - experts.seconds;
@@ -137,7 +131,7 @@ DecodePrediction predict_on_gpu(const ModelNeeds& needs, const Machine& machine,
                  .lanes = lane_costs(gpu, expert_rate(needs, machine.cpu, load.threads))};
   if (load.hits.disk > 0) {
     CHECK(machine.disk.has_value());
-    const Bytes read = read_size(needs, on_cpu.bytes);
+    const Bytes read = expert_read_size(needs);
     layer.disk_rate = disk_rate(*machine.disk, read);
     layer.disk_latency = idle_latency(*machine.disk, read);
   }
@@ -166,6 +160,11 @@ DecodePrediction predict_on_gpu(const ModelNeeds& needs, const Machine& machine,
 DecodePrediction predict_decode(const ModelNeeds& needs, const Machine& machine,
                                 const DecodeLoad& load) {
   return machine.gpu ? predict_on_gpu(needs, machine, load) : predict_on_cpu(needs, machine, load);
+}
+
+Bytes expert_read_size(const ModelNeeds& needs) {
+  const double expert = sum(needs.expert_read) / std::max(needs.cycle(), 1u);
+  return Bytes(std::max<std::uint64_t>(static_cast<std::uint64_t>(expert / 3), 1));
 }
 
 BytesPerSecond expert_rate(const ModelNeeds& needs, const CpuMachine& cpu, std::uint32_t threads) {

@@ -63,6 +63,9 @@ struct DecodePrediction {
 DecodePrediction predict_decode(const ModelNeeds& needs, const Machine& machine,
                                 const DecodeLoad& load);
 
+// Of one read of an expert from disk: its three matrices are read one by one.
+Bytes expert_read_size(const ModelNeeds& needs);
+
 // What the CPU's kernels reach with the experts of a token; 0: the machine has no rate for them.
 BytesPerSecond expert_rate(const ModelNeeds& needs, const CpuMachine& cpu, std::uint32_t threads);
 

@@ -1,6 +1,8 @@
 #include "profiler/hit_estimate.h"
 
 #include <algorithm>
+#include <functional>
+#include <numeric>
 
 #include "base/check.h"
 #include "base/error.h"
@@ -35,41 +37,83 @@ const PolicyCurve* curve_of(const ExpertProfile* profile, const std::string& pol
   return found == profile->curves.end() || found->points.empty() ? nullptr : &*found;
 }
 
-// The classes by the bytes that a token uses of each: as many layers, with experts of this size.
-double expected_hits(const ModelNeeds& needs, std::span<const std::uint32_t> slots_of_class,
-                     const PolicyCurve& curve) {
-  double hits = 0, all = 0;
-  for (std::size_t c = 0; c < needs.classes.size(); ++c) {
-    const ExpertClass& one = needs.classes[c];
-    const double weight = static_cast<double>(one.expert.count) * one.experts;
-    all += weight;
-    hits += weight * hit_rate_at(curve, static_cast<double>(slots_of_class[c]) / one.experts);
+// Of each class: the parts of its uses that the first so many of its experts have, the most used
+// first.
+std::vector<std::vector<double>> uses_of_most_wanted(const ModelNeeds& needs,
+                                                     const ExpertProfile& profile) {
+  const std::vector<float> popularity = profile.popularity();
+  const std::vector<std::uint8_t> size_class_of = needs.size_class_of();
+  std::vector<std::vector<double>> uses(needs.classes.size());
+  for (std::size_t i = 0; i < popularity.size(); ++i)
+    if (size_class_of[i] != Residency::kNoClass) uses[size_class_of[i]].push_back(popularity[i]);
+  for (std::vector<double>& one : uses) {
+    std::ranges::sort(one, std::greater());
+    one.insert(one.begin(), 0.0);
+    std::partial_sum(one.begin(), one.end(), one.begin());
+    const double all = one.back();
+    for (double& part : one) part = all > 0 ? part / all : 0;
   }
-  return all > 0 ? hits / all : 1;
+  return uses;
 }
 
 }  // namespace
 
-HitEstimate estimate_hits(const ModelNeeds& needs, std::span<const std::uint32_t> slots_of_class,
-                          const std::string& policy, const ExpertProfile* profile) {
-  CHECK_EQ(slots_of_class.size(), needs.classes.size());
-  const PolicyCurve* curve = curve_of(profile, policy);
-  HitEstimate estimate;
-  double spread = kMissesOfOtherText;
-  if (curve != nullptr) {
-    estimate.expected = expected_hits(needs, slots_of_class, *curve);
-    estimate.source = fmt::format("from a replay of {} recorded tokens", profile->replayed_tokens);
-  } else {
-    estimate.expected = expected_hits(needs, slots_of_class, kPublished);
-    estimate.source = profile == nullptr ? "no profile: assumed from other models"
-                                         : "never replayed: assumed from other models";
-    spread = kMissesOfOtherModels;
+HitModel::HitModel(const ModelNeeds& needs, const std::string& policy, const ExpertProfile* profile)
+    : needs_(needs), curve_(kPublished), spread_(kMissesOfOtherModels) {
+  source_ = profile == nullptr ? "no profile: assumed from other models"
+                               : "never replayed: assumed from other models";
+  if (profile != nullptr) uses_ = uses_of_most_wanted(needs, *profile);
+  if (const PolicyCurve* const held = curve_of(profile, "static")) held_curve_ = *held;
+  const PolicyCurve* const curve = curve_of(profile, policy);
+  if (curve == nullptr) return;
+  curve_ = *curve;
+  source_ = fmt::format("from a replay of {} recorded tokens", profile->replayed_tokens);
+  spread_ = kMissesOfOtherText;
+}
+
+HitModel HitModel::of_gpu(const ModelNeeds& needs, const ExpertProfile* profile) {
+  return HitModel(needs, kPublished.policy, profile);
+}
+
+double HitModel::held_uses(std::size_t size_class, std::uint32_t held) const {
+  if (held == 0) return 0;
+  const double share = static_cast<double>(held) / needs_.classes[size_class].experts;
+  if (held_curve_) return hit_rate_at(*held_curve_, share);
+  return uses_.empty() ? share : uses_[size_class][held];
+}
+
+// The classes by the bytes that a token uses of each: as many layers, with experts of this size.
+double HitModel::expected(std::span<const std::uint32_t> slots_of_class,
+                          std::span<const std::uint32_t> held_of_class) const {
+  CHECK_EQ(slots_of_class.size(), needs_.classes.size());
+  double hits = 0, all = 0;
+  for (std::size_t c = 0; c < needs_.classes.size(); ++c) {
+    const ExpertClass& one = needs_.classes[c];
+    const std::uint32_t held = held_of_class.empty() ? 0 : held_of_class[c];
+    const double weight = static_cast<double>(one.expert.count) * one.experts;
+    const double following = static_cast<double>(slots_of_class[c] - held),
+                 others = static_cast<double>(one.experts - held);
+    const double known = held_uses(c, held);
+    all += weight;
+    hits +=
+        weight * (others > 0 ? known + (1 - known) * hit_rate_at(curve_, following / others) : 1);
   }
+  return all > 0 ? hits / all : 1;
+}
+
+HitEstimate HitModel::estimate(std::span<const std::uint32_t> slots_of_class,
+                               std::span<const std::uint32_t> held_of_class) const {
+  HitEstimate estimate{.expected = expected(slots_of_class, held_of_class), .source = source_};
   const double misses = 1 - estimate.expected;
-  estimate.low = std::max(0.0, 1 - misses * spread);
-  estimate.high = 1 - misses / spread;
+  estimate.low = std::max(0.0, 1 - misses * spread_);
+  estimate.high = 1 - misses / spread_;
   if (misses == 0) estimate.source = "everything fits";
   return estimate;
+}
+
+HitEstimate estimate_hits(const ModelNeeds& needs, std::span<const std::uint32_t> slots_of_class,
+                          const std::string& policy, const ExpertProfile* profile) {
+  return HitModel(needs, policy, profile).estimate(slots_of_class);
 }
 
 }  // namespace hearth::profiler

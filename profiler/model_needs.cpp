@@ -53,6 +53,13 @@ std::uint32_t ModelNeeds::experts() const {
   return total;
 }
 
+Bytes ModelNeeds::device_bytes(const std::vector<std::uint32_t>& slots_of_class) const {
+  Bytes total;
+  for (std::size_t c = 0; c < slots_of_class.size(); ++c)
+    total += classes[c].device_slot * slots_of_class[c];
+  return total;
+}
+
 Bytes ModelNeeds::expert_bytes() const {
   Bytes total;
   for (const ExpertClass& one : classes) total += one.expert * one.experts;

@@ -19,7 +19,7 @@ struct FormatBytes {
   Bytes bytes;
 };
 
-// Experts whose records take slots of the same size.
+// Experts that have equally many bytes: their slots have the same size, in each tier its own.
 struct ExpertClass {
   Bytes slot;                 // bytes of one slot in RAM, alignment of reads included
   Bytes device_slot;          // and in the memory of a GPU
@@ -61,14 +61,22 @@ struct KvNeeds {
   double bytes_read(std::uint32_t depth) const;  // by a token with so many positions before it
 };
 
+// What depends on how many tokens of a prompt pass a GPU at once.
+struct GpuBatch {
+  std::uint32_t batch = 0;
+  Bytes kv;  // of the context asked for
+  Bytes scratch;
+  // Where not all experts are on the GPU: more scratch, and memory of the host.
+  Bytes streaming;
+  Bytes beside;
+};
+
 // What a session and the dense weights take of a GPU, to the byte.
 struct GpuNeeds {
-  std::uint32_t batch = 0;  // tokens of a step
   Bytes dense;
-  Bytes kv;  // of the context asked for
   Bytes state;
-  Bytes scratch;
-  Bytes beside;  // of the host, where not all experts are on the GPU
+  Bytes dense_of_host;            // what the host computes with, too
+  std::vector<GpuBatch> batches;  // of the batch asked for, then smaller ones
 };
 
 struct ModelNeeds {
@@ -83,7 +91,7 @@ struct ModelNeeds {
   Bytes state;                               // per session and independent of the context
   std::vector<BatchScratch> scratch;         // of the batch asked for, then smaller ones
   std::optional<GpuNeeds> gpu;               // of a GPU that is here; else as in RAM
-  std::vector<ExpertClass> classes;          // by ascending slot
+  std::vector<ExpertClass> classes;          // by ascending expert
   std::vector<std::uint8_t> class_of_layer;  // Residency::kNoClass where a layer has no experts
   std::vector<std::uint32_t> experts_of_layer;
   std::uint64_t expert_weights = 0;  // values of all experts, for bits per weight
@@ -98,6 +106,7 @@ struct ModelNeeds {
   std::uint32_t experts() const;  // in all layers
   std::uint32_t cycle() const { return moe_layers * model.experts_used; }
   Bytes expert_bytes() const;
+  Bytes device_bytes(const std::vector<std::uint32_t>& slots_of_class) const;
   ExpertSpace space() const { return {model.layers, model.experts_per_layer}; }
   std::vector<std::uint8_t> size_class_of() const;  // [space().size()]
 };

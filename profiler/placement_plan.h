@@ -19,12 +19,16 @@ struct TierPlan {
   Bytes process;  // RAM: the process; VRAM: driver and context
   Bytes dense;
   Bytes kv;
+  std::uint32_t positions = 0;  // that kv is for, and grows beyond; 0: all of the context
   Bytes state;
   Bytes scratch;
   Bytes experts;                              // all slots
   std::vector<std::uint32_t> slots_of_class;  // as ModelNeeds::classes
+  // VRAM: of these, for good; their experts need no RAM. The others follow what is used.
+  std::vector<std::uint32_t> held_of_class;
 
   std::uint32_t slots() const;
+  std::uint32_t held() const;
   Bytes total() const { return process + dense + kv + state + scratch + experts; }
 };
 
@@ -42,11 +46,20 @@ struct PlacementPlan {
   std::string policy;
   std::string policy_reason;  // in plain words
   bool prefetch = true;
-  std::vector<ExpertId> seed;       // into the fastest tier with slots, most wanted first
+  std::vector<ExpertId> seed;       // in memory before the first token, most wanted first
   std::vector<float> seed_uses;     // of each of these, expected per token
   std::optional<HitEstimate> hits;  // of the fastest tier with slots; with a machine
   std::optional<DecodePrediction> prediction;  // likewise
   std::vector<std::string> notes;              // what else a reader should know, a line each
+
+  // Of a class in both tiers together: experts that are held need no slot in RAM, all others have
+  // one there, or follow traffic in VRAM.
+  std::uint32_t slots_together(std::size_t size_class) const;
+  // Every expert has its slot there for good: keys and values do not grow into any.
+  bool all_in_vram() const { return vram && vram->positions == 0 && vram->slots() == experts; }
 };
+
+// Of the seed, as ExpertProfile::popularity(); empty without one.
+std::vector<float> popularity_of_seed(const PlacementPlan& plan, const ExpertSpace& space);
 
 }  // namespace hearth::profiler

@@ -32,6 +32,7 @@ void write_tier(std::string& text, std::string_view name, const TierPlan& tier) 
       tier.process.count, tier.dense.count, tier.kv.count, tier.state.count, tier.scratch.count,
       tier.experts.count);
   write_array(text, "slots_of_class", tier.slots_of_class);
+  if (!tier.held_of_class.empty()) write_array(text, "held_of_class", tier.held_of_class);
 }
 
 // For people; not read back.
@@ -74,6 +75,9 @@ TierPlan read_tier(TableReader table) {
                 .experts = bytes("experts")};
   for (const std::uint64_t slots : table.counts("slots_of_class", {0, kMostCount}))
     tier.slots_of_class.push_back(static_cast<std::uint32_t>(slots));
+  if (table.has("held_of_class"))
+    for (const std::uint64_t slots : table.counts("held_of_class", {0, kMostCount}))
+      tier.held_of_class.push_back(static_cast<std::uint32_t>(slots));
   table.finish();
   return tier;
 }

@@ -6,10 +6,12 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "profiler/cache_policy.h"
+#include "profiler/held_slots.h"
 #include "profiler/hit_estimate.h"
 #include "profiler/policy_choice.h"
 #include "profiler/seed.h"
 #include "profiler/slot_plan.h"
+#include "profiler/step_split.h"
 
 namespace hearth::profiler {
 namespace {
@@ -159,51 +161,109 @@ void place_in_ram(const ModelNeeds& needs, const PlanRequest& request, const Cla
   check_available(request, plan);
 }
 
-// Experts that are all in VRAM need of RAM what reading them takes.
-Bytes wanted_below(const ModelNeeds& needs, const PlanRequest& request, const PlacementPlan& plan,
-                   const Classes& in_ram) {
-  if (needs.gpu && plan.vram->slots() == plan.experts && !bounds_experts(request.budget))
-    return plan_slots(in_ram.all(), Bytes(0), needs.model.experts_used).needed;
-  return wanted_expert_bytes(needs, request, plan.ram, in_ram);
+// The classes without the most wanted, which are held in VRAM, but with as many experts as a layer
+// reads at once.
+std::vector<SlotClass> classes_beside(const ModelNeeds& needs, const Classes& in_ram,
+                                      std::span<const std::uint32_t> held) {
+  std::vector<SlotClass> classes(in_ram.all().begin(), in_ram.all().end());
+  for (std::size_t c = 0; c < classes.size(); ++c) {
+    SlotClass& one = classes[c];
+    const std::uint32_t least = std::min(needs.model.experts_used, one.experts);
+    one.experts = std::max(one.experts - held[c], least);
+    if (!one.uses.empty()) one.uses = one.uses.last(one.experts);
+  }
+  return classes;
 }
 
-// Steps on a GPU: as it counts its memory where it is here, else as RAM would hold them.
-void take_steps(const GpuNeeds& gpu, PlacementPlan& plan) {
-  plan.batch = gpu.batch;
+// What a byte from disk costs, in bytes that link and CPU serve from RAM.
+double disk_cost(const ModelNeeds& needs, const PlanRequest& request, const Machine* machine) {
+  if (machine == nullptr || !machine->gpu || !machine->disk) return kUsualDiskCost;
+  const double disk = disk_rate(*machine->disk, expert_read_size(needs));
+  const LaneCosts lanes =
+      lane_costs(*machine->gpu, expert_rate(needs, machine->cpu, request.threads));
+  return disk > 0 ? std::max(lanes.both_rate / disk, 1.0) : kUsualDiskCost;
+}
+
+// Held for good are those that spare more bytes from disk than they cost over the link.
+void hold_experts(const ModelNeeds& needs, const PlanRequest& request, const Classes& in_ram,
+                  const Machine* machine, const ExpertProfile* profile, PlacementPlan& plan) {
+  const Bytes wanted = wanted_expert_bytes(needs, request, plan.ram, in_ram);
+  const auto ram_beside = [&](std::span<const std::uint32_t> held) {
+    return plan_slots(classes_beside(needs, in_ram, held), wanted, needs.model.experts_used).slots;
+  };
+  plan.vram->held_of_class = choose_held({.needs = needs,
+                                          .hits = HitModel::of_gpu(needs, profile),
+                                          .slots = plan.vram->slots_of_class,
+                                          .disk_cost = disk_cost(needs, request, machine),
+                                          .ram_beside = ram_beside});
+}
+
+void take_batch(const GpuBatch& batch, PlacementPlan& plan) {
+  plan.batch = batch.batch;
+  plan.vram->kv = batch.kv;
+  plan.vram->scratch = batch.scratch;
+  plan.ram.scratch = batch.beside;
+}
+
+// What a GPU that is here counts of its own memory, and which prompts it can take: the longest
+// chunks whose scratch is worth its bytes.
+void place_counted(const ModelNeeds& needs, const Classes& on_device, Bytes budget,
+                   PlacementPlan& plan) {
+  const GpuNeeds& gpu = *needs.gpu;
   plan.vram->dense = gpu.dense;
-  plan.vram->kv = gpu.kv;
   plan.vram->state = gpu.state;
-  plan.vram->scratch = gpu.scratch;
-  plan.ram.scratch = gpu.beside;
+  SlotPlan slots;
+  for (const GpuBatch& batch : gpu.batches) {
+    take_batch(batch, plan);
+    Bytes wanted = beyond(budget, *plan.vram);
+    slots = plan_slots(on_device.all(), wanted, needs.model.experts_used);
+    if (slots.total == on_device.bytes()) break;
+    plan.vram->scratch += batch.streaming;
+    wanted = beyond(budget, *plan.vram);
+    slots = plan_slots(on_device.all(), wanted, needs.model.experts_used);
+    if (!too_much_scratch(plan.vram->scratch, wanted, slots)) break;
+  }
+  if (slots.slots.empty()) refuse_on_gpu(needs, plan, slots.needed, budget);
+  take(*plan.vram, slots);
+  if (plan.batch < gpu.batches.front().batch)
+    plan.notes.push_back(fmt::format(
+        "prompts pass the GPU in steps of {} tokens, not {}, whose scratch would take too much "
+        "of {} from experts",
+        plan.batch, gpu.batches.front().batch, mib(budget)));
 }
 
-// All but experts in VRAM, and as many of these as it holds; below it the experts in RAM.
-void place_on_gpu(const ModelNeeds& needs, const PlanRequest& request, const GpuMemory& gpu,
-                  std::span<const float> popularity, PlacementPlan& plan) {
-  const Classes on_device(needs, popularity, &ExpertClass::device_slot);
-  const Classes in_ram(needs, popularity, &ExpertClass::slot);
-  const Bytes budget = std::min(request.budget.vram.value_or(gpu.memory), gpu.memory);
-  plan.vram = {.process = gpu.reserved, .dense = needs.dense, .state = needs.state};
+// On a GPU that is elsewhere, as RAM would hold it.
+void place_as_in_ram(const ModelNeeds& needs, const PlanRequest& request, const Classes& on_device,
+                     Bytes budget, PlacementPlan& plan) {
   for (const BatchScratch& scratch : needs.scratch) {
     plan.batch = scratch.batch;
     plan.vram->kv = needs.kv.bytes(request.context, scratch.batch);
     plan.vram->scratch = scratch.bytes;
-    if (needs.gpu) take_steps(*needs.gpu, plan);
     const Bytes wanted = beyond(budget, *plan.vram);
     const SlotPlan slots = plan_slots(on_device.all(), wanted, needs.model.experts_used);
-    if (!needs.gpu && &scratch != &needs.scratch.back() &&
-        too_much_scratch(scratch.bytes, wanted, slots))
+    if (&scratch != &needs.scratch.back() && too_much_scratch(scratch.bytes, wanted, slots))
       continue;
     if (slots.slots.empty()) refuse_on_gpu(needs, plan, slots.needed, budget);
     take(*plan.vram, slots);
     break;
   }
-  if (needs.gpu) plan.ram.dense = needs.dense;  // from which they are copied
-  const Bytes wanted = wanted_below(needs, request, plan, in_ram);
-  const SlotPlan slots = plan_slots(in_ram.all(), wanted, needs.model.experts_used);
-  if (slots.slots.empty()) refuse(needs, request, plan, slots.needed, wanted);
-  take(plan.ram, slots);
-  check_available(request, plan);
+}
+
+// All but experts in VRAM, and as many of these as it holds; below it the experts in RAM.
+void place_on_gpu(const ModelNeeds& needs, const PlanRequest& request, const GpuMemory& gpu,
+                  const Machine* machine, const ExpertProfile* profile,
+                  std::span<const float> popularity, PlacementPlan& plan) {
+  const Classes on_device(needs, popularity, &ExpertClass::device_slot);
+  const Bytes budget = std::min(request.budget.vram.value_or(gpu.memory), gpu.memory);
+  plan.vram = {.process = gpu.reserved, .dense = needs.dense, .state = needs.state};
+  if (needs.gpu)
+    place_counted(needs, on_device, budget, plan);
+  else
+    place_as_in_ram(needs, request, on_device, budget, plan);
+  if (needs.gpu) plan.ram.dense = needs.gpu->dense_of_host;
+  hold_experts(needs, request, Classes(needs, popularity, &ExpertClass::slot), machine, profile,
+               plan);
+  place_below(needs, request, popularity, plan.vram->held_of_class, plan);
 }
 
 // The tier that computes: its slots are what the policy decides about.
@@ -245,33 +305,43 @@ void plan_policy(const ModelNeeds& needs, const PlanRequest& request, const Expe
         slots, needs.cycle()));
 }
 
+std::vector<std::uint32_t> slots_together(const ModelNeeds& needs, const PlacementPlan& plan) {
+  std::vector<std::uint32_t> slots;
+  for (std::size_t c = 0; c < needs.classes.size(); ++c)
+    slots.push_back(std::min(plan.slots_together(c), needs.classes[c].experts));
+  return slots;
+}
+
 void plan_seed(const ModelNeeds& needs, std::span<const float> popularity, PlacementPlan& plan) {
   plan.seed = choose_seed({.space = needs.space(),
                            .popularity = popularity,
                            .size_class_of = needs.size_class_of(),
-                           .slots_of_class = fastest(plan).slots_of_class});
+                           .slots_of_class = slots_together(needs, plan)});
   for (const ExpertId id : plan.seed) plan.seed_uses.push_back(popularity[needs.space().flat(id)]);
 }
 
-// What is in VRAM is in RAM as well, if that has more slots: giving it up then costs nothing.
-TierHits tier_hits(const PlacementPlan& plan, double fastest_hits, double ram_hits) {
+// What follows traffic in VRAM is in RAM as well, if that has more slots: giving it up then costs
+// nothing.
+TierHits tier_hits(const PlacementPlan& plan, double fastest_hits, double in_memory) {
   if (!plan.vram) return {.vram = 0, .ram = fastest_hits, .disk = 1 - fastest_hits};
-  const double found = std::max(fastest_hits, ram_hits);
+  const double found = std::max(fastest_hits, in_memory);
   return {.vram = fastest_hits, .ram = found - fastest_hits, .disk = 1 - found};
 }
 
 void predict(const ModelNeeds& needs, const PlanRequest& request, const Machine& machine,
              const ExpertProfile* profile, PlacementPlan& plan) {
-  plan.hits = estimate_hits(needs, fastest(plan).slots_of_class, plan.policy, profile);
-  const HitEstimate ram = estimate_hits(needs, plan.ram.slots_of_class, plan.policy, profile);
+  const HitModel model(needs, plan.policy, profile);
+  const TierPlan& tier = fastest(plan);
+  plan.hits = model.estimate(tier.slots_of_class, tier.held_of_class);
+  const HitEstimate memory = model.estimate(slots_together(needs, plan), tier.held_of_class);
   const auto at = [&](double HitEstimate::* value) {
     return predict_decode(needs, machine,
-                          {.hits = tier_hits(plan, (*plan.hits).*value, ram.*value),
+                          {.hits = tier_hits(plan, (*plan.hits).*value, memory.*value),
                            .threads = request.threads,
                            .depth = request.depth,
                            .prefetch = plan.prefetch});
   };
-  if (ram.low < 1 && !machine.disk) {
+  if (memory.low < 1 && !machine.disk) {
     plan.notes.push_back(fmt::format(
         "no prediction: experts must be read from disk, and {} has no rates of one", machine.name));
     return;
@@ -282,6 +352,19 @@ void predict(const ModelNeeds& needs, const PlanRequest& request, const Machine&
 }
 
 }  // namespace
+
+void place_below(const ModelNeeds& needs, const PlanRequest& request,
+                 std::span<const float> popularity, std::span<const std::uint32_t> held_of_class,
+                 PlacementPlan& plan) {
+  plan.ram.experts = Bytes(0);
+  const Classes in_ram(needs, popularity, &ExpertClass::slot);
+  const Bytes wanted = wanted_expert_bytes(needs, request, plan.ram, in_ram);
+  const SlotPlan slots =
+      plan_slots(classes_beside(needs, in_ram, held_of_class), wanted, needs.model.experts_used);
+  if (slots.slots.empty()) refuse(needs, request, plan, slots.needed, wanted);
+  take(plan.ram, slots);
+  check_available(request, plan);
+}
 
 SlotPlan divide_slots(const ModelNeeds& needs, std::span<const float> popularity,
                       std::span<const std::uint32_t> most, Bytes bytes) {
@@ -317,7 +400,7 @@ PlacementPlan plan_placement(const ModelNeeds& needs, const PlanRequest& request
   plan.experts = needs.experts();
   plan.ram.process = needs.process;
   if (on_gpu)
-    place_on_gpu(needs, request, *gpu, popularity, plan);
+    place_on_gpu(needs, request, *gpu, machine, profile, popularity, plan);
   else
     place_in_ram(needs, request, Classes(needs, popularity, &ExpertClass::slot), plan);
   plan_policy(needs, request, profile, plan);

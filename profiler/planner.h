@@ -45,6 +45,13 @@ struct PlanRequest {
 PlacementPlan plan_placement(const ModelNeeds& needs, const PlanRequest& request,
                              const Machine* machine, const ExpertProfile* profile);
 
+// Slots in RAM below a GPU that holds so many experts of each class for good: for all others as far
+// as the budget reaches, and of each size at least for those that a layer reads at once. Throws as
+// plan_placement().
+void place_below(const ModelNeeds& needs, const PlanRequest& request,
+                 std::span<const float> popularity, std::span<const std::uint32_t> held_of_class,
+                 PlacementPlan& plan);
+
 // Fewer bytes for experts than a plan has, divided among its classes, with at most `most` slots
 // each. `popularity`: as of ExpertProfile, or empty.
 SlotPlan divide_slots(const ModelNeeds& needs, std::span<const float> popularity,

@@ -86,4 +86,8 @@ FetchLadder fetch_ladder(const LaneCosts& costs, const LayerExperts& experts) {
   return ladder;
 }
 
+FetchLadder only_fetches(const LayerExperts& experts) {
+  return {.rungs = {all_fetched(experts.used)}};
+}
+
 }  // namespace hearth::profiler

@@ -62,5 +62,6 @@ struct FetchLadder {
   std::uint32_t measured = 0;  // the rung of fetch_table(costs, experts)
 };
 FetchLadder fetch_ladder(const LaneCosts& costs, const LayerExperts& experts);
+FetchLadder only_fetches(const LayerExperts& experts);  // a single rung
 
 }  // namespace hearth::profiler
