@@ -47,7 +47,7 @@ void ForcedRouting::replace(LayerIndex layer, std::uint32_t position,
                             std::span<std::uint16_t> experts, std::span<float> weights) const {
   const std::uint32_t top_k = header().experts_per_row;
   const std::uint64_t count = experts.size() / top_k, first = first_ + position;
-  CHECK_LE(first + count, rows_.size());
+  CHECK(first <= rows_.size() && count <= rows_.size() - first);
   for (std::uint64_t i = 0; i < count; ++i) {
     const Row row = rows_[first + i];
     const profiler::Routing decision = trace_.decision(row.step, nth_[layer]);

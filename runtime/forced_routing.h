@@ -22,8 +22,9 @@ class ForcedRouting {
   std::uint64_t rows() const { return rows_.size(); }  // tokens
   const profiler::TraceHeader& header() const { return trace_.header(); }
 
-  // The token at position 0 is the trace's row `row` from now on, whatever the steps of the trace.
-  void begin_at(std::uint64_t row) { first_ = row; }
+  // The token at `position` is the trace's row `row` from now on, whatever the steps of the trace;
+  // none before it is asked for.
+  void begin_at(std::uint64_t row, std::uint32_t position = 0) { first_ = row - position; }
   // Overwrites the decision for tokens from `position` on: [rows][top-k].
   void replace(LayerIndex layer, std::uint32_t position, std::span<std::uint16_t> experts,
                std::span<float> weights) const;
@@ -37,7 +38,7 @@ class ForcedRouting {
   profiler::RoutingTrace trace_;
   std::vector<Row> rows_;
   std::vector<std::uint32_t> nth_;  // of a layer, among those of the trace
-  std::uint64_t first_ = 0;
+  std::uint64_t first_ = 0;         // row of position 0, modulo 2^64: there may be none
 };
 
 }  // namespace hearth::runtime

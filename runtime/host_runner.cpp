@@ -16,6 +16,10 @@ HostRunner::HostRunner(Engine& engine)
       scratch_(scratch_shape_for(engine.model(), engine.plan().batch, engine.pool().threads()),
                memory_) {}
 
+std::size_t HostRunner::rows_of_chunk(std::size_t left) const {
+  return std::min<std::size_t>(engine_.plan().batch, left);
+}
+
 void HostRunner::run(const Chunk& chunk, LogitsSink sink) {
   Step step{.tokens = chunk.tokens,
             .position = chunk.position,
@@ -33,8 +37,23 @@ void HostRunner::run(const Chunk& chunk, LogitsSink sink) {
   decode_step(engine_.model(), step, chunk.first_logits_row, sink);
 }
 
-void HostRunner::visit_state(std::uint32_t position,
-                             FunctionRef<void(std::span<std::byte>)> visit) const {
+Bytes HostRunner::state_bytes(std::uint32_t position) const {
+  Bytes total;
+  visit(position, [&](std::span<std::byte> piece) { total += Bytes(piece.size()); });
+  return total;
+}
+
+void HostRunner::save_state(std::uint32_t position,
+                            FunctionRef<void(std::span<const std::byte>)> write) const {
+  visit(position, [&](std::span<std::byte> piece) { write(piece); });
+}
+
+void HostRunner::load_state(std::uint32_t position, FunctionRef<void(std::span<std::byte>)> read) {
+  visit(position, read);
+}
+
+void HostRunner::visit(std::uint32_t position,
+                       FunctionRef<void(std::span<std::byte>)> visit) const {
   kv_.visit(position, visit);
   if (position > 0 && !recurrent_.empty()) visit(recurrent_.memory());
 }

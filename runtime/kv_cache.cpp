@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "runtime/kv_state.h"
 
 namespace hearth::runtime {
 
@@ -126,11 +127,7 @@ std::byte* KvCache::recent_at(KvPart part, const Piece& piece, std::uint32_t hea
 }
 
 std::uint32_t KvCache::encoded(KvPart part, std::uint32_t position) const {
-  const kernels::KvFormatTraits& format = kernels::traits(formats_.of(part));
-  const std::uint32_t seen = position + 1;
-  if (!format.quantized()) return static_cast<std::uint32_t>(round_up(seen, kKvTile));
-  const std::uint32_t old = seen > formats_.tail ? seen - formats_.tail : 0;
-  return std::max(format.sink(), old / format.tile() * format.tile());
+  return encoded_before(kernels::traits(formats_.of(part)), formats_.tail, position);
 }
 
 TileRange KvCache::due(KvPart part, std::uint32_t position, std::uint32_t rows) const {
@@ -165,25 +162,20 @@ void KvCache::encode(LayerIndex layer, KvPart part, std::uint32_t head, std::uin
 }
 
 void KvCache::visit(std::uint32_t position, FunctionRef<void(std::span<std::byte>)> visit) const {
-  if (position == 0) return;
   for (LayerIndex layer = 0; layer < pieces_.size(); ++layer)
     for (const KvPart part : {KvPart::kKeys, KvPart::kValues}) {
       const Piece& one = piece(layer, part);
-      const kernels::KvFormatTraits& format = kernels::traits(formats_.of(part));
-      const std::uint32_t end = encoded(part, position - 1);
-      const std::size_t tiles =
-          format.quantized() ? (end - format.sink()) / format.tile() : end / kKvTile;
-      const std::size_t tile = kv_tile_bytes(formats_.of(part), part, one.dim);
-      for (std::uint32_t head = 0; head < one.heads; ++head) {
-        if (tiles > 0) visit({tile_at(part, one, head, 0), tiles * tile});
-        if (one.recent == nullptr) continue;
-        const auto visit_recent = [&](std::uint32_t from, std::uint32_t to) {
-          for (std::uint32_t p = from; p < to; p += kKvTile)
-            visit({recent_at(part, one, head, p), kv_tile_bytes(kRecent, part, one.dim)});
-        };
-        visit_recent(0, std::min(position, format.sink()));
-        visit_recent(end, position);
-      }
+      if (one.heads == 0) continue;
+      const Counts& of_part = counts(part);
+      visit_kv(formats_,
+               {.layout = kernels::kv_layout(formats_.of(part), part, one.dim),
+                .tiles = one.tiles,
+                .tiles_per_head = of_part.tiles,
+                .recent = one.recent,
+                .recent_tiles = of_part.recent,
+                .sink = one.sink,
+                .sink_tiles = of_part.sink},
+               one.heads, position, visit);
     }
 }
 

@@ -103,10 +103,8 @@ class KvCache {
   // A tile of a quantized format. `rows` has room for it: [tile][dim].
   void encode(LayerIndex layer, kernels::KvPart part, std::uint32_t head, std::uint32_t tile,
               float* rows) const;
-  // All bytes that the tokens before `position` left, piece by piece: of each head the tiles
-  // that are in their format, then those of the sink and of the ring. How a cache is divided
-  // depends on nothing but position, formats and heads, so that another one takes the pieces in the
-  // same order.
+  // All bytes that the tokens before `position` left, layer by layer, keys before values
+  // (runtime/kv_state.h).
   void visit(std::uint32_t position, FunctionRef<void(std::span<std::byte>)> visit) const;
   kernels::KvSource source(LayerIndex layer, kernels::KvPart part, std::uint32_t head) const;
 

@@ -41,6 +41,7 @@ class Wander {
 double disk_peak(Engine& engine) {
   constexpr std::size_t kExpertsInFlight = 4;
   constexpr Nanoseconds kLongest = std::chrono::milliseconds(400);
+  constexpr std::uint32_t kMostTimes = 16;  // that a small model is read
   engine.leave_experts();
   ExpertStore& store = engine.experts();
   store.settle();
@@ -49,7 +50,8 @@ double disk_peak(Engine& engine) {
   const Bytes before = engine.bytes_read();
   const Nanoseconds start = engine.clock().now();
   Nanoseconds elapsed{0};
-  while (elapsed < kLongest) {
+  std::uint32_t times = 0;
+  while (elapsed < kLongest && times < kMostTimes) {
     for (std::size_t tries = 0; tries < kExpertsInFlight; ++tries) {
       if (store.experts_on_their_way() >= kExpertsInFlight) break;
       const ExpertId id = wander.next();
@@ -60,7 +62,7 @@ double disk_peak(Engine& engine) {
     if (store.reading())
       store.collect(io::AsyncReader::Wait::kOne);
     else
-      store.drop_all();  // all there: a small model is read again
+      store.drop_all(), ++times;  // all there: a small model is read again
     elapsed = engine.clock().now() - start;
   }
   const Bytes read = engine.bytes_read() - before;

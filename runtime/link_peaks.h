@@ -11,8 +11,9 @@ struct LinkPeaks {
   double ram_bytes_per_second = 0;   // all threads reading; 0: not measured
 };
 
-// Takes about half a second. Leaves the expert memory empty. Memory is measured on the engine's
-// largest arena, or, where that would fit the caches and no --ram forbids it, on a temporary one.
+// Takes about half a second, less where the model is small. Leaves the expert memory empty. Memory
+// is measured on the engine's largest arena, or, where that would fit the caches and no --ram
+// forbids it, on a temporary one.
 LinkPeaks measure_link_peaks(Engine& engine);
 
 }  // namespace hearth::runtime

@@ -23,11 +23,11 @@ class RandomCache {
   // Rows of positions [position, position + rows), at most as many as a step of the cache has.
   void append(const KvCache& kv, kernels::WorkerPool& pool, Scratch& scratch,
               std::uint32_t position, std::uint32_t rows) const;
-
- private:
+  // That of a position; as many floats as the head has.
   const float* row(LayerIndex layer, kernels::KvPart part, std::uint32_t head,
                    std::uint32_t position) const;
 
+ private:
   std::vector<KvLayer> layers_;
   std::uint32_t width_ = 0;    // of the widest head
   std::vector<float> values_;  // [kRows][width_]

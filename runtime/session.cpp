@@ -51,7 +51,7 @@ void Session::evaluate(std::span<const TokenId> tokens, std::size_t first_logits
     for (const auto& listener : listeners_) listener(routing);
   };
   for (std::size_t begin = 0; begin < tokens.size();) {
-    const std::size_t count = std::min<std::size_t>(engine_.plan().batch, tokens.size() - begin);
+    const std::size_t count = runner_->rows_of_chunk(tokens.size() - begin);
     const std::size_t wanted = first_logits > begin ? first_logits - begin : 0;
     torn_ = recurrent_;
     runner_->run({.tokens = tokens.subspan(begin, count),
@@ -82,10 +82,20 @@ void Session::reset() {
   runner_->reset();
 }
 
-void Session::visit_state(std::uint32_t position,
-                          FunctionRef<void(std::span<std::byte>)> visit) const {
+Bytes Session::state_bytes(std::uint32_t position) const {
   CHECK_LE(position, context());
-  runner_->visit_state(position, visit);
+  return runner_->state_bytes(position);
+}
+
+void Session::save_state(std::uint32_t position,
+                         FunctionRef<void(std::span<const std::byte>)> write) const {
+  CHECK_LE(position, context());
+  runner_->save_state(position, write);
+}
+
+void Session::load_state(std::uint32_t position, FunctionRef<void(std::span<std::byte>)> read) {
+  CHECK_LE(position, context());
+  runner_->load_state(position, read);
 }
 
 void Session::resume(std::uint32_t position) {

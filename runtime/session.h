@@ -18,10 +18,10 @@ class Session {
  public:
   explicit Session(Engine& engine);
 
-  // Appends tokens to the timeline, in chunks of the plan's batch, and hands out the logits after
-  // each token from index `first_logits` of `tokens` on; rows are numbered by position in `tokens`.
-  // Throws Error(kBadInput) for a token outside the vocabulary or when the context is full, and
-  // what a step throws. A recurrent state is then torn: the session must be reset.
+  // Appends tokens to the timeline, in chunks of at most the plan's batch, and hands out the logits
+  // after each token from index `first_logits` of `tokens` on; rows are numbered by position in
+  // `tokens`. Throws Error(kBadInput) for a token outside the vocabulary or when the context is
+  // full, and what a step throws. A recurrent state is then torn: the session must be reset.
   void evaluate(std::span<const TokenId> tokens, std::size_t first_logits, LogitsSink sink);
   // The logits after the last token; valid until the next call.
   std::span<const float> evaluate(std::span<const TokenId> tokens);
@@ -44,9 +44,14 @@ class Session {
   // computed: for measurements of speed (runtime/random_cache.h). Throws Error(kBadInput) when the
   // context is shorter.
   void fill_at_random(std::uint32_t positions, std::uint64_t seed);
-  // All bytes that the tokens before `position` left, piece by piece: what a session file holds
-  // (runtime/session_file.h). resume() goes on from there, once they are in place.
-  void visit_state(std::uint32_t position, FunctionRef<void(std::span<std::byte>)> visit) const;
+  // All bytes that the tokens before `position` left: what a session file holds
+  // (runtime/session_file.h), the same wherever steps are computed. They are given to `write`, or
+  // asked of `read`, in order and in pieces of any size. resume() goes on from there, once they are
+  // in place.
+  Bytes state_bytes(std::uint32_t position) const;
+  void save_state(std::uint32_t position,
+                  FunctionRef<void(std::span<const std::byte>)> write) const;
+  void load_state(std::uint32_t position, FunctionRef<void(std::span<std::byte>)> read);
   void resume(std::uint32_t position);
   std::uint32_t position() const { return position_; }
   std::uint32_t context() const { return engine_.plan().context; }

@@ -120,12 +120,6 @@ std::span<std::byte> bytes_of(std::vector<T>& values) {
   return std::as_writable_bytes(std::span(values));
 }
 
-std::uint64_t state_bytes(const Session& session, std::uint32_t position) {
-  std::uint64_t total = 0;
-  session.visit_state(position, [&](std::span<std::byte> piece) { total += piece.size(); });
-  return total;
-}
-
 // By index, then by layer: where there are fewer slots later, every layer keeps its share.
 std::vector<ExpertId> experts_in_memory(const ExpertStore& experts) {
   std::vector<ExpertId> ids;
@@ -192,7 +186,7 @@ void check(const SessionHeader& found, const Engine& engine, const Session& sess
                 printable(path, 400), found.position, session.context());
   if (found.vocabulary != wanted.vocabulary ||
       found.experts > engine.experts().catalog().space().size() ||
-      found.state_bytes != state_bytes(session, found.position))
+      found.state_bytes != session.state_bytes(found.position).count)
     reader.damaged("does not match its own header");
   const std::uint64_t rest = found.position * sizeof(TokenId) + found.vocabulary * sizeof(float) +
                              found.experts * 2 * sizeof(std::uint16_t) + found.state_bytes +
@@ -236,7 +230,7 @@ void save_session(const std::string& path, const Engine& engine, const Session& 
   SessionHeader header = header_of(engine);
   header.position = session.position();
   header.experts = static_cast<std::uint32_t>(experts.size());
-  header.state_bytes = state_bytes(session, header.position);
+  header.state_bytes = session.state_bytes(header.position).count;
   header.random = timeline.random;
 
   const std::string text = to_toml(header);
@@ -251,7 +245,7 @@ void save_session(const std::string& path, const Engine& engine, const Session& 
   std::vector<std::uint16_t> pairs;
   for (const ExpertId id : experts) pairs.insert(pairs.end(), {id.layer, id.index});
   writer.put(std::as_bytes(std::span(pairs)));
-  session.visit_state(header.position, [&](std::span<std::byte> piece) { writer.put(piece); });
+  session.save_state(header.position, [&](std::span<const std::byte> piece) { writer.put(piece); });
   writer.finish();
 }
 
@@ -268,10 +262,12 @@ Timeline load_session(const std::string& path, Engine& engine, Session& session)
   reader.get(bytes_of(timeline.logits));
   reader.get(bytes_of(pairs));
   try {
-    session.visit_state(header.position, [&](std::span<std::byte> piece) { reader.get(piece); });
+    session.load_state(header.position, [&](std::span<std::byte> piece) { reader.get(piece); });
     reader.finish();
     check_timeline(timeline, header.vocabulary, reader);
-    engine.replace_experts(checked_experts(pairs, engine.experts().catalog(), reader));
+    const std::vector<ExpertId> experts =
+        checked_experts(pairs, engine.experts().catalog(), reader);
+    if (engine.device_model() == nullptr) engine.replace_experts(experts);
   } catch (...) {
     session.reset();
     throw;

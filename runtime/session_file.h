@@ -7,7 +7,7 @@
 //   tokens   of the timeline                                                       4 bytes each
 //   logits   after the last of them                                                f32
 //   experts  that were in memory: layer, index                                     2 × 2 bytes each
-//   state    keys, values, and what recurrent layers keep (Session::visit_state)
+//   state    keys, values, and what recurrent layers keep (Session::save_state)
 //   check    XXH3 of all bytes before                                              8 bytes
 //
 // All numbers are little-endian. The file is replaced atomically. Whoever reads it trusts nothing:
@@ -36,9 +36,9 @@ void save_session(const std::string& path, const Engine& engine, const Session& 
                   const Timeline& timeline);
 
 // Into a session that is new or was reset; the engine's experts become those of the file, as far as
-// there are slots. Throws Error(kNotFound / kIo), Error(kBadFile) for a damaged file, and
-// Error(kBadInput) for one of another model, other formats of keys and values, or a longer context.
-// The session is then as after reset().
+// there are slots; where a device computes they stay where they are. Throws Error(kNotFound / kIo),
+// Error(kBadFile) for a damaged file, and Error(kBadInput) for one of another model, other formats
+// of keys and values, or a longer context. The session is then as after reset().
 Timeline load_session(const std::string& path, Engine& engine, Session& session);
 
 }  // namespace hearth::runtime

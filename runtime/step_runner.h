@@ -8,6 +8,7 @@
 
 #include "base/function_ref.h"
 #include "base/ids.h"
+#include "base/units.h"
 #include "profiler/routing.h"
 #include "runtime/decode_step.h"
 
@@ -26,15 +27,19 @@ class StepRunner {
  public:
   virtual ~StepRunner() = default;
 
+  // Tokens of the next chunk, where so many are left: at most the plan's batch.
+  virtual std::size_t rows_of_chunk(std::size_t left) const = 0;
   // Logits of the rows from first_logits_row on go to the sink. Throws Error(kIo), Error(kNumerics)
   // and Error(kDevice); a recurrent state is then torn.
   virtual void run(const Chunk& chunk, LogitsSink sink) = 0;
   virtual void reset() = 0;  // recurrent layers, to what a new timeline begins with
 
-  // As the functions of Session. Throw Error(kUnsupported) where the runner cannot.
+  // As the functions of Session.
   virtual void fill_at_random(std::uint32_t positions, std::uint64_t seed) = 0;
-  virtual void visit_state(std::uint32_t position,
-                           FunctionRef<void(std::span<std::byte>)> visit) const = 0;
+  virtual Bytes state_bytes(std::uint32_t position) const = 0;
+  virtual void save_state(std::uint32_t position,
+                          FunctionRef<void(std::span<const std::byte>)> write) const = 0;
+  virtual void load_state(std::uint32_t position, FunctionRef<void(std::span<std::byte>)> read) = 0;
 
   virtual std::span<const std::byte> memory() const = 0;  // of the host
   const StepTimes& times() const { return times_; }

@@ -49,12 +49,11 @@ const std::byte* ExpertLease::part(std::uint32_t index) const {
 }
 
 SizeClasses size_classes(const ExpertCatalog& catalog, std::uint64_t alignment) {
-  SizeClasses classes;
+  std::vector<std::uint64_t> sizes;
   for (std::uint32_t l = 0; l < catalog.layers(); ++l) {
     const LayerExperts& layer = catalog.layer(static_cast<LayerIndex>(l));
-    if (layer.count > 0) classes.slot_bytes.push_back(layer.slot_bytes(alignment));
+    if (layer.count > 0) sizes.push_back(layer.bytes());
   }
-  auto& sizes = classes.slot_bytes;
   std::sort(sizes.begin(), sizes.end());
   sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
   if (sizes.size() >= Residency::kNoClass)
@@ -62,16 +61,19 @@ SizeClasses size_classes(const ExpertCatalog& catalog, std::uint64_t alignment) 
                 "the layers have experts of {} different sizes, more than the {} supported; use a "
                 "file quantized more evenly",
                 sizes.size(), Residency::kNoClass - 1);
-  classes.experts.assign(sizes.size(), 0);
+  SizeClasses classes{.slot_bytes = std::vector<std::uint64_t>(sizes.size()),
+                      .experts = std::vector<std::uint32_t>(sizes.size()),
+                      .class_of_layer = {}};
   for (std::uint32_t l = 0; l < catalog.layers(); ++l) {
     const LayerExperts& layer = catalog.layer(static_cast<LayerIndex>(l));
     if (layer.count == 0) {
       classes.class_of_layer.push_back(Residency::kNoClass);
       continue;
     }
-    const auto at = std::lower_bound(sizes.begin(), sizes.end(), layer.slot_bytes(alignment));
+    const auto at = std::lower_bound(sizes.begin(), sizes.end(), layer.bytes());
     const auto index = static_cast<std::uint8_t>(at - sizes.begin());
     classes.class_of_layer.push_back(index);
+    classes.slot_bytes[index] = std::max(classes.slot_bytes[index], layer.slot_bytes(alignment));
     for (std::uint16_t e = 0; e < layer.count; ++e) classes.experts[index] += layer.parts(e) > 0;
   }
   return classes;

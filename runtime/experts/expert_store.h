@@ -59,9 +59,11 @@ class ExpertLease {
 
 enum class FetchResult : std::uint8_t { kStarted, kNoSlot, kQueueFull };
 
-// The size classes of a catalog: experts whose records need the same slot bytes share one.
+// The size classes of a catalog: layers whose largest experts have equally many bytes share one, by
+// ascending bytes. They are the same for every tier; only how large a slot is depends on how its
+// parts are aligned.
 struct SizeClasses {
-  std::vector<std::uint64_t> slot_bytes;     // per class, ascending
+  std::vector<std::uint64_t> slot_bytes;     // per class
   std::vector<std::uint32_t> experts;        // per class
   std::vector<std::uint8_t> class_of_layer;  // Residency::kNoClass where a layer has no experts
 };
@@ -130,6 +132,7 @@ class ExpertStore {
   void load_absent();
 
   const ExpertCatalog& catalog() const { return catalog_; }
+  const std::string& path(std::uint32_t file) const { return paths_[file]; }
   const profiler::Residency& residency() const { return *residency_; }
   Bytes expert_bytes_read() const { return bytes_read_; }   // of experts, without window padding
   Nanoseconds time_waited() const { return time_waited_; }  // blocked in collect(kOne)

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/error.h"
 
 namespace hearth::runtime {
@@ -83,6 +84,7 @@ bool CpuLane::serve() {
   kernels::LaneControl& control = *options_.block.control;
   const std::uint32_t stamp = std::atomic_ref(control.doorbell).load(std::memory_order_acquire);
   if (stamp == 0) return false;
+  const Nanoseconds start = steady_clock().now();
   std::uint32_t done = kernels::kLaneFailed;
   try {
     if (!error_) {  // else nothing of this step will be used
@@ -92,6 +94,7 @@ bool CpuLane::serve() {
   } catch (...) {
     error_ = std::current_exception();
   }
+  time_served_ += steady_clock().now() - start;
   std::atomic_ref(control.doorbell).store(0, std::memory_order_relaxed);
   std::atomic_ref(control.done).store(done, std::memory_order_release);
   return true;
@@ -111,6 +114,12 @@ std::optional<LayerIndex> CpuLane::handed_over() const {
       std::atomic_ref(options_.block.control->doorbell).load(std::memory_order_acquire);
   if (stamp == 0) return std::nullopt;
   return static_cast<LayerIndex>(stamp - 1);
+}
+
+std::uint64_t CpuLane::progress() const {
+  kernels::LaneControl& control = *options_.block.control;
+  const std::uint64_t handed_over = std::atomic_ref(control.doorbell).load();
+  return handed_over << 32 | std::atomic_ref(control.done).load();
 }
 
 void CpuLane::compute(std::uint32_t stamp) {

@@ -6,8 +6,8 @@
 // the GPU for the lane: the step runs to its end with results that nobody may use, and the
 // conductor gets the error.
 //
-// Threads: begin_step() and rethrow() by the conductor while no step is under way; serve() by one
-// thread while one is; give_up() and handed_over() by any.
+// Threads: begin_step(), rethrow() and time_served() by the conductor while no step is under way;
+// serve() by one thread while one is; give_up() and handed_over() by any.
 // Nothing allocates after construction but the text of an error.
 #pragma once
 
@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "base/units.h"
 #include "io/arena.h"
 #include "kernels/gpu/lane_block.h"
 #include "runtime/blocks/expert_ffn.h"
@@ -52,11 +53,15 @@ class CpuLane {
   bool serve();
   // After a step: throws what prevented the lane from serving.
   void rethrow() const;
+  // Likewise: that it took to serve what was handed over, since the start.
+  Nanoseconds time_served() const { return time_served_; }
 
   // Ends the GPU's waits for the lane, now and (called again) later.
   void give_up();
   // The layer that was handed over and is not served yet.
   std::optional<LayerIndex> handed_over() const;
+  // Changes with each layer that is handed over, and with each that is done.
+  std::uint64_t progress() const;
 
  private:
   void compute(std::uint32_t stamp);
@@ -76,6 +81,7 @@ class CpuLane {
   std::vector<std::uint32_t> x_rows_;
   std::vector<ExpertRows> ready_;
   std::exception_ptr error_;
+  Nanoseconds time_served_{0};
 };
 
 }  // namespace hearth::runtime

@@ -1,37 +1,32 @@
 #include "runtime/gpu/cpu_lane_thread.h"
 
 #include <chrono>
+#include <utility>
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/punctual_sleep.h"
+#include "base/spin.h"
 
 namespace hearth::runtime {
 namespace {
 
-// Layers follow each other within fractions of a millisecond; a longer gap is a long prompt or a
-// machine that does other things.
-constexpr auto kSpinTime = std::chrono::milliseconds(1);
+constexpr auto kSpinTime = std::chrono::milliseconds(5);
 constexpr int kLooksPerClockRead = 64;
-constexpr auto kNap = std::chrono::microseconds(50);
-
-void pause() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
+// A step ends, for the conductor, half of this and a wake-up later: 0.5 % of one of 4 ms, for some
+// percent of a core.
+constexpr auto kNap = std::chrono::microseconds(20);
 
 [[noreturn]] void throw_late(const StepBound& bound, std::optional<LayerIndex> layer) {
   if (layer)
     throw_error(ErrorCode::kDevice,
                 "GPU: a step waits for the CPU, which has not computed the experts of layer {} "
                 "within {} s; the disk or the memory does not answer; see the system's log",
-                *layer, seconds(bound.step));
+                *layer, seconds(bound.silence));
   throw_error(ErrorCode::kDevice,
-              "GPU: a step has not finished within {} s, and waits for nothing of the CPU; the "
-              "device hangs; see the system's log, and restart it",
-              seconds(bound.step));
+              "GPU: a step has not gone on for {} s, and waits for nothing of the CPU; the device "
+              "hangs; see the system's log, and restart it",
+              seconds(bound.silence));
 }
 
 }  // namespace
@@ -68,12 +63,13 @@ void CpuLaneThread::run() {
 }
 
 void CpuLaneThread::serve_step() {
+  const PunctualSleep punctual;
   auto spin_until = std::chrono::steady_clock::now() + kSpinTime;
   while (state_.load(std::memory_order_acquire) == State::kServes) {
     bool served = false;
     for (int look = 0; look < kLooksPerClockRead && !served; ++look) {
       served = lane_.serve();
-      pause();
+      spin_pause();
     }
     const auto now = std::chrono::steady_clock::now();
     if (served)
@@ -87,8 +83,9 @@ void CpuLaneThread::serve_step() {
 
 void wait_for_step(FunctionRef<bool()> finished, CpuLane& lane, const Clock& clock,
                    const StepBound& bound) {
-  const Nanoseconds start = clock.now();
-  const auto naps_until = [&](Nanoseconds end, FunctionRef<void()> each) {
+  const PunctualSleep punctual;
+  Nanoseconds end = clock.now() + bound.silence;
+  const auto naps_until_end = [&](FunctionRef<void()> each) {
     while (clock.now() < end) {
       if (finished()) return true;
       each();
@@ -96,10 +93,16 @@ void wait_for_step(FunctionRef<bool()> finished, CpuLane& lane, const Clock& clo
     }
     return false;
   };
-  if (naps_until(start + bound.step, [] {})) return;
+  std::uint64_t seen = lane.progress();
+  const auto look = [&] {
+    if (const std::uint64_t now = lane.progress(); std::exchange(seen, now) != now)
+      end = clock.now() + bound.silence;
+  };
+  if (naps_until_end(look)) return;
   const std::optional<LayerIndex> waits_for = lane.handed_over();
   // More than once: the lane may still answer, and a layer without work for it says so itself.
-  naps_until(clock.now() + bound.after_end, [&] { lane.give_up(); });
+  end = clock.now() + bound.after_end;
+  naps_until_end([&] { lane.give_up(); });
   throw_late(bound, waits_for);
 }
 

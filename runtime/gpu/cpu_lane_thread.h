@@ -3,8 +3,9 @@
 //   sleeps --begin_step--> looks at the doorbell --end_step--> sleeps
 //
 // While a step is under way the thread looks at the doorbell, which a GPU can ring but not wake
-// anybody with: without a pause for a millisecond, then between naps of 50 us. In between steps it
-// sleeps.
+// anybody with: without a pause for about as long as a step takes, since many layers in a row may
+// have nothing for the CPU and a late answer holds up all of the next one; then between naps. In
+// between steps it sleeps.
 #pragma once
 
 #include <atomic>
@@ -41,10 +42,12 @@ class CpuLaneThread {
 };
 
 struct StepBound {
-  Nanoseconds step{0};       // from the start of the wait; far longer than any step takes
+  // In which no layer is handed over, none is done, and the step does not end: far longer than any
+  // layer takes, also where its experts come from a slow disk.
+  Nanoseconds silence{0};
   Nanoseconds after_end{0};  // for the GPU to finish once its waits for the lane were ended
 };
-inline constexpr StepBound kStepBound{.step = std::chrono::seconds(30),
+inline constexpr StepBound kStepBound{.silence = std::chrono::seconds(30),
                                       .after_end = std::chrono::seconds(2)};
 
 // Waits until `finished` says so; throws what that throws. A step that exceeds its bound ends with

@@ -34,6 +34,8 @@ class DeviceInputs {
   // Addresses on the device.
   const std::uint32_t* position() const { return on_device<std::uint32_t>(places_.position); }
   const std::uint32_t* number() const { return on_device<std::uint32_t>(places_.number); }
+  // The same as the host wrote it.
+  const std::uint32_t* number_on_host() const { return on_host<std::uint32_t>(places_.number); }
   const TokenId* tokens() const { return on_device<TokenId>(places_.tokens); }
   const float* cosine() const { return on_device<float>(places_.cosine); }  // [rows][rotary_stride]
   const float* sine() const { return on_device<float>(places_.sine); }

@@ -13,7 +13,7 @@ DeviceOutputs::Places::Places(const Model& model, std::uint32_t batch) {
   };
   constexpr std::uint64_t kCounts = 3;
   counts = take(kCounts * sizeof(std::uint32_t));
-  best = take(batch * sizeof(kernels::Candidate));
+  best = take(kMostLogitRows * sizeof(kernels::Candidate));
   const std::uint64_t pairs = std::uint64_t{batch} * model.config.experts_used;
   for (std::uint32_t layer = 0; layer < model.config.layers; ++layer) {
     const bool routed = layer < model.experts.layers() &&
@@ -21,7 +21,7 @@ DeviceOutputs::Places::Places(const Model& model, std::uint32_t batch) {
     choices.push_back(take(routed ? pairs * sizeof(std::uint16_t) : 0));
     weights.push_back(take(routed ? pairs * sizeof(float) : 0));
   }
-  logits = take(std::uint64_t{batch} * model.config.vocabulary * sizeof(float));
+  logits = take(std::uint64_t{kMostLogitRows} * model.config.vocabulary * sizeof(float));
 }
 
 Bytes DeviceOutputs::bytes_needed(const Model& model, std::uint32_t batch) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/gpu/device.h"
+#include "kernels/gpu/product.h"
 #include "kernels/gpu/sample.h"
 #include "profiler/routing.h"
 #include "runtime/model.h"
@@ -15,14 +16,16 @@ namespace hearth::runtime {
 
 class DeviceOutputs {
  public:
-  // Bytes of pinned host memory, for steps of at most `batch` rows.
+  // Bytes of pinned host memory, for steps of at most `batch` rows, and logits of at most
+  // kMostLogitRows of them at a time.
+  static constexpr std::uint32_t kMostLogitRows = kernels::kMostProductRows;
   static Bytes bytes_needed(const Model& model, std::uint32_t batch);
   // Throws Error(kBudget) where host memory cannot be pinned.
   DeviceOutputs(const Model& model, std::uint32_t batch, kernels::Device& device);
 
   // Addresses that both use.
-  float* logits() const { return on<float>(places_.logits); }  // [batch][vocabulary]
-  kernels::Candidate* best() const { return on<kernels::Candidate>(places_.best); }  // [batch]
+  float* logits() const { return on<float>(places_.logits); }  // [rows][vocabulary]
+  kernels::Candidate* best() const { return on<kernels::Candidate>(places_.best); }  // [rows]
   std::uint32_t* unknown_tokens() const { return counts(); }
   std::uint32_t* router_faults() const { return counts() + 1; }
   std::uint32_t* expert_faults() const { return counts() + 2; }

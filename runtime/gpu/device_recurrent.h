@@ -19,6 +19,7 @@ class DeviceRecurrent {
   float* window(LayerIndex layer) const { return at(places_[layer].window); }
   // To what a new timeline begins with: zeros.
   void reset(kernels::Stream& stream) const;
+  std::span<std::byte> memory() const { return {memory_, size_.count}; }
 
  private:
   float* at(std::uint64_t offset) const { return reinterpret_cast<float*>(memory_ + offset); }

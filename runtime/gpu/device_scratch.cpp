@@ -1,5 +1,7 @@
 #include "runtime/gpu/device_scratch.h"
 
+#include <algorithm>
+
 #include "kernels/arithmetic.h"
 #include "kernels/gpu/attention.h"
 
@@ -8,6 +10,11 @@ namespace {
 
 std::uint32_t padded(std::uint32_t columns) {
   return static_cast<std::uint32_t>(round_up(columns, kernels::kActivationPadding));
+}
+
+// States of a row that steps of up to so many rows leave.
+std::uint64_t attention_states_of(std::uint32_t rows) {
+  return kernels::attend_state_floats(rows, 1, 0) / 2;
 }
 
 }  // namespace
@@ -32,25 +39,26 @@ kernels::QuantizeTask::Destination DeviceActivations::shaped(std::uint32_t rows,
           .sums = sums_};
 }
 
-DeviceExpertLists::DeviceExpertLists(std::uint32_t most_pairs, std::uint32_t columns,
-                                     DeviceArena& arena)
-    : pairs(most_pairs), embedding(columns) {
-  hits = arena.take<kernels::ExpertJob>(pairs);
-  fetched = arena.take<kernels::ExpertJob>(pairs);
-  fetches = arena.take<kernels::ExpertFetch>(pairs);
+DeviceExpertLists::DeviceExpertLists(const ScratchShape& s, DeviceArena& arena)
+    : resolved(std::min(s.rows, kernels::kMostProductRows) * s.experts_used),
+      embedding(s.embedding) {
+  const std::uint32_t pairs = s.rows * s.experts_used;
+  hits = arena.take<kernels::ExpertJob>(std::max(resolved, s.experts));
+  fetched = arena.take<kernels::ExpertJob>(resolved);
+  fetches = arena.take<kernels::ExpertFetch>(resolved);
   x_rows = arena.take<std::uint32_t>(pairs);
   x_weights = arena.take<float>(pairs);
   results = arena.take<const float*>(pairs);
   outputs = arena.take<float>(std::uint64_t{pairs} * embedding);
-  fetch_limits = arena.take<std::uint32_t>(pairs + 1);
+  fetch_limits = arena.take<std::uint32_t>(resolved + 1);
   fetch_count = arena.take<std::uint32_t>(1);
-  host_jobs = arena.take<kernels::LaneJob>(pairs);
+  host_jobs = arena.take<kernels::LaneJob>(resolved);
   host_count = arena.take<std::uint32_t>(1);
   nothing = arena.take<float>(embedding);
 }
 
 void DeviceExpertLists::reset(kernels::Stream& stream) const {
-  stream.fill(fetch_limits, 0, Bytes((pairs + 1) * sizeof(std::uint32_t)));
+  stream.fill(fetch_limits, 0, Bytes((resolved + 1) * sizeof(std::uint32_t)));
   stream.fill(nothing, 0, Bytes(embedding * sizeof(float)));
 }
 
@@ -71,7 +79,7 @@ void DeviceExpertLists::give_to(kernels::ResolveTask& task) const {
 }
 
 DeviceScratch::DeviceScratch(const ScratchShape& s, const DeviceNeeds& needs, DeviceArena& arena)
-    : shape(s), lists(s.rows * s.experts_used, s.embedding, arena) {
+    : shape(s), lists(s, arena) {
   const std::uint64_t rows = s.rows;
   const std::uint32_t pairs = s.rows * s.experts_used;
   hidden = arena.take<float>(rows * s.embedding);
@@ -80,7 +88,7 @@ DeviceScratch::DeviceScratch(const ScratchShape& s, const DeviceNeeds& needs, De
   expert_normed = DeviceActivations(s.rows, needs.normed_apart ? s.embedding : 0, arena);
   projected = arena.take<float>(rows * s.projections);
   attended = DeviceActivations(s.rows, s.attention_width, arena);
-  attention_states = arena.take<float>(kernels::kMaxAttentionChunks * rows * s.attention_states);
+  attention_states = arena.take<float>(attention_states_of(s.rows) * s.attention_states);
   heads = DeviceActivations(s.rows * needs.product_heads, needs.product_columns, arena);
   recurrent = arena.take<float>(rows * needs.recurrent_floats);
   block_out = arena.take<float>(rows * s.embedding);
@@ -90,8 +98,9 @@ DeviceScratch::DeviceScratch(const ScratchShape& s, const DeviceNeeds& needs, De
   expert_gates = arena.take<float>(std::uint64_t{pairs} * needs.expert_gate_columns);
   expert_ids = arena.take<std::uint16_t>(pairs);
   expert_weights = arena.take<float>(pairs);
-  candidates = arena.take<kernels::Candidate>(kernels::sample_scratch(s.rows, s.vocabulary, 1));
-  logits = arena.take<float>(rows * s.vocabulary);
+  candidates =
+      arena.take<kernels::Candidate>(kernels::sample_scratch(s.logit_rows, s.vocabulary, 1));
+  logits = arena.take<float>(std::uint64_t{s.logit_rows} * s.vocabulary);
 }
 
 }  // namespace hearth::runtime

@@ -1,5 +1,5 @@
 // Working memory of a step on a device, carved at load from one arena. The pieces of
-// runtime/scratch.h that a device needs, at most kMostProductRows rows of each.
+// runtime/scratch.h that a device needs.
 #pragma once
 
 #include <cstdint>
@@ -34,30 +34,31 @@ class DeviceActivations {
 // What the resolving of a layer's routing leaves for those who compute, and for their sum. With all
 // experts on the device nothing is fetched, and nothing left to the host.
 struct DeviceExpertLists {
-  DeviceExpertLists(std::uint32_t pairs, std::uint32_t embedding, DeviceArena& arena);
+  // For shape.rows tokens that are grouped, of which as many as are resolved are resolved.
+  DeviceExpertLists(const ScratchShape& shape, DeviceArena& arena);
   // To what the first step finds.
   void reset(kernels::Stream& stream) const;
   // Of `task`, all that is written, and where results are.
   void give_to(kernels::ResolveTask& task) const;
 
-  std::uint32_t pairs = 0;
+  std::uint32_t resolved = 0;  // pairs, at most
   std::uint32_t embedding = 0;
-  kernels::ExpertJob* hits = nullptr;       // [pairs]
-  kernels::ExpertJob* fetched = nullptr;    // [pairs]
-  kernels::ExpertFetch* fetches = nullptr;  // [pairs]
+  kernels::ExpertJob* hits = nullptr;       // [resolved], or those of all experts of a layer
+  kernels::ExpertJob* fetched = nullptr;    // [resolved]
+  kernels::ExpertFetch* fetches = nullptr;  // [resolved]
   std::uint32_t* x_rows = nullptr;          // [pairs], by place
   float* x_weights = nullptr;               // likewise
   const float** results = nullptr;          // [pairs]
   float* outputs = nullptr;                 // [pairs][embedding], by place
-  std::uint32_t* fetch_limits = nullptr;    // [pairs + 1] zeros
+  std::uint32_t* fetch_limits = nullptr;    // [resolved + 1] zeros
   std::uint32_t* fetch_count = nullptr;
-  kernels::LaneJob* host_jobs = nullptr;  // [pairs]
+  kernels::LaneJob* host_jobs = nullptr;  // [resolved]
   std::uint32_t* host_count = nullptr;
   float* nothing = nullptr;  // [embedding] zeros
 };
 
 struct DeviceScratch {
-  // shape.rows tokens of a step, and logits for as many.
+  // shape.rows tokens of a step, and logits for shape.logit_rows.
   DeviceScratch(const ScratchShape& shape, const DeviceNeeds& needs, DeviceArena& arena);
 
   ScratchShape shape;
@@ -78,7 +79,7 @@ struct DeviceScratch {
   std::uint16_t* expert_ids = nullptr;       // [rows × experts_used]
   float* expert_weights = nullptr;           // likewise
   kernels::Candidate* candidates = nullptr;  // what sampling leaves between its launches
-  float* logits = nullptr;                   // [rows][vocabulary]
+  float* logits = nullptr;                   // [logit_rows][vocabulary]
 };
 
 }  // namespace hearth::runtime

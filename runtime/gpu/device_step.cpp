@@ -64,16 +64,28 @@ void DeviceStep::give_block_out(const WeightVector& norm) {
   pending = {.parts = {{.x = scratch.block_out, .stride = embedding()}}, .norm = weights.of(norm)};
 }
 
+void DeviceStep::multiply(const kernels::ProductTask& task) const {
+  const std::uint32_t most = task.jobs == nullptr ? task.x.rows / task.parts : task.most_rows;
+  launch(most > kernels::kMostProductRows ? &GpuKernels::matrix_product : &GpuKernels::product,
+         task);
+}
+
 void DeviceStep::multiply(const kernels::WeightMatrix& matrix, const Activations& x, float* out,
                           std::uint64_t stride, const WeightVector& bias) const {
-  launch(&GpuKernels::product, {.format = matrix.format,
-                                .rows = matrix.rows,
-                                .columns = matrix.columns,
-                                .x = x,
-                                .dense = {weights.of(matrix)},
-                                .terms = {{.bias = weights.of(bias)}},
-                                .y = out,
-                                .y_stride = stride});
+  multiply(product(matrix, x, out, stride, bias));
+}
+
+kernels::ProductTask DeviceStep::product(const kernels::WeightMatrix& matrix, const Activations& x,
+                                         float* out, std::uint64_t stride,
+                                         const WeightVector& bias) const {
+  return {.format = matrix.format,
+          .rows = matrix.rows,
+          .columns = matrix.columns,
+          .x = x,
+          .dense = {weights.of(matrix)},
+          .terms = {{.bias = weights.of(bias)}},
+          .y = out,
+          .y_stride = stride};
 }
 
 }  // namespace hearth::runtime

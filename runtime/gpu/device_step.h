@@ -16,8 +16,11 @@
 #include "runtime/gpu/device_scratch.h"
 #include "runtime/gpu/device_weights.h"
 #include "runtime/gpu/expert_arena.h"
+#include "runtime/gpu/lane_times.h"
 
 namespace hearth::runtime {
+
+class ChunkExperts;
 
 struct DeviceStep {
   std::uint32_t rows = 0;
@@ -28,7 +31,11 @@ struct DeviceStep {
   const DeviceWeights& weights;
   const ExpertCatalog& catalog;
   const ExpertArena& experts;
-  const DeviceLanes* lanes;  // null: all experts are on the device
+  const DeviceLanes* lanes;        // null: all experts are on the device
+  LaneTimes* times;                // null: nobody asks
+  const DevicePrefetch* prefetch;  // of the lanes; null: this step guesses nothing
+  HostCache* host_cache;           // of the lanes; null: kernels resolve
+  ChunkExperts* chunk;  // of a prompt, with any number of rows; null: a step that is resolved
   const DeviceKv& kv;
   const DeviceRecurrent& recurrent;
   const DeviceScratch& scratch;
@@ -43,10 +50,16 @@ struct DeviceStep {
     const float* factor = nullptr;  // of the stream, after all; or null
   } pending = {};
 
+  std::uint32_t guessed_layers = 0;  // so far
+
   template <typename Task>
   void launch(void (*kernels::GpuKernels::*operation)(const Task&, kernels::NativeStream),
               const std::type_identity_t<Task>& task) const {
     (kernels.*operation)(task, stream.native());
+  }
+
+  void mark(LayerIndex layer, LaneMoment moment) const {
+    if (times != nullptr) times->mark(stream, layer, moment);
   }
 
   std::uint32_t embedding() const { return scratch.shape.embedding; }
@@ -60,9 +73,15 @@ struct DeviceStep {
   // A block gave scratch.block_out.
   void give_block_out(const WeightVector& norm = {});
 
+  // By the operation for so many rows.
+  void multiply(const kernels::ProductTask& task) const;
   // out[row] = weights · x[row] (+ bias), `stride` apart.
   void multiply(const kernels::WeightMatrix& weights, const kernels::Activations& x, float* out,
                 std::uint64_t stride, const WeightVector& bias = {}) const;
+  // The task of it, for another stream.
+  kernels::ProductTask product(const kernels::WeightMatrix& weights, const kernels::Activations& x,
+                               float* out, std::uint64_t stride,
+                               const WeightVector& bias = {}) const;
 };
 
 }  // namespace hearth::runtime

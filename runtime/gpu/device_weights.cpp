@@ -1,6 +1,9 @@
 #include "runtime/gpu/device_weights.h"
 
+#include <fmt/format.h>
+
 #include "base/check.h"
+#include "base/error.h"
 #include "kernels/gpu/product.h"
 
 namespace hearth::runtime {
@@ -23,8 +26,21 @@ DeviceWeights::DeviceWeights(const WeightTable& table, kernels::Device& device)
   });
 }
 
-void DeviceWeights::fill(Uploader& uploader) const {
-  for (const auto& [matrix, place] : places_) uploader.copy(place, {matrix->data, matrix->bytes()});
+void DeviceWeights::fill(const WeightTable& table, Uploader& uploader) const {
+  table.for_each_tensor([&](const io::GgufTensor& tensor, const kernels::WeightMatrix& matrix) {
+    std::byte* const place = places_.at(&matrix);
+    if (matrix.data != nullptr) return uploader.copy(place, {matrix.data, matrix.bytes()});
+    uploader.read(place, {.file = tensor.file,
+                          .offset = tensor.offset,
+                          .bytes = matrix.bytes(),
+                          .path = table.file().paths()[tensor.file],
+                          .what = fmt::format("tensor {}", printable(tensor.name))});
+  });
+  uploader.finish();
+  table.for_each_made(uploader.reader(),
+                      [&](const kernels::WeightMatrix& matrix, std::span<const std::byte> bytes) {
+                        uploader.copy(places_.at(&matrix), bytes);
+                      });
 }
 
 const std::byte* DeviceWeights::of(const kernels::WeightMatrix& matrix) const {

@@ -16,8 +16,9 @@ class DeviceWeights {
   static Bytes bytes_needed(const WeightTable& table);
   // Takes the memory; the table outlives it. Throws Error(kBudget).
   DeviceWeights(const WeightTable& table, kernels::Device& device);
-  // Copies what the table has loaded.
-  void fill(Uploader& uploader) const;
+  // Copies what the table has loaded; all else is read, by an uploader with a reader, and is not in
+  // RAM afterwards. Throws Error(kIo).
+  void fill(const WeightTable& table, Uploader& uploader) const;
 
   const std::byte* of(const kernels::WeightMatrix& matrix) const;  // of the table
   const float* of(const WeightVector& vector) const;               // null where there is none

@@ -54,9 +54,11 @@ kernels::SlotLayout layout_of(const LayerExperts& layer) {
   return kernels::slot_layout(bytes[0], bytes[1], bytes[2]);
 }
 
+// Nothing where both are one.
 template <typename T>
 void copy(kernels::Stream& stream, std::span<T> to, std::span<T> from) {
-  if (!to.empty()) stream.copy(to.data(), from.data(), Bytes(to.size_bytes()));
+  if (!to.empty() && to.data() != from.data())
+    stream.copy(to.data(), from.data(), Bytes(to.size_bytes()));
 }
 
 }  // namespace
@@ -82,6 +84,7 @@ void ExpertArena::Tables::take_all(const ExpertSlots& experts, std::uint32_t slo
                                    Take&& take) {
   take(slot_of, experts.space.size());
   take(active_in, experts.space.size());
+  take(guessed, experts.space.size());
   take(slots, slot_count);
   take(addresses, slot_count);
   take(sources, experts.space.size());
@@ -124,12 +127,13 @@ ExpertArena::ExpertArena(ExpertSlots experts, std::span<const std::uint32_t> slo
       device_(device),
       stream_(stream),
       table_memory_(device, table_bytes(experts_, total(slots_of_class)), "tables of experts"),
-      on_device_(experts_, total(slots_of_class), table_memory_),
+      of_steps_(experts_, total(slots_of_class), table_memory_),
       host_memory_(mapped_memory(device, table_memory_.size(), "tables of experts")),
       host_(experts_, total(slots_of_class), host_memory_) {
   CHECK_EQ(slots_of_class.size(), experts_.slot_bytes.size());
   std::ranges::fill(host_.slot_of, kernels::kNoSlot);
   std::ranges::fill(host_.active_in, kernels::kNever);
+  std::ranges::fill(host_.guessed, 0u);
   std::ranges::fill(host_.slots, ExpertSlot{.owner = kernels::kRetiredSlot});
   std::ranges::fill(host_.sources, ExpertSource{});
   std::ranges::fill(host_.counters, kernels::ExpertCounters{});
@@ -140,10 +144,36 @@ ExpertArena::ExpertArena(ExpertSlots experts, std::span<const std::uint32_t> slo
     divide_into_chunks(c, most_chunk);
     set_slots(c, slots_of_class[c], 0);
   }
-  copy(stream_, on_device_.active_in, host_.active_in);
-  copy(stream_, on_device_.counters, host_.counters);
+  copy(stream_, of_steps_.active_in, host_.active_in);
+  copy(stream_, of_steps_.counters, host_.counters);
   sources_end_ = experts_.space.size();
   send_sources();
+}
+
+void ExpertArena::hold(std::span<const std::uint32_t> slots_of_class) {
+  CHECK_EQ(slots_of_class.size(), classes_.size());
+  for (std::size_t c = 0; c < classes_.size(); ++c) {
+    CHECK_LE(slots_of_class[c], classes_[c].most);
+    classes_[c].held = slots_of_class[c];
+  }
+}
+
+void ExpertArena::keep_tables_on_host() {
+  CHECK(changing_);
+  of_steps_ = host_;
+}
+
+std::uint32_t ExpertArena::following(std::uint8_t size_class) const {
+  const SizeClass& of = classes_[size_class];
+  return of.slots - std::min(of.slots, of.held);
+}
+
+// Of the slots that are held the tables of the host are right at any time.
+bool ExpertArena::holds(ExpertId id) const {
+  const std::uint32_t slot = host_.slot_of[experts_.space.flat(id)];
+  if (slot == kernels::kNoSlot) return false;
+  const SizeClass& of = classes_[experts_.class_of_layer[id.layer]];
+  return slot - of.first < of.held;
 }
 
 kernels::ResolveTask ExpertArena::task(LayerIndex layer) const {
@@ -151,21 +181,32 @@ kernels::ResolveTask ExpertArena::task(LayerIndex layer) const {
   const SizeClass& of = classes_[experts_.class_of_layer[layer]];
   const std::uint32_t first_expert = experts_.space.flat({layer, 0}), all = experts_.space.size();
   const std::uint32_t of_a_layer = experts_.space.experts_per_layer;
-  return {.tables = {.slot_of = on_device_.slot_of.data(),
-                     .active_in = on_device_.active_in.data(),
-                     .slots = on_device_.slots.data(),
-                     .addresses = on_device_.addresses.data(),
-                     .sources = on_device_.sources.data(),
-                     .counters = on_device_.counters.data()},
+  return {.tables = {.slot_of = of_steps_.slot_of.data(),
+                     .active_in = of_steps_.active_in.data(),
+                     .guessed = of_steps_.guessed.data(),
+                     .slots = of_steps_.slots.data(),
+                     .addresses = of_steps_.addresses.data(),
+                     .sources = of_steps_.sources.data(),
+                     .counters = of_steps_.counters.data()},
           .layer = layer,
           .first_expert = first_expert,
           .experts = experts_.experts_of_layer[layer],
-          .first_slot = of.first,
-          .slots = of.most,
+          .first_slot = of.first + of.held,
+          .slots = of.most - of.held,
           .layout = experts_.layout_of_layer[layer],
           .protected_first = (first_expert + of_a_layer) % all,
           .protected_count = of_a_layer,
           .all_experts = all};
+}
+
+kernels::PrefetchTask ExpertArena::prefetch_task(LayerIndex layer) const {
+  const kernels::ResolveTask of = task(layer);
+  return {.tables = of.tables,
+          .layer = of.layer,
+          .first_expert = of.first_expert,
+          .experts = of.experts,
+          .first_slot = of.first_slot,
+          .slots = of.slots};
 }
 
 void ExpertArena::set_source(ExpertId id, const ExpertSource& source) {
@@ -181,42 +222,61 @@ void ExpertArena::set_source(ExpertId id, const ExpertSource& source) {
 
 void ExpertArena::send_sources() {
   const std::uint32_t count = sources_end_ - sources_begin_;
-  copy(stream_, on_device_.sources.subspan(sources_begin_, count),
+  copy(stream_, of_steps_.sources.subspan(sources_begin_, count),
        host_.sources.subspan(sources_begin_, count));
   sources_begin_ = sources_end_ = 0;
 }
 
 void ExpertArena::begin_changes() {
   CHECK(!std::exchange(changing_, true));
-  copy(stream_, host_.slots, on_device_.slots);
-  copy(stream_, host_.slot_of, on_device_.slot_of);
+  copy(stream_, host_.slots, of_steps_.slots);
+  copy(stream_, host_.slot_of, of_steps_.slot_of);
+  copy(stream_, host_.guessed, of_steps_.guessed);
   stream_.synchronize();
   for (SizeClass& of : classes_) of.next_free = 0;
 }
 
 void ExpertArena::end_changes() {
   CHECK(std::exchange(changing_, false));
-  copy(stream_, on_device_.slots, host_.slots);
-  copy(stream_, on_device_.slot_of, host_.slot_of);
-  copy(stream_, on_device_.addresses, host_.addresses);
+  for (std::size_t expert = 0; expert < host_.slot_of.size(); ++expert)
+    if (host_.slot_of[expert] == kernels::kNoSlot) host_.guessed[expert] = 0;
+  copy(stream_, of_steps_.slots, host_.slots);
+  copy(stream_, of_steps_.slot_of, host_.slot_of);
+  copy(stream_, of_steps_.guessed, host_.guessed);
+  copy(stream_, of_steps_.addresses, host_.addresses);
   stream_.synchronize();
 }
 
-bool ExpertArena::put(ExpertId id, const ExpertSource& parts, Uploader& uploader) {
+std::byte* ExpertArena::give_slot(ExpertId id) {
   CHECK(changing_);
   const std::uint32_t expert = experts_.space.flat(id);
   CHECK_EQ(host_.slot_of[expert], kernels::kNoSlot);
   SizeClass& of = class_of(id);
   const std::span<ExpertSlot> slots = slots_of(of);
   while (of.next_free < of.slots && slots[of.next_free].owner != kernels::kFreeSlot) ++of.next_free;
-  if (of.next_free == of.slots) return false;
+  if (of.next_free == of.slots) return nullptr;
   const std::uint32_t slot = of.first + of.next_free;
   host_.slots[slot] = {.owner = expert, .last_use = 0 - ++put_age_};
   host_.slot_of[expert] = slot;
+  return host_.addresses[slot];
+}
+
+void ExpertArena::take_slot(ExpertId id) {
+  CHECK(changing_);
+  SizeClass& of = class_of(id);
+  const std::uint32_t slot =
+      std::exchange(host_.slot_of[experts_.space.flat(id)], kernels::kNoSlot);
+  CHECK_NE(slot, kernels::kNoSlot);
+  host_.slots[slot] = {};
+  of.next_free = std::min(of.next_free, slot - of.first);
+}
+
+bool ExpertArena::put(ExpertId id, const ExpertSource& parts, Uploader& uploader) {
+  std::byte* const slot = give_slot(id);
+  if (slot == nullptr) return false;
   const kernels::SlotLayout& layout = experts_.layout_of_layer[id.layer];
   for (std::uint32_t part = 0; part < kernels::kExpertParts; ++part)
-    uploader.copy(host_.addresses[slot] + layout.offsets[part],
-                  {parts.parts[part], layout.bytes[part]});
+    uploader.copy(slot + layout.offsets[part], {parts.parts[part], layout.bytes[part]});
   return true;
 }
 
@@ -226,7 +286,7 @@ void ExpertArena::set_slots(std::uint8_t size_class, std::uint32_t slots, std::u
   CHECK_LE(slots, of.most);
   const std::uint64_t bytes = experts_.slot_bytes[size_class];
   take_chunks(of, slots, bytes);
-  evict_oldest(of, slots, step);
+  evict(of, slots, step);
   move_together(of, slots, bytes);
   for (std::uint32_t slot = 0; slot < of.most; ++slot) {
     std::uint32_t& owner = slots_of(of)[slot].owner;
@@ -260,8 +320,18 @@ Bytes ExpertArena::memory() const {
   return bytes;
 }
 
+Bytes ExpertArena::memory_with(std::span<const std::uint32_t> slots_of_class) const {
+  Bytes bytes = table_memory_.size();
+  for (std::size_t c = 0; c < classes_.size(); ++c)
+    for (const Chunk& chunk : classes_[c].chunks)
+      if (chunk.first < slots_of_class[c]) bytes += Bytes(experts_.slot_bytes[c]) * chunk.slots;
+  return bytes;
+}
+
+void ExpertArena::send_counters() { copy(stream_, host_.counters, of_steps_.counters); }
+
 std::vector<kernels::ExpertCounters> ExpertArena::counters() {
-  copy(stream_, host_.counters, on_device_.counters);
+  send_counters();
   stream_.synchronize();
   return {host_.counters.begin(), host_.counters.end()};
 }
@@ -311,13 +381,15 @@ bool ExpertArena::has_expert(const ExpertSlot& slot) const {
   return slot.owner < experts_.space.size();
 }
 
-void ExpertArena::evict_oldest(const SizeClass& of, std::uint32_t keep, std::uint32_t step) {
+// Those that are held last, and of equals the oldest first.
+void ExpertArena::evict(const SizeClass& of, std::uint32_t keep, std::uint32_t step) {
   std::vector<std::uint32_t> taken;
   for (std::uint32_t slot = 0; slot < of.most; ++slot)
     if (has_expert(slots_of(of)[slot])) taken.push_back(slot);
   if (taken.size() <= keep) return;
-  std::ranges::stable_sort(taken, std::greater(),
-                           [&](std::uint32_t slot) { return step - slots_of(of)[slot].last_use; });
+  std::ranges::stable_sort(taken, std::greater(), [&](std::uint32_t slot) {
+    return std::pair(slot >= of.held, step - slots_of(of)[slot].last_use);
+  });
   for (const std::uint32_t slot : std::span(taken).first(taken.size() - keep)) {
     ExpertSlot& left = slots_of(of)[slot];
     host_.slot_of[left.owner] = kernels::kNoSlot;

@@ -1,67 +1,69 @@
 #include "runtime/gpu/expert_seed.h"
 
-#include <deque>
+#include <fmt/format.h>
+
+#include <algorithm>
 
 #include "base/check.h"
 
 namespace hearth::runtime {
 namespace {
 
-// Experts that are read while one is copied: enough to keep a disk busy.
-constexpr std::size_t kAhead = 16;
+bool put_from_ram(ExpertArena& arena, const ExpertLease& lease, Uploader& uploader) {
+  return arena.put(lease.id(), {{lease.part(0), lease.part(1), lease.part(2)}}, uploader);
+}
 
-class Seeding {
- public:
-  Seeding(ExpertArena& arena, ExpertStore& store, Uploader& uploader)
-      : arena_(arena), store_(store), uploader_(uploader) {}
-
-  void add(ExpertId id) {
-    if (ahead_.size() == kAhead) put_first();
-    while (!begin(id)) {
-      // What is leased, or on its way for somebody else, makes room for it.
-      if (!ahead_.empty()) {
-        put_first();
-      } else {
-        CHECK(store_.reading());
-        store_.collect(io::AsyncReader::Wait::kOne);
-      }
-    }
-    ahead_.push_back(store_.lease(id));
+bool put_from_disk(ExpertArena& arena, const ExpertStore& store, ExpertId id, Uploader& uploader) {
+  std::byte* const slot = arena.give_slot(id);
+  if (slot == nullptr) return false;
+  const LayerExperts& layer = store.catalog().layer(id.layer);
+  const kernels::SlotLayout& layout = arena.experts().layout_of_layer[id.layer];
+  for (std::uint32_t index = 0; index < kernels::kExpertParts; ++index) {
+    const ExpertPart part = layer.part(id.index, index);
+    uploader.read(slot + layout.offsets[index],
+                  {.file = part.file,
+                   .offset = part.offset,
+                   .bytes = part.bytes,
+                   .path = store.path(part.file),
+                   .what = fmt::format("expert {} of layer {}", id.index, id.layer)});
   }
-
-  std::uint32_t finish() {
-    while (!ahead_.empty()) put_first();
-    uploader_.finish();
-    return put_;
-  }
-
- private:
-  bool begin(ExpertId id) {
-    return store_.state(id) != profiler::ExpertState::kAbsent ||
-           store_.fetch(id, profiler::FillReason::kDemand) == FetchResult::kStarted;
-  }
-
-  void put_first() {
-    const ExpertLease& first = ahead_.front();
-    while (!first.ready()) store_.collect(io::AsyncReader::Wait::kOne);
-    if (arena_.put(first.id(), {{first.part(0), first.part(1), first.part(2)}}, uploader_)) ++put_;
-    ahead_.pop_front();
-  }
-
-  ExpertArena& arena_;
-  ExpertStore& store_;
-  Uploader& uploader_;
-  std::deque<ExpertLease> ahead_;
-  std::uint32_t put_ = 0;
-};
+  return true;
+}
 
 }  // namespace
 
+std::vector<ExpertId> most_wanted_first(const ExpertCatalog& catalog,
+                                        std::span<const ExpertId> seed) {
+  std::vector<bool> listed(catalog.space().size());
+  std::vector<ExpertId> wanted;
+  const auto add = [&](ExpertId id) {
+    const std::uint32_t flat = catalog.space().flat(id);
+    if (!listed[flat] && catalog.has(id)) wanted.push_back(id);
+    listed[flat] = true;
+  };
+  std::ranges::for_each(seed, add);
+  for (std::uint32_t flat = 0; flat < catalog.space().size(); ++flat) add(catalog.space().id(flat));
+  return wanted;
+}
+
 std::uint32_t seed(ExpertArena& arena, ExpertStore& store,
                    std::span<const ExpertId> most_wanted_first, Uploader& uploader) {
-  Seeding seeding(arena, store, uploader);
-  for (const ExpertId id : most_wanted_first) seeding.add(id);
-  return seeding.finish();
+  CHECK(!store.reading());
+  std::uint32_t put = 0;
+  try {
+    for (const ExpertId id : most_wanted_first) {
+      const bool in_ram = store.state(id) == profiler::ExpertState::kReady;
+      const bool has_room = in_ram ? put_from_ram(arena, store.lease(id), uploader)
+                                   : put_from_disk(arena, store, id, uploader);
+      if (has_room) ++put;
+    }
+    uploader.finish();
+  } catch (...) {
+    for (const ExpertId id : most_wanted_first)
+      if (arena.address(id) != nullptr) arena.take_slot(id);
+    throw;
+  }
+  return put;
 }
 
 }  // namespace hearth::runtime

@@ -31,9 +31,10 @@ void RamSources::begin() {
   pin();
   most_.clear();
   std::uint32_t all = 0;
+  const std::vector<std::uint32_t> held = held_of_class();
   for (std::uint8_t c = 0; c < leased_.size(); ++c) {
     const std::uint32_t slots = engine_.experts().residency().slots(c);
-    const bool holds_all = slots == engine_.needs().classes[c].experts;
+    const bool holds_all = slots + held[c] >= engine_.needs().classes[c].experts;
     most_.push_back(holds_all ? slots : slots - std::min(slots, engine_.config().experts_used));
     all += most_.back();
   }
@@ -42,6 +43,16 @@ void RamSources::begin() {
     const ExpertId id = space_.id(flat);
     if (engine_.model().experts.has(id)) used(id);
   }
+}
+
+// Classes in RAM need not be those of the device.
+std::vector<std::uint32_t> RamSources::held_of_class() const {
+  std::vector<std::uint32_t> held(leased_.size());
+  for (std::uint32_t flat = 0; flat < space_.size(); ++flat) {
+    const ExpertId id = space_.id(flat);
+    if (arena_.holds(id)) held[engine_.needs().class_of_layer[id.layer]] += 1;
+  }
+  return held;
 }
 
 // Pages are pinned whoever may write to them; the device only reads.
@@ -65,6 +76,7 @@ void RamSources::used(ExpertId id) {
     return;
   }
   if (engine_.experts().state(id) != ExpertState::kReady || most_[size_class] == 0) return;
+  if (arena_.holds(id)) return;
   ExpertLease lease = engine_.experts().lease(id);
   const kernels::ExpertSource source = source_of(lease);
   if (source.parts[0] == nullptr) return;

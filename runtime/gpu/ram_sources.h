@@ -3,7 +3,8 @@
 // What a step may gather must not move while it runs, and so it is leased from the store. But what
 // the CPU lane reads from disk meanwhile needs slots, too: of a store that has not all experts, as
 // many of each class as a token uses are left without a lease. Those are the ones unused for
-// longest, so that leases are no obstacle to the policy of the store.
+// longest, so that leases are no obstacle to the policy of the store. Experts that the device holds
+// for good are not leased, and so the first that leave RAM.
 //
 // Used by the conductor between steps. Nothing allocates in update().
 #pragma once
@@ -40,6 +41,7 @@ class RamSources {
   using Leases = std::list<ExpertLease>;  // the most recently used last
 
   void begin();
+  std::vector<std::uint32_t> held_of_class() const;
   void pin();
   void used(ExpertId id);
   kernels::ExpertSource source_of(const ExpertLease& lease) const;

@@ -23,15 +23,14 @@ void record_ffn(const DeviceStep& step, const FfnWeights& weights, Activation ac
   const std::uint32_t width = weights.width();
   const auto hidden = step.scratch.attended.shaped(step.rows, width);
   if (weights.gate->format == weights.up->format) {
-    step.launch(&GpuKernels::product,
-                {.format = weights.gate->format,
-                 .rows = width,
-                 .columns = x.columns,
-                 .x = x,
-                 .matrices = 2,
-                 .dense = {step.weights.of(*weights.gate), step.weights.of(*weights.up)},
-                 .activation = gated(activation),
-                 .hidden = hidden});
+    step.multiply({.format = weights.gate->format,
+                   .rows = width,
+                   .columns = x.columns,
+                   .x = x,
+                   .matrices = 2,
+                   .dense = {step.weights.of(*weights.gate), step.weights.of(*weights.up)},
+                   .activation = gated(activation),
+                   .hidden = hidden});
   } else {
     float* const gate = step.scratch.projected;
     step.multiply(*weights.gate, x, gate, 2 * width);

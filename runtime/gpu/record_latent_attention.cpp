@@ -123,17 +123,16 @@ class RecordedLatentAttention {
   void multiply_heads(const HeadMatrices& matrices, const Activations& x, float* y,
                       std::uint64_t stride, std::uint32_t head_stride) const {
     const kernels::WeightMatrix& weights = *matrices.weights;
-    step_.launch(&GpuKernels::product,
-                 {.format = weights.format,
-                  .rows = matrices.rows,
-                  .columns = weights.columns,
-                  .x = x,
-                  .dense = {step_.weights.of(weights) + matrices.first * weights.row_bytes()},
-                  .parts = o_.heads,
-                  .part_bytes = matrices.stride * weights.row_bytes(),
-                  .y = y,
-                  .y_stride = stride,
-                  .y_part_stride = head_stride});
+    step_.multiply({.format = weights.format,
+                    .rows = matrices.rows,
+                    .columns = weights.columns,
+                    .x = x,
+                    .dense = {step_.weights.of(weights) + matrices.first * weights.row_bytes()},
+                    .parts = o_.heads,
+                    .part_bytes = matrices.stride * weights.row_bytes(),
+                    .y = y,
+                    .y_stride = stride,
+                    .y_part_stride = head_stride});
   }
 
   AttentionShape shape() const {

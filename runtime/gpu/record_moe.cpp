@@ -2,6 +2,7 @@
 #include <array>
 
 #include "runtime/blocks/moe.h"
+#include "runtime/gpu/chunk_experts.h"
 #include "runtime/gpu/device_needs.h"
 #include "runtime/gpu/device_step.h"
 #include "runtime/gpu/record_ffn.h"
@@ -21,11 +22,10 @@ class RecordedMoe {
   void run() const {
     const Inputs x = enter();
     route(x.router);
-    resolve();
-    if (step_.lanes != nullptr) fork(x.experts);
-    if (w_.shared.present()) run_shared(x.shared);
-    run_experts(x.experts, step_.scratch.lists.hits);
-    if (step_.lanes != nullptr) join(x.experts);
+    if (step_.chunk != nullptr)
+      compute_grouped(x);
+    else
+      compute_resolved(x);
     combine();
     give();
   }
@@ -33,12 +33,42 @@ class RecordedMoe {
  private:
   struct Inputs {
     Activations router, shared, experts;
+    Activations next_router;  // what the next layer's router guesses from
   };
+  struct Jobs {
+    const kernels::ExpertJob* first = nullptr;
+    std::uint32_t count = 0;
+  };
+
+  void compute_resolved(const Inputs& x) const {
+    resolve();
+    if (step_.lanes != nullptr) fork(x.experts);
+    if (guesses()) guess_next(x.next_router);
+    step_.mark(b_.layer_, LaneMoment::kBegins);
+    if (w_.shared.present()) run_shared(x.shared);
+    run_experts(x.experts, {step_.scratch.lists.hits, pairs_});
+    step_.mark(b_.layer_, LaneMoment::kHitsDone);
+    if (step_.lanes != nullptr) join(x.experts);
+  }
+
+  // What has a slot is there at once, the rest comes in waves.
+  void compute_grouped(const Inputs& x) const {
+    group();
+    if (w_.shared.present()) run_shared(x.shared);
+    const kernels::ExpertJob* const jobs = step_.scratch.lists.hits;
+    const std::uint32_t resident = step_.chunk->resident(b_.layer_);
+    if (resident > 0) run_experts(x.experts, {jobs, resident});
+    for (const ChunkExperts::Wave& wave : step_.chunk->waves(b_.layer_)) {
+      step_.chunk->bring(b_.layer_, wave);
+      run_experts(x.experts, {jobs + wave.first, wave.count});
+      step_.chunk->computed(wave);
+    }
+  }
 
   // All norms of the block are of the same stream.
   Inputs enter() const {
     const std::uint32_t columns = step_.embedding();
-    std::array<kernels::NormedOutput, 3> norms;
+    std::array<kernels::NormedOutput, kernels::kMostNormedOutputs> norms;
     std::size_t count = 0;
     const auto norm = [&](const WeightVector& weight, const DeviceActivations& memory) {
       const auto to = memory.shaped(step_.rows, columns);
@@ -49,6 +79,9 @@ class RecordedMoe {
     x.router = x.shared = x.experts = norm(w_.norm, step_.scratch.normed);
     if (w_.shared_norm.present()) x.shared = norm(w_.shared_norm, step_.scratch.shared_normed);
     if (w_.expert_norm.present()) x.experts = norm(w_.expert_norm, step_.scratch.expert_normed);
+    x.next_router = x.router;
+    if (guesses() && w_.expert_norm.present())
+      x.next_router = norm(b_.next_->weights_.norm, step_.prefetch->scratch().normed);
     step_.enter(b_.epsilon_, std::span(norms).first(count));
     return x;
   }
@@ -88,7 +121,37 @@ class RecordedMoe {
       task.most_fetches = pairs_;
       task.on_host = {.rows = step_.lanes->block().results, .stride = step_.embedding()};
     }
-    step_.launch(&GpuKernels::resolve, task);
+    if (step_.host_cache != nullptr)
+      resolve_on_host(task);
+    else
+      step_.launch(&GpuKernels::resolve, task);
+  }
+
+  // The tables and the limits of the task are the host's then.
+  void resolve_on_host(kernels::ResolveTask task) const {
+    task.step = step_.inputs.number_on_host();
+    task.ids = step_.outputs.chosen(b_.layer_);
+    task.weights = step_.outputs.chosen_weights(b_.layer_);
+    step_.host_cache->resolve(task, step_.stream);
+  }
+
+  void group() const {
+    const DeviceExpertLists& lists = step_.scratch.lists;
+    step_.launch(&GpuKernels::group,
+                 {.rows = step_.rows,
+                  .experts_used = b_.experts_used_,
+                  .ids = step_.scratch.expert_ids,
+                  .weights = step_.scratch.expert_weights,
+                  .experts = step_.chunk->experts(b_.layer_),
+                  .expert_count = b_.experts_,
+                  .layout = step_.experts.task(b_.layer_).layout,
+                  .jobs = lists.hits,
+                  .x_rows = lists.x_rows,
+                  .x_weights = lists.x_weights,
+                  .results = lists.results,
+                  .faults = step_.outputs.expert_faults(),
+                  .outputs = {.rows = lists.outputs, .stride = step_.embedding()},
+                  .nothing = lists.nothing});
   }
 
   // The link and the CPU begin with what is not on the device.
@@ -104,19 +167,76 @@ class RecordedMoe {
                   .to = lanes.block(),
                   .stamp = kernels::lane_stamp(b_.layer_)});
     lanes.begin_link(step_.stream);
+    if (step_.times != nullptr)
+      step_.times->mark(lanes.link(), b_.layer_, LaneMoment::kGatherBegins);
+    if (step_.host_cache != nullptr)
+      step_.host_cache->fetch(lanes.link());
+    else
+      gather(lists);
+    if (step_.times != nullptr) step_.times->mark(lanes.link(), b_.layer_, LaneMoment::kGathered);
+    lanes.end_link();
+  }
+
+  void gather(const DeviceExpertLists& lists) const {
     step_.kernels.gather({.fetches = lists.fetches,
                           .count = lists.fetch_count,
                           .most = pairs_,
                           .layout = step_.experts.task(b_.layer_).layout},
-                         lanes.link().native());
-    lanes.end_link();
+                         step_.lanes->link().native());
   }
 
-  // What was fetched is computed when it is there; the CPU's results are waited for last.
+  bool guesses() const { return step_.prefetch != nullptr && b_.next_ != nullptr; }
+
+  // The next layer's router on `x`, beside all else, and behind the fetches of this layer what it
+  // guesses.
+  void guess_next(const Activations& x) const {
+    const DevicePrefetch& prefetch = *step_.prefetch;
+    const PrefetchScratch& scratch = prefetch.scratch();
+    const PrefetchScratch::List& list = scratch.lists[step_.guessed_layers++ % 2];
+    const Router& router = b_.next_->router_;
+    const RouterWeights& weights = router.weights();
+    const kernels::NativeStream stream = step_.lanes->begin_guess().native();
+    step_.kernels.product(step_.product(*weights.matrix, x, scratch.scores, router.spec().experts),
+                          stream);
+    step_.kernels.route({.spec = router.spec(),
+                         .rows = step_.rows,
+                         .logits = scratch.scores,
+                         .logit_stride = router.spec().experts,
+                         .bias = step_.weights.of(weights.bias),
+                         .selection_bias = step_.weights.of(weights.selection_bias),
+                         .ids = scratch.ids,
+                         .weights = scratch.weights},
+                        stream);
+    kernels::PrefetchTask task = step_.experts.prefetch_task(b_.next_->layer_);
+    task.step = step_.inputs.number();
+    task.rows = step_.rows;
+    task.experts_used = router.spec().used;
+    task.ids = scratch.ids;
+    task.limits = step_.lanes->prefetch_limits(b_.next_->layer_);
+    task.fetch_count = step_.scratch.lists.fetch_count;
+    task.most = scratch.most;
+    task.fetches = list.fetches;
+    task.count = list.count;
+    step_.kernels.prefetch(task, stream);
+    prefetch.end();
+    prefetch.wait(step_.lanes->link());
+    step_.kernels.gather({.fetches = list.fetches,
+                          .count = list.count,
+                          .most = scratch.most,
+                          .layout = step_.experts.task(b_.next_->layer_).layout},
+                         step_.lanes->link().native());
+  }
+
+  // What was fetched is computed when it is there; the CPU's results are waited for last. What the
+  // guess reads is written again after this layer.
   void join(const Activations& x) const {
     step_.lanes->wait_for_link(step_.stream);
-    run_experts(x, step_.scratch.lists.fetched);
+    step_.mark(b_.layer_, LaneMoment::kLinkDone);
+    run_experts(x, {step_.scratch.lists.fetched, pairs_});
+    step_.mark(b_.layer_, LaneMoment::kFetchedDone);
+    if (guesses()) step_.prefetch->wait(step_.stream);
     step_.lanes->wait_for_cpu(step_.stream, b_.layer_);
+    step_.mark(b_.layer_, LaneMoment::kAllDone);
   }
 
   // What all tokens pass, and the weight of each.
@@ -126,7 +246,7 @@ class RecordedMoe {
       step_.multiply(*w_.shared_gate.matrix, x, step_.scratch.router_scores, 1);
   }
 
-  void run_experts(const Activations& x, const kernels::ExpertJob* jobs) const {
+  void run_experts(const Activations& x, const Jobs& jobs) const {
     const LayerExperts& layer = step_.catalog.layer(b_.layer_);
     const auto hidden = step_.scratch.expert_hidden.shaped(pairs_, b_.expert_ff_);
     const auto& gate = layer.slab(ExpertMatrix::kGate);
@@ -141,7 +261,7 @@ class RecordedMoe {
       task.terms[1] = up_terms;
       task.activation = activation;
       task.hidden = hidden;
-      step_.launch(&GpuKernels::product, task);
+      step_.multiply(task);
     } else {
       float* const gates = step_.scratch.expert_gates;
       const std::uint32_t stride = 2 * b_.expert_ff_;
@@ -151,7 +271,7 @@ class RecordedMoe {
         read_tokens(x, task);
         task.y = gates + m * b_.expert_ff_;
         task.y_stride = stride;
-        step_.launch(&GpuKernels::product, task);
+        step_.multiply(task);
       }
       step_.launch(&GpuKernels::gate, {.activation = activation,
                                        .gate = {.x = gates, .stride = stride},
@@ -163,17 +283,17 @@ class RecordedMoe {
     down.x = QuantizeTask{.to = hidden}.result();
     down.y = step_.scratch.lists.outputs;
     down.y_stride = step_.embedding();
-    step_.launch(&GpuKernels::product, down);
+    step_.multiply(down);
   }
 
   // The product of each job with one of its matrices.
-  kernels::ProductTask product(const kernels::ExpertJob* jobs, const ExpertSlab& slab,
-                               std::uint32_t matrix, const OutputTerms& of_matrix) const {
+  kernels::ProductTask product(const Jobs& jobs, const ExpertSlab& slab, std::uint32_t matrix,
+                               const OutputTerms& of_matrix) const {
     return {.format = slab.format,
             .rows = slab.rows,
             .columns = slab.columns,
-            .jobs = jobs,
-            .job_count = pairs_,
+            .jobs = jobs.first,
+            .job_count = jobs.count,
             .job_matrix = matrix,
             .most_rows = step_.rows,
             .terms = {of_matrix}};

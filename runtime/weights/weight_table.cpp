@@ -46,10 +46,10 @@ kernels::WeightFormat checked_format(const io::GgufFile& file, const io::GgufTen
   return *format;
 }
 
-const kernels::WeightMatrix* WeightTable::declare(const io::GgufTensor& tensor, std::uint32_t rows,
-                                                  std::uint32_t columns, std::uint32_t dimensions) {
-  for (const Entry& entry : entries_)
-    if (entry.tensor == &tensor) return &entry.matrix;
+WeightTable::Entry& WeightTable::declare(const io::GgufTensor& tensor, std::uint32_t rows,
+                                         std::uint32_t columns, std::uint32_t dimensions) {
+  for (Entry& entry : entries_)
+    if (entry.tensor == &tensor) return entry;
   const bool fits = tensor.dimensions == dimensions && tensor.shape[0] == columns &&
                     tensor.elements() == std::uint64_t{rows} * columns;
   if (!fits)
@@ -59,7 +59,7 @@ const kernels::WeightMatrix* WeightTable::declare(const io::GgufTensor& tensor, 
                 file_.name(), printable(tensor.name), shape_text(tensor), columns,
                 dimensions > 1 ? fmt::format(" × {}", rows) : "");
   entries_.push_back({&tensor, {checked_format(file_, tensor), rows, columns, nullptr}});
-  return &entries_.back().matrix;
+  return entries_.back();
 }
 
 const io::GgufTensor& WeightTable::tensor(const std::string& name,
@@ -72,7 +72,8 @@ const io::GgufTensor& WeightTable::tensor(const std::string& name,
 
 const kernels::WeightMatrix* WeightTable::matrix(const std::string& name, std::uint32_t rows,
                                                  std::uint32_t columns) {
-  return declare(tensor(name, std::array<std::uint64_t, 2>{columns, rows}), rows, columns, 2);
+  return &declare(tensor(name, std::array<std::uint64_t, 2>{columns, rows}), rows, columns, 2)
+              .matrix;
 }
 
 WeightVector WeightTable::vector(const std::string& name, std::uint32_t size) {
@@ -91,8 +92,9 @@ WeightVector WeightTable::optional_vectors(const std::string& name, std::uint32_
 WeightVector WeightTable::floats(const std::string& name, std::uint32_t rows, std::uint32_t size,
                                  std::uint32_t dimensions) {
   const std::array<std::uint64_t, 2> shape{size, rows};
-  const kernels::WeightMatrix* matrix =
-      declare(tensor(name, std::span(shape).first(dimensions)), rows, size, dimensions);
+  Entry& entry = declare(tensor(name, std::span(shape).first(dimensions)), rows, size, dimensions);
+  entry.vector = true;
+  const kernels::WeightMatrix* const matrix = &entry.matrix;
   if (matrix->format != kernels::WeightFormat::kF32)
     throw_error(ErrorCode::kUnsupported,
                 "{}: tensor {} is {} where F32 is expected; convert the model again", file_.name(),
@@ -109,7 +111,7 @@ const kernels::WeightMatrix* WeightTable::matrices(const std::string& name, std:
         "{}: tensor {} holds {} matrices where {} are expected; the file does not match its "
         "metadata",
         file_.name(), printable(name), found.shape[2], count);
-  return declare(found, count * rows, columns, 3);
+  return &declare(found, count * rows, columns, 3).matrix;
 }
 
 const kernels::WeightMatrix* WeightTable::transposed(const kernels::WeightMatrix* source,
@@ -128,8 +130,7 @@ const kernels::WeightMatrix* WeightTable::transposed(const kernels::WeightMatrix
 
 // Each weight is rounded once; an f16 keeps 11 of its bits, more than the formats of 8 bits and
 // fewer have.
-void WeightTable::make(const Made& made, std::byte* out) {
-  const kernels::WeightMatrix& source = made.source->matrix;
+void WeightTable::make(const Made& made, const kernels::WeightMatrix& source, std::byte* out) {
   const auto& scalar = kernels::cpu_kernels(kernels::InstructionSet::kScalar);
   const auto dequantize = scalar.dequantize[static_cast<std::size_t>(source.format)];
   std::vector<float> row(source.columns);
@@ -151,22 +152,38 @@ Bytes WeightTable::weight_bytes() const {
   return total;
 }
 
-Bytes WeightTable::arena_bytes(std::uint64_t alignment) const {
+Bytes WeightTable::window_bytes(const Entry& entry, std::uint64_t alignment) {
+  return Bytes(io::read_window(entry.tensor->offset, entry.matrix.bytes(), alignment).length);
+}
+
+Bytes WeightTable::vector_bytes(std::uint64_t alignment) const {
   Bytes total;
   for (const Entry& entry : entries_)
-    total += Bytes(io::read_window(entry.tensor->offset, entry.matrix.bytes(), alignment).length);
+    if (entry.vector) total += window_bytes(entry, alignment);
+  return total;
+}
+
+Bytes WeightTable::arena_bytes(std::uint64_t alignment) const {
+  Bytes total;
+  for (const Entry& entry : entries_) total += window_bytes(entry, alignment);
   for (const Made& made : made_) total += Bytes(round_up(made.matrix.bytes(), alignment));
   return total;
 }
 
 void WeightTable::for_each(
     FunctionRef<void(const io::GgufTensor&, const kernels::WeightMatrix&)> visit) const {
-  for (const Entry& entry : entries_) visit(*entry.tensor, entry.matrix);
+  for_each_tensor(visit);
   for (const Made& made : made_) visit(*made.source->tensor, made.matrix);
 }
 
-void WeightTable::load(io::AsyncReader& reader, io::Arena& arena,
-                       FunctionRef<void(Bytes)> progress) {
+void WeightTable::for_each_tensor(
+    FunctionRef<void(const io::GgufTensor&, const kernels::WeightMatrix&)> visit) const {
+  for (const Entry& entry : entries_) visit(*entry.tensor, entry.matrix);
+}
+
+// Takes the memory of these, and reads them.
+void WeightTable::read(std::span<Entry* const> entries, io::AsyncReader& reader, io::Arena& arena,
+                       FunctionRef<void(Bytes)> progress) const {
   const std::uint64_t alignment = reader.alignment();
   const std::uint64_t piece = round_up(std::uint64_t{4} << 20, alignment);
   constexpr std::size_t kInFlight = 16;
@@ -177,7 +194,7 @@ void WeightTable::load(io::AsyncReader& reader, io::Arena& arena,
       const std::size_t count = reader.reap(completions, io::AsyncReader::Wait::kOne);
       for (std::size_t i = 0; i < count; ++i) {
         if (completions[i].error == 0) continue;
-        const io::GgufTensor& tensor = *entries_[completions[i].tag].tensor;
+        const io::GgufTensor& tensor = *entries[completions[i].tag]->tensor;
         throw_read_error(file_.paths()[tensor.file], completions[i].error,
                          fmt::format("tensor {}", tensor.name));
       }
@@ -186,8 +203,8 @@ void WeightTable::load(io::AsyncReader& reader, io::Arena& arena,
     }
   };
   try {
-    for (std::size_t index = 0; index < entries_.size(); ++index) {
-      Entry& entry = entries_[index];
+    for (std::size_t index = 0; index < entries.size(); ++index) {
+      Entry& entry = *entries[index];
       const io::ReadWindow window =
           io::read_window(entry.tensor->offset, entry.matrix.bytes(), alignment);
       const std::span<std::byte> memory = arena.take(Bytes(window.length), alignment);
@@ -209,13 +226,48 @@ void WeightTable::load(io::AsyncReader& reader, io::Arena& arena,
     drain(reader);  // the arena must outlive every read into it
     throw;
   }
+}
+
+void WeightTable::load(io::AsyncReader& reader, io::Arena& arena,
+                       FunctionRef<void(Bytes)> progress) {
+  std::vector<Entry*> all;
+  for (Entry& entry : entries_) all.push_back(&entry);
+  read(all, reader, arena, progress);
   for (Made& made : made_) {
-    const Bytes bytes(round_up(made.matrix.bytes(), alignment));
-    std::byte* const memory = arena.take(bytes, alignment).data();
-    make(made, memory);
+    const Bytes bytes(round_up(made.matrix.bytes(), reader.alignment()));
+    std::byte* const memory = arena.take(bytes, reader.alignment()).data();
+    make(made, made.source->matrix, memory);
     made.matrix.data = memory;
   }
   if (!made_.empty()) progress(weight_bytes());
+}
+
+void WeightTable::load_vectors(io::AsyncReader& reader, io::Arena& arena,
+                               FunctionRef<void(Bytes)> progress) {
+  std::vector<Entry*> vectors;
+  for (Entry& entry : entries_)
+    if (entry.vector) vectors.push_back(&entry);
+  read(vectors, reader, arena, progress);
+}
+
+void WeightTable::for_each_made(
+    io::AsyncReader& reader,
+    FunctionRef<void(const kernels::WeightMatrix&, std::span<const std::byte>)> visit) const {
+  const std::uint64_t alignment = reader.alignment();
+  for (const Made& made : made_) {
+    if (made.matrix.data != nullptr) {
+      visit(made.matrix, {made.matrix.data, made.matrix.bytes()});
+      continue;
+    }
+    const Bytes out_bytes(round_up(made.matrix.bytes(), alignment));
+    io::Arena memory(window_bytes(*made.source, alignment) + out_bytes, io::Arena::Pages::kDefault);
+    Entry source = *made.source;
+    Entry* const sources[] = {&source};
+    read(sources, reader, memory, [](Bytes) {});
+    const std::span<std::byte> out = memory.take(out_bytes, alignment);
+    make(made, source.matrix, out.data());
+    visit(made.matrix, out.first(made.matrix.bytes()));
+  }
 }
 
 }  // namespace hearth::runtime

@@ -83,17 +83,29 @@ class WeightTable {
   Bytes weight_bytes() const;  // of the tensors themselves, and of what is made of them
   // Every matrix with the tensor it is, or is made of.
   void for_each(FunctionRef<void(const io::GgufTensor&, const kernels::WeightMatrix&)> visit) const;
+  // The two kinds of them apart. What is made and was not loaded is made of what is read now, and
+  // gone after the call; the reader has nothing else to do.
+  void for_each_tensor(
+      FunctionRef<void(const io::GgufTensor&, const kernels::WeightMatrix&)> visit) const;
+  void for_each_made(
+      io::AsyncReader& reader,
+      FunctionRef<void(const kernels::WeightMatrix&, std::span<const std::byte>)> visit) const;
 
   // Reads everything. `progress` gets bytes read so far.
   void load(io::AsyncReader& reader, io::Arena& arena, FunctionRef<void(Bytes)> progress);
+  // Reads the vectors alone, where a device computes with the matrices: the host needs those of its
+  // experts and of rotations. vector_bytes() of the arena.
+  void load_vectors(io::AsyncReader& reader, io::Arena& arena, FunctionRef<void(Bytes)> progress);
+  Bytes vector_bytes(std::uint64_t alignment) const;
 
  private:
   struct Entry {
     const io::GgufTensor* tensor;
     kernels::WeightMatrix matrix;
+    bool vector = false;
   };
-  const kernels::WeightMatrix* declare(const io::GgufTensor& tensor, std::uint32_t rows,
-                                       std::uint32_t columns, std::uint32_t dimensions);
+  Entry& declare(const io::GgufTensor& tensor, std::uint32_t rows, std::uint32_t columns,
+                 std::uint32_t dimensions);
   WeightVector floats(const std::string& name, std::uint32_t rows, std::uint32_t size,
                       std::uint32_t dimensions);
 
@@ -102,7 +114,10 @@ class WeightTable {
     RowGroups groups;
     kernels::WeightMatrix matrix;
   };
-  static void make(const Made& made, std::byte* out);
+  static void make(const Made& made, const kernels::WeightMatrix& source, std::byte* out);
+  static Bytes window_bytes(const Entry& entry, std::uint64_t alignment);
+  void read(std::span<Entry* const> entries, io::AsyncReader& reader, io::Arena& arena,
+            FunctionRef<void(Bytes)> progress) const;
 
   const io::GgufFile& file_;
   TensorSource* const source_;
