@@ -4,6 +4,7 @@
 #include <hearth/hearth.h>
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -42,7 +43,6 @@ struct hearth_engine {
 
 struct hearth_session {
   explicit hearth_session(hearth_engine& engine);
-  ~hearth_session();
 
   // Every decision of a router: to the profile, and to whoever listens.
   void routed(const hearth::profiler::Routing& routing);
@@ -92,6 +92,15 @@ class Call {
   hearth_session& session_;
 };
 
+// A turn, and the engine's device, where it has one, is that of this thread.
+class EngineTurn {
+ public:
+  explicit EngineTurn(hearth_engine& engine, const std::atomic<bool>* cancelled = nullptr);
+
+ private:
+  const Turn turn_;
+};
+
 void keep_message(hearth_session& session) noexcept;
 
 // guarded(), and the session remembers the message.
@@ -128,5 +137,8 @@ void check_tokens(std::span<const TokenId> tokens, const runtime::Engine& engine
 
 // The engine's options as the runtime has them; they are valid as long as `given`.
 runtime::EngineOptions engine_options(const char* model_path, const hearth_engine_options* given);
+// Whom the engine tells what changes while it is used; empty: nobody.
+std::function<void(const std::string&)> notice_when_used(const hearth_engine_options* given);
+void check_plannable(const hearth_engine_options* given);  // Misuse for what no plan is made for
 
 }  // namespace hearth::border

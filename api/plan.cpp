@@ -42,7 +42,10 @@ hearth_plan_facts facts_of(const profiler::PlacementPlan& plan) {
           .batch = plan.batch,
           .threads = plan.threads,
           .first_experts = static_cast<std::uint32_t>(plan.seed.size()),
-          .policy = plan.policy.c_str()};
+          .policy = plan.policy.c_str(),
+          .vram = plan.vram ? plan.vram->total().count : 0,
+          .vram_slots = plan.vram ? plan.vram->slots() : 0,
+          .reserved = 0};
 }
 
 }  // namespace
@@ -56,10 +59,8 @@ hearth_status hearth_plan_make(const char* model_path, const hearth_engine_optio
                                hearth_plan** plan) {
   return guarded([&] {
     required(plan, "plan");
-    const auto asked = engine_options(model_path, options);
-    if (asked.plan)
-      throw Misuse(HEARTH_ERROR_USAGE, "options->plan is given: a plan is what this makes");
-    *plan = new hearth_plan{make_plan(asked)};
+    check_plannable(options);
+    *plan = new hearth_plan{make_plan(engine_options(model_path, options))};
   });
 }
 

@@ -13,8 +13,6 @@ hearth_session::hearth_session(hearth_engine& engine) : owner(engine), session(e
   owner.sessions.fetch_add(1);
 }
 
-hearth_session::~hearth_session() { owner.sessions.fetch_sub(1); }
-
 // A chunk of a prompt takes long and may be given up between two layers: the next one overwrites
 // what it left, but for what recurrent layers remember.
 void hearth_session::routed(const hearth::profiler::Routing& routing) {
@@ -42,7 +40,7 @@ void hearth_session::evaluate(std::span<const TokenId> tokens, std::size_t first
     const auto chunk = tokens.subspan(begin, std::min(batch, tokens.size() - begin));
     const hearth::Clock& clock = owner.engine.clock();
     const hearth::Nanoseconds asked = clock.now();
-    const hearth::border::Turn turn(owner.turns, &cancelled);
+    const hearth::border::EngineTurn turn(owner, &cancelled);
     turn_stall += clock.now() - asked;
     check_cancelled();
     logits = {};
@@ -67,6 +65,18 @@ void hearth_session::stop_counting() {
 
 namespace hearth::border {
 namespace {
+
+// Where a device computes: what takes memory of it, gives it back or changes it is not done beside
+// a step of another session.
+class DeviceTurn {
+ public:
+  explicit DeviceTurn(hearth_engine& engine) {
+    if (engine.engine.device_model() != nullptr) turn_.emplace(engine);
+  }
+
+ private:
+  std::optional<EngineTurn> turn_;
+};
 
 void check_whole(const hearth_session& session) {
   if (session.session.torn())
@@ -93,6 +103,7 @@ void rewind(hearth_session& session, std::size_t position) {
                  "the session cannot go back from {} to {} tokens: keys and values are quantized, "
                  "or layers recurrent; rewind to 0",
                  now, position);
+  const DeviceTurn turn(session.owner);
   session.session.rewind(kept);
   session.timeline.tokens.resize(position);
   session.logits = {};
@@ -103,12 +114,12 @@ void save(hearth_session& session, const std::string& path) {
     throw Misuse(HEARTH_ERROR_STATE, "the session has no logits to go on from; evaluate something");
   session.timeline.logits.assign(session.logits.begin(), session.logits.end());
   session.logits = session.timeline.logits;
-  const Turn turn(session.owner.turns);
+  const EngineTurn turn(session.owner);
   runtime::save_session(path, session.owner.engine, session.session, session.timeline);
 }
 
 void load(hearth_session& session, const std::string& path) {
-  const Turn turn(session.owner.turns);
+  const EngineTurn turn(session.owner);
   session.session.reset();
   session.logits = {};
   session.timeline.tokens.clear();
@@ -135,6 +146,7 @@ hearth_status hearth_session_open(hearth_engine* engine, hearth_session** sessio
   return guarded([&] {
     required(engine, "engine");
     required(session, "session");
+    const DeviceTurn turn(*engine);
     *session = new hearth_session(*engine);
   });
 }
@@ -144,8 +156,13 @@ hearth_status hearth_session_close(hearth_session* session) {
   return guarded([&] {
     if (session->in_call.load(std::memory_order_acquire))
       throw Misuse(HEARTH_ERROR_STATE, "a call of this session is under way; let it end first");
-    session->stop_counting();  // may fail, where a destructor must not
-    delete session;
+    hearth_engine& owner = session->owner;
+    {
+      const DeviceTurn turn(owner);
+      session->stop_counting();  // may fail, where a destructor must not
+      delete session;
+    }
+    owner.sessions.fetch_sub(1);  // from now on it may be closed
   });
 }
 

@@ -1,5 +1,8 @@
 // What the engine counted.
+#include <numeric>
+
 #include "api/handles.h"
+#include "runtime/gpu/device_model.h"
 
 namespace hearth::border {
 namespace {
@@ -18,6 +21,25 @@ hearth_telemetry telemetry_of(const profiler::ResidencyCounters& counters) {
   return told;
 }
 
+void add(const kernels::ExpertCounters& counters, hearth_telemetry& told) {
+  told.vram_hits += counters.hits;
+  told.vram_fetches += counters.fetched;
+  told.cpu_experts += counters.on_host;
+  told.vram_evictions += counters.evictions;
+  told.vram_prefetches += counters.prefetched;
+  told.vram_prefetches_used += counters.prefetches_used;
+}
+
+void add_device(const runtime::Engine& engine, hearth_telemetry& told) {
+  const std::vector<std::uint32_t> slots = engine.expert_vram_slots();
+  const runtime::DeviceWork work = engine.device_model()->work();
+  add(work.experts, told);
+  told.link_bytes = work.link_bytes().count;
+  told.vram_peak = engine.device_model()->device().peak().count;
+  told.expert_vram = engine.needs().device_bytes(slots).count;
+  told.vram_slots = std::accumulate(slots.begin(), slots.end(), 0u);
+}
+
 hearth_telemetry telemetry_of(const runtime::Engine& engine) {
   const runtime::ExpertStore& experts = engine.experts();
   hearth_telemetry told = telemetry_of(experts.residency().counters());
@@ -28,6 +50,7 @@ hearth_telemetry telemetry_of(const runtime::Engine& engine) {
   told.expert_slots = engine.expert_slots();
   for (std::uint32_t layer = 0; layer < engine.config().layers; ++layer)
     told.resident += experts.residency().resident(static_cast<LayerIndex>(layer));
+  if (engine.device_model() != nullptr) add_device(engine, told);
   return told;
 }
 
@@ -39,6 +62,7 @@ hearth_telemetry telemetry_of(const runtime::Engine& engine, std::uint32_t layer
   const profiler::Residency& residency = engine.experts().residency();
   hearth_telemetry told = telemetry_of(residency.counters(index));
   told.resident = residency.resident(index);
+  if (engine.device_model() != nullptr) add(engine.device_model()->counters()[layer], told);
   return told;
 }
 
@@ -51,7 +75,7 @@ extern "C" {
 
 hearth_status hearth_engine_telemetry(hearth_engine* engine, hearth_telemetry* telemetry) {
   return guarded([&] {
-    const Turn turn(required(engine, "engine").turns);
+    const EngineTurn turn(required(engine, "engine"));
     fill(telemetry, telemetry_of(engine->engine), kFirstTelemetry, "telemetry");
   });
 }
@@ -59,7 +83,7 @@ hearth_status hearth_engine_telemetry(hearth_engine* engine, hearth_telemetry* t
 hearth_status hearth_engine_layer_telemetry(hearth_engine* engine, uint32_t layer,
                                             hearth_telemetry* telemetry) {
   return guarded([&] {
-    const Turn turn(required(engine, "engine").turns);
+    const EngineTurn turn(required(engine, "engine"));
     fill(telemetry, telemetry_of(engine->engine, layer), kFirstTelemetry, "telemetry");
   });
 }

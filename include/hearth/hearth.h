@@ -9,8 +9,8 @@
 //   hearth_session_generate(session, NULL, print_text, NULL, NULL);
 //
 // Experts that do not fit the memory are read from the file when they are wanted. Where they lie,
-// how many threads compute and who else uses the engine changes how long it takes, and no logit:
-// the same tokens give the same bits.
+// what computes, with how many threads, and who else uses the engine changes how long it takes, and
+// no logit: the same tokens give the same bits.
 //
 // Conventions (structs with a size, status codes, messages): hearth/status.h; the codes are named
 // without their HEARTH_ERROR_ below. In whole programs: examples/. In C++ with destructors and
@@ -21,7 +21,9 @@
 // another thread is in a call of the same session. Profiles and plans are used by one thread at a
 // time. Sessions of one engine share its experts and its compute threads, and so take turns, in the
 // order in which they ask: a turn is one generated token, or one chunk of a prompt (options.batch
-// tokens). Calls that need the engine to themselves say "takes a turn".
+// tokens). Calls that need the engine to themselves say "takes a turn". Drivers keep for each
+// thread which GPU its calls are for: where an engine has one, opening it, closing it and turns
+// make it that of the thread.
 #pragma once
 
 #include <hearth/status.h>
@@ -35,11 +37,29 @@ typedef struct hearth_session hearth_session;  // one timeline
 typedef struct hearth_profile hearth_profile;  // how often each expert was chosen
 typedef struct hearth_plan hearth_plan;        // what would lie where, to the byte
 
+// ---- Devices ------------------------------------------------------------------------------------
+
+typedef struct hearth_device_facts {
+  size_t size;
+  const char* name;          // for hearth_engine_options.device: "cuda0"
+  const char* model;         // "NVIDIA GeForce RTX 4090"
+  const char* architecture;  // "sm_89"
+  const char* driver;        // "CUDA 13.0"
+  uint64_t memory;           // all of it
+} hearth_device_facts;
+
+// The facts belong to the call.
+typedef void (*hearth_on_device)(void* user, const hearth_device_facts* device);
+
+// Calls on_device for each GPU that this library can compute on. Where there is none:
+// HEARTH_ERROR_DEVICE, with what is missing as its message. By any thread, at any time.
+HEARTH_API hearth_status hearth_list_devices(hearth_on_device on_device, void* user);
+
 // ---- Engine -------------------------------------------------------------------------------------
 
 typedef struct hearth_engine_options {
   size_t size;
-  // At most one of these two; neither: nine tenths of the memory that is free now.
+  // At most one of these two and expert_share; none: nine tenths of the memory that is free now.
   uint64_t ram;         // for everything, the process included
   uint64_t expert_ram;  // for experts alone
   uint32_t context;     // positions of each session; 0: what the model was trained on, at most 4096
@@ -52,18 +72,48 @@ typedef struct hearth_engine_options {
   const char* io;  // how files are read: "uring", "pread"; NULL: $HEARTH_IO, or what works best
   // Is read, not kept. Its experts are in memory before the first token.
   const hearth_profile* profile;
-  // Is read, not kept. Takes the place of all options above but io, which must be zero then.
+  // Is read, not kept. Takes the place of all options but io, page_cache and callbacks: the others
+  // must be zero then.
   const hearth_plan* plan;
   // While weights are read; other than 0 stops it, and hearth_engine_open() with HEARTH_STOPPED.
   int32_t (*on_progress)(void* user, uint64_t bytes_done, uint64_t bytes_in_all);
   // What was decided and a person may want to know, line by line, before the engine is there.
   void (*on_note)(void* user, const char* line);
   void* user;
+  // What computes. NULL, "none": the CPU. "auto": the first GPU, where there is one and the model
+  // fits it; else the CPU. Else a name of hearth_list_devices().
+  const char* device;
+  // For everything on the device, the driver's part included; 0: all that is free. Beside "auto" it
+  // says that there must be a GPU.
+  uint64_t vram;
+  // What hearth doctor measured of that device: says which experts are fetched to it, and which the
+  // CPU computes; without it the latter are all that it does not hold. NULL: the file that hearth
+  // doctor writes by default, where it is there and of this device.
+  const char* machine;
+  float expert_share;      // instead of expert_ram: of the bytes of all experts, up to 1
+  int32_t kv_tail;         // newest positions in f16 beside a quantized format: 0: 128, -1: none
+  int32_t no_kv_rotation;  // 1: quantized keys and values are not rotated before
+  int32_t page_cache;      // 1: files are read through it; 0: past it where the file system can
+  // Who serves experts that are in RAM and not on the device. NULL, "auto": as was measured.
+  // "link": they are fetched, as far as slots allow. "cpu": the CPU computes them, and slots keep
+  // what they have. Beside "auto" of device, these two say that there must be a GPU.
+  const char* misses;
+  // Who decides which experts a device fetches, and into which slots. NULL, "device": its kernels.
+  // "host": the host, which waits for the device in each layer: slow, for finding faults. Logits
+  // are the same. Beside "auto" of device it says that there must be a GPU.
+  const char* gpu_cache;
+  // What has to change while the engine is used, and a person may want to know, line by line: slots
+  // of experts that made room on the device for keys and values, graphs or another session, and
+  // those that are there again. With `user`, which stays valid until the engine is closed, by the
+  // thread whose call it is: hearth_session_open(), and whatever computes, rewinds or loads a
+  // session. In a turn, so that it calls nothing that takes one.
+  void (*on_notice)(void* user, const char* line);
 } hearth_engine_options;
 
 // Reads the dense weights of a GGUF file (of a split model: of its first part) and takes all the
-// memory that the engine ever will; a session takes its own when it is opened. `options` may be
-// null. Errors: NOT_FOUND, IO, BAD_FILE, UNSUPPORTED, BUDGET with the least that works, USAGE.
+// memory that the engine ever will, that of the device included; a session takes its own when it is
+// opened. `options` may be null. Errors: NOT_FOUND, IO, BAD_FILE, UNSUPPORTED, BUDGET with the
+// least that works, USAGE, and DEVICE: no such device, or it failed.
 HEARTH_API hearth_status hearth_engine_open(const char* model_path,
                                             const hearth_engine_options* options,
                                             hearth_engine** engine);
@@ -88,6 +138,13 @@ typedef struct hearth_engine_facts {
   const char* policy;
   const char* io;
   const char* instructions;  // "avx512", ...: the most that runs here, or $HEARTH_CPU
+  // With a device; else null and zero.
+  const char* device;     // its name
+  uint64_t vram;          // that was planned, with one session
+  uint64_t session_vram;  // that a session takes; session_bytes are then beside it, and pinned
+  uint64_t expert_vram;   // of slots, as the engine was opened
+  uint32_t vram_slots;    // experts that have room there
+  uint32_t all_in_vram;   // 1: all have, and for good
 } hearth_engine_facts;
 
 // What was decided; does not change. The texts belong to the engine.
@@ -102,6 +159,14 @@ HEARTH_API hearth_status hearth_engine_facts_of(const hearth_engine* engine,
 // then nothing has changed. Logits do not change. An engine that had room for all experts does not
 // prefetch, also when it has less.
 HEARTH_API hearth_status hearth_engine_set_expert_ram(hearth_engine* engine, uint64_t bytes);
+
+// The same of the device's memory: at most `bytes` of slots stay, at most as many as the engine was
+// opened with, and hearth_telemetry.expert_vram says how many. It may be none: what has no slot is
+// fetched from RAM, or computed by the CPU. Memory goes back to the driver in pieces of at most 64
+// MiB for each size of experts. Where new slots are to be filled from disk, IO and BAD_FILE are
+// possible. Takes a turn. HEARTH_ERROR_USAGE where the CPU computes; HEARTH_ERROR_STATE where all
+// experts are in VRAM for good: options.vram below facts.vram leaves a choice.
+HEARTH_API hearth_status hearth_engine_set_expert_vram(hearth_engine* engine, uint64_t bytes);
 
 // ---- Text and tokens (by any thread, at any time) -----------------------------------------------
 
@@ -150,13 +215,18 @@ HEARTH_API hearth_status hearth_chat_prompt(const hearth_engine* engine,
 
 // ---- Session ------------------------------------------------------------------------------------
 
-// Takes session_bytes; HEARTH_ERROR_BUDGET where the system does not give them.
+// Takes session_bytes, and session_vram; HEARTH_ERROR_BUDGET where the system, or the device, does
+// not give them. options.vram has room for one session: others take theirs beside it. With a
+// device, this and the next and hearth_session_rewind() take a turn.
 HEARTH_API hearth_status hearth_session_open(hearth_engine* engine, hearth_session** session);
 // No call of it may be under way. Null is HEARTH_OK.
 HEARTH_API hearth_status hearth_session_close(hearth_session* session);
 // As hearth_message(), of the last call with this session that failed, on whichever thread; "" for
 // null. Valid until the next call with it.
 HEARTH_API const char* hearth_session_message(const hearth_session* session);
+
+// HEARTH_ERROR_DEVICE, of this function or another, is a device that failed: it answers nothing any
+// more. Closing works as ever, and so do engines without it.
 
 // Appends tokens to the timeline. *logits, unless `logits` is null, becomes the vocabulary's logits
 // after the last of them; they belong to the session, until its next call.
@@ -226,8 +296,8 @@ HEARTH_API hearth_status hearth_session_generate(hearth_session* session,
 
 // From any thread: the call of this session that is under way, or else the next evaluation or
 // generation, returns HEARTH_STOPPED, within one token, also out of the queue for a turn. Of a
-// prompt, the chunk is given up in the layer in which it is; only where layers are recurrent it is
-// computed to its end.
+// prompt, the chunk is given up in the layer in which it is; only where layers are recurrent, and
+// on a device, whose chunks are short, it is computed to its end.
 HEARTH_API hearth_status hearth_session_cancel(hearth_session* session);
 
 // The timeline: *count tokens, which belong to the session until its next call.
@@ -290,7 +360,8 @@ HEARTH_API hearth_status hearth_profile_uses(const hearth_profile* profile, uint
 // ---- Plans: what will be taken, before it is ----------------------------------------------------
 
 // What hearth_engine_open() would decide with these options, from the header of the file; nothing
-// is loaded. The options are as there, without a plan.
+// is loaded. The options are as there, without a plan; and without a device (HEARTH_ERROR_USAGE),
+// for a plan is what lies in RAM where the CPU computes.
 HEARTH_API hearth_status hearth_plan_make(const char* model_path,
                                           const hearth_engine_options* options, hearth_plan** plan);
 HEARTH_API hearth_status hearth_plan_load(const char* path, hearth_plan** plan);
@@ -313,6 +384,10 @@ typedef struct hearth_plan_facts {
   uint32_t threads;
   uint32_t first_experts;  // that are read before the first token: what the profile likes best
   const char* policy;      // belongs to the plan
+  // Of a plan that hearth plan made for a GPU, which no engine takes; else zero.
+  uint64_t vram;        // the sum of what lies there
+  uint32_t vram_slots;  // experts that fit
+  uint32_t reserved;    // zero
 } hearth_plan_facts;
 
 HEARTH_API hearth_status hearth_plan_facts_of(const hearth_plan* plan, hearth_plan_facts* facts);
@@ -325,7 +400,7 @@ typedef struct hearth_telemetry {
   uint64_t ram_hits;         // routed experts that were in memory, or on their way
   uint64_t disk_hits;        // routed experts that had to be read
   uint64_t evictions;        // experts that made room
-  uint64_t prefetches;       // experts that were read on a guess
+  uint64_t prefetches;       // experts that were read on a guess; with a device, vram_prefetches
   uint64_t prefetches_used;  // of those, chosen later
   uint64_t disk_bytes;       // that were read, dense weights included
   uint64_t expert_bytes;     // of experts that were read
@@ -334,6 +409,21 @@ typedef struct hearth_telemetry {
   uint64_t expert_ram;  // of slots, at most what the engine was opened with
   uint32_t expert_slots;
   uint32_t resident;  // experts in memory
+  // With a device, since the engine was opened; ram_hits and disk_hits are then of the experts that
+  // the CPU computed.
+  uint64_t vram_hits;       // routed experts that were on the device
+  uint64_t vram_fetches;    // routed experts that it fetched from RAM
+  uint64_t cpu_experts;     // routed experts that the CPU computed
+  uint64_t vram_evictions;  // experts that made room there
+  uint64_t vram_peak;       // the most of its memory in use at once, other programs' included
+  // Now.
+  uint64_t expert_vram;  // of slots, at most what the engine was opened with
+  uint32_t vram_slots;
+  uint32_t reserved;  // zero
+  // With a device, since the engine was opened.
+  uint64_t vram_prefetches;       // experts that it took from RAM on a guess
+  uint64_t vram_prefetches_used;  // of those, chosen later
+  uint64_t link_bytes;  // of experts: fetched, on a guess, or for a chunk of a prompt and not kept
 } hearth_telemetry;
 
 // Takes a turn. `layer` of the second: what has no meaning for a layer alone is zero.
@@ -346,7 +436,7 @@ typedef struct hearth_session_times {
   size_t size;
   uint64_t turns;
   uint64_t total_ns;      // of turns
-  uint64_t attention_ns;  // of that, and so on
+  uint64_t attention_ns;  // of that, and so on; on a device, which runs a step as a whole, zero
   uint64_t experts_ns;    // with what they waited for the disk
   uint64_t dense_ns;
   uint64_t logits_ns;

@@ -148,6 +148,22 @@ class Plan {
   detail::Handle<hearth_plan> handle_;
 };
 
+struct Device {
+  std::string name, model, architecture, driver;
+  std::uint64_t memory;
+};
+
+// Throws where there are none, and says what is missing.
+inline std::vector<Device> devices() {
+  std::vector<Device> found;
+  const auto add = [](void* user, const hearth_device_facts* device) {
+    static_cast<std::vector<Device>*>(user)->push_back(
+        {device->name, device->model, device->architecture, device->driver, device->memory});
+  };
+  check(hearth_list_devices(add, &found));
+  return found;
+}
+
 struct ChatMessage {
   std::string role;
   std::string content;
@@ -169,6 +185,7 @@ class Engine {
     return facts;
   }
   void set_expert_ram(std::uint64_t bytes) { check(hearth_engine_set_expert_ram(get(), bytes)); }
+  void set_expert_vram(std::uint64_t bytes) { check(hearth_engine_set_expert_vram(get(), bytes)); }
 
   std::vector<std::int32_t> tokenize(std::string_view text,
                                      std::int32_t flags = HEARTH_ADD_SPECIAL) const {

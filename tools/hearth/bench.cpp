@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "runtime/gpu/device_model.h"
 #include "tools/hearth/bench_kv.h"
 #include "tools/hearth/bench_measure.h"
 #include "tools/hearth/bench_points.h"
@@ -40,7 +41,7 @@ struct BenchOptions {
   bool cold = false;
   bool progress = false;
   std::optional<std::string> kv;  // pairs of formats to compare instead
-  std::string fill = "random";
+  std::optional<std::string> fill;
   std::optional<std::uint32_t> chunks;
 };
 
@@ -55,6 +56,12 @@ void add_test_flags(CommandLine& line, BenchOptions& o) {
   line.add(
       {.names = "-d,--n-depth", .value = "N,...", .help = "tokens before each test, not timed"},
       o.lists.depths);
+  line.add({.names = "--fill",
+            .value = "NAME",
+            .help = "what these are: random keys and values, or a computed prompt (if not given: "
+                    "random with --kv, else prefill)",
+            .choices = {"random", "prefill"}},
+           o.fill);
   line.add({.names = "-r,--repetitions", .value = "N", .help = "of each test"},
            o.settings.repetitions);
   line.add({.names = "--no-warmup", .help = "begin with whatever is in expert memory"},
@@ -83,11 +90,6 @@ void add_test_flags(CommandLine& line, BenchOptions& o) {
                     "decoding at the depths (0,4096,32768 and 32 tokens if not given), with a text "
                     "the divergence from f32"},
            o.kv);
-  line.add({.names = "--fill",
-            .value = "NAME",
-            .help = "what is before the timed tokens: random keys and values, or a computed prompt",
-            .choices = {"random", "prefill"}},
-           o.fill);
   line.add({.names = "--chunks",
             .value = "N",
             .help = "compare predictions on so many chunks of 1024 tokens at most (4)"},
@@ -98,6 +100,9 @@ void add_test_flags(CommandLine& line, BenchOptions& o) {
             .help = "format of the results",
             .choices = {"md", "csv", "json", "jsonl"}},
            o.format);
+  line.add({.names = "--lane-times",
+            .help = "of a GPU: single tokens once more, to time what is in VRAM, link and CPU"},
+           o.settings.lane_times);
   line.add({.names = "--in-memory-tok-s",
             .value = "X",
             .help = "speed with all experts in memory, to compare with"},
@@ -112,11 +117,11 @@ void check_kv(const BenchOptions& o, const CommandLine& line) {
     for (const char* flag : flags)
       if (line.given(flag)) throw_error(ErrorCode::kUsage, "{} {}", flag, why);
   };
-  if (!o.kv) return refuse({"--fill", "--chunks"}, "has an effect with --kv only; leave it out");
-  refuse(
-      {"--n-prompt", "--n-prompt-gen", "--no-warmup", "--cold", "--routing", "--decode",
-       "--in-memory-tok-s", "--cache-type-k", "--cache-type-v", "--plan", "--trace", "--workload"},
-      "has no effect on --kv, which decodes with pairs of formats; leave it out");
+  if (!o.kv) return refuse({"--chunks"}, "has an effect with --kv only; leave it out");
+  refuse({"--n-prompt", "--n-prompt-gen", "--no-warmup", "--cold", "--routing", "--decode",
+          "--in-memory-tok-s", "--lane-times", "--cache-type-k", "--cache-type-v", "--plan",
+          "--trace", "--workload"},
+         "has no effect on --kv, which decodes with pairs of formats; leave it out");
   if (o.chunks && !o.corpus)
     throw_error(ErrorCode::kUsage, "--chunks is of a text; give one with --file");
   if (o.chunks == 0u) throw_error(ErrorCode::kUsage, "--chunks must be at least 1");
@@ -127,13 +132,14 @@ void check_kv(const BenchOptions& o, const CommandLine& line) {
 }
 
 void compare_formats(const BenchOptions& o, const CommandLine& line) {
+  const std::string fill = o.fill.value_or("random");
   KvBenchOptions kv{
       .engine = o.engine,
       .pairs = parse_kv_pairs(*o.kv),
       .depths = parse_counts(line.given("--n-depth") ? o.lists.depths : "0,4096,32768"),
       .generate = 32,
       .repetitions = o.settings.repetitions,
-      .prefill = o.fill == "prefill",
+      .prefill = fill == "prefill",
       .text = o.corpus,
       .chunks = o.chunks.value_or(4),
       .seed = o.seed,
@@ -167,7 +173,7 @@ bool parse(const Arguments& arguments, BenchOptions& o) {
     throw_error(ErrorCode::kUsage, "--repetitions must be at least 1");
   if (o.cold && o.no_warmup)
     throw_error(ErrorCode::kUsage, "--cold has no warm-up; leave out --no-warmup");
-  const bool random_cache = o.kv && o.fill == "random";
+  const bool random_cache = o.fill.value_or(o.kv ? "random" : "prefill") == "random";
   if (o.corpus && line.given("--seed") && !random_cache)
     throw_error(ErrorCode::kUsage, "--seed has no effect on the tokens of --file; leave it out");
   if (o.forced_routing && line.given("--prefetch") && o.engine.prefetch == "on")
@@ -177,6 +183,10 @@ bool parse(const Arguments& arguments, BenchOptions& o) {
   if (o.in_memory_tok_s && *o.in_memory_tok_s <= 0)
     throw_error(ErrorCode::kUsage, "--in-memory-tok-s must be above 0");
   if (o.kv) return compare_formats(o, line), false;
+  if (o.fill && !line.given("--n-depth"))
+    throw_error(ErrorCode::kUsage, "--fill {} is what tokens follow on; give --n-depth", *o.fill);
+  o.settings.random_depth = random_cache;
+  o.settings.seed = o.seed;
   o.settings.greedy = o.decode == "greedy";
   o.settings.cache = o.cold        ? CacheState::kCold
                      : o.no_warmup ? CacheState::kAsItIs
@@ -213,7 +223,16 @@ void note_seeding(CacheState cache) {
              kWhen[static_cast<std::size_t>(cache)]);
 }
 
+void note_unmeasured(const runtime::Engine& engine) {
+  if (engine.device_model() == nullptr || engine.device_rates()) return;
+  fmt::print(stderr,
+             "note      {} was not measured, so that no shares of its rates are stated; run "
+             "hearth doctor\n",
+             printable(engine.device_model()->device().properties().name));
+}
+
 BenchSetup describe(runtime::Engine& engine, const BenchOptions& o) {
+  note_unmeasured(engine);
   const ModelSummary summary = summarize(engine.file());
   if (!engine.io_is_direct())
     fmt::print(stderr,
@@ -232,7 +251,37 @@ BenchSetup describe(runtime::Engine& engine, const BenchOptions& o) {
           .token_source = o.corpus ? "corpus" : "random",
           .routing = "router",
           .peaks = peaks,
+          .vram_budget = o.engine.device.vram,
+          .gpu = engine.device_rates(),
           .in_memory_tok_s = o.in_memory_tok_s};
+}
+
+bool can_time_lanes(const runtime::Engine& engine) {
+  if (engine.device_model() == nullptr)
+    throw_error(ErrorCode::kUsage, "--lane-times is of a GPU, and none computes; leave it out");
+  if (engine.device_model()->host_cache() != nullptr)
+    throw_error(ErrorCode::kUsage,
+                "--lane-times is of steps that are one graph, and --gpu-cache host has none; leave "
+                "one out");
+  const kernels::DeviceProperties& device = engine.device_model()->device().properties();
+  if (!device.marks_graphs)
+    fmt::print(stderr, "note      lanes are not timed: {} takes no moments within a graph\n",
+               device.driver);
+  return device.marks_graphs;
+}
+
+// Of the longest test, those that are computed.
+std::uint32_t routed_positions(const std::vector<BenchPoint>& points,
+                               const BenchSettings& settings) {
+  std::uint32_t most = 0;
+  for (const BenchPoint& point : points)
+    most = std::max(most, settings.random_depth ? point.tokens() : point.positions());
+  return most;
+}
+
+// Where a device has its lanes, that empties gigabytes of memory which the next test would fill.
+bool worth_measuring(const runtime::Engine& engine, const BenchResult& result) {
+  return engine.device_model() == nullptr || result.traffic.read > Bytes(0);
 }
 
 // A disk that others share changes its speed within seconds: what a test is compared with is the
@@ -259,17 +308,20 @@ int bench(const Arguments& arguments) {
                : random_tokens(o.seed, engine->config().vocabulary,
                                std::size_t{positions} * (o.settings.repetitions + 1));
   std::unique_ptr<runtime::ForcedRouting> routing;
-  if (o.forced_routing) routing = open_forced_routing(*o.forced_routing, *engine, positions);
+  if (o.forced_routing)
+    routing = open_forced_routing(*o.forced_routing, *engine, routed_positions(points, o.settings));
   o.settings.routing = routing.get();
   BenchSetup setup = describe(*engine, o);
   if (routing) setup.routing = describe_routing(*o.forced_routing, *routing);
+  if (o.settings.lane_times) o.settings.lane_times = can_time_lanes(*engine);
   BenchRunner runner(*engine, tokens, o.settings, [&] { interrupt.throw_if_interrupted(); });
   RoutingRecording recording(o.routing, *engine, runner.session());
   BenchReport report(stdout, *parse_bench_format(o.format), bench_columns());
   for (const BenchPoint& point : points) {
     if (o.progress) fmt::print(stderr, "measuring {}\n", point.name());
     const BenchResult result = runner.run(point);
-    if (o.settings.cache != CacheState::kAsItIs) measure_again(*engine, setup.peaks);
+    if (o.settings.cache != CacheState::kAsItIs && worth_measuring(*engine, result))
+      measure_again(*engine, setup.peaks);
     report.add(bench_record(setup, result));
   }
   report.finish();

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "runtime/gpu/device_model.h"
 #include "runtime/sampler/sampler.h"
 
 namespace hearth::tools {
@@ -24,12 +25,15 @@ std::string_view name_of(CacheState state) {
 
 ExpertTraffic ExpertTraffic::of(const runtime::Engine& engine) {
   const profiler::ResidencyCounters& counters = engine.experts().residency().counters();
+  const profiler::PrefetchCounts prefetches = engine.prefetches();
   return {.read = engine.bytes_read(),
           .disk_wait = engine.experts().time_waited(),
           .hits = counters.hits,
           .misses = counters.misses,
-          .prefetches = counters.prefetches,
-          .prefetches_used = counters.prefetches_used};
+          .prefetches = prefetches.issued,
+          .prefetches_used = prefetches.used,
+          .device = engine.device_model() == nullptr ? runtime::DeviceWork()
+                                                     : engine.device_model()->work()};
 }
 
 void ExpertTraffic::add_difference(const ExpertTraffic& end, const ExpertTraffic& begin) {
@@ -39,6 +43,7 @@ void ExpertTraffic::add_difference(const ExpertTraffic& end, const ExpertTraffic
   misses += end.misses - begin.misses;
   prefetches += end.prefetches - begin.prefetches;
   prefetches_used += end.prefetches_used - begin.prefetches_used;
+  device += end.device - begin.device;
 }
 
 BenchRunner::BenchRunner(runtime::Engine& engine, std::span<const TokenId> tokens,
@@ -62,27 +67,50 @@ BenchResult BenchRunner::run(const BenchPoint& point) {
   hash_.reset();
   for (std::uint32_t i = 1; i <= settings_.repetitions; ++i) compute(point, i, &result);
   result.logits_hash = hash_.value();
+  if (settings_.lane_times && point.prompt == 0) result.lanes = time_lanes(point);
   return result;
+}
+
+// With moments in its graphs a step takes longer: its time is none of the results.
+runtime::LaneTime BenchRunner::time_lanes(const BenchPoint& point) {
+  timing_lanes_ = true;
+  compute(point, settings_.repetitions, nullptr);
+  timing_lanes_ = false;
+  runtime::DeviceModel& model = *engine_.device_model();
+  const runtime::LaneTime time = model.lane_times()->time();
+  model.time_lanes(false);
+  return time;
 }
 
 // Repetitions take different tokens, spread evenly over all there are, with the warm-up's before
 // them: computing the same tokens again would find just their experts in memory.
-std::size_t BenchRunner::first_of(std::uint32_t repetition, const BenchPoint& point,
+std::size_t BenchRunner::first_of(std::uint32_t repetition, std::uint32_t needed,
                                   std::size_t available) const {
-  CHECK_LE(point.positions(), available);
-  return (available - point.positions()) * repetition / settings_.repetitions;
+  CHECK_LE(needed, available);
+  return (available - needed) * repetition / settings_.repetitions;
+}
+
+// What was not computed was not routed.
+void BenchRunner::begin_routing(const BenchPoint& point, std::uint32_t repetition) {
+  const std::uint32_t position = settings_.random_depth ? point.depth : 0;
+  const std::uint32_t needed = point.positions() - position;
+  settings_.routing->begin_at(first_of(repetition, needed, settings_.routing->rows()), position);
 }
 
 void BenchRunner::compute(const BenchPoint& point, std::uint32_t repetition, BenchResult* result) {
   session_.reset();
   const std::span<const TokenId> tokens =
-      tokens_.subspan(first_of(repetition, point, tokens_.size()), point.positions());
-  if (settings_.routing != nullptr)
-    settings_.routing->begin_at(first_of(repetition, point, settings_.routing->rows()));
+      tokens_.subspan(first_of(repetition, point.positions(), tokens_.size()), point.positions());
+  if (settings_.routing != nullptr) begin_routing(point, repetition);
   std::span<const float> logits;
-  if (point.depth > 0) logits = session_.evaluate(tokens.first(point.depth));
+  if (settings_.random_depth && point.depth > 0)
+    session_.fill_at_random(point.depth, settings_.seed + repetition);
+  else if (point.depth > 0)
+    logits = session_.evaluate(tokens.first(point.depth));
   engine_.experts().settle();  // what an earlier part prefetched is not this one's traffic
   if (settings_.cache == CacheState::kCold) engine_.restore_seed();
+
+  if (timing_lanes_) engine_.device_model()->time_lanes(true);
 
   const ExpertTraffic before = ExpertTraffic::of(engine_);
   const Nanoseconds start = engine_.clock().now();

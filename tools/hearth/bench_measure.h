@@ -10,6 +10,8 @@
 
 #include "runtime/engine.h"
 #include "runtime/forced_routing.h"
+#include "runtime/gpu/device_work.h"
+#include "runtime/gpu/lane_times.h"
 #include "runtime/logits_hash.h"
 #include "runtime/session.h"
 #include "tools/hearth/bench_points.h"
@@ -29,14 +31,18 @@ struct BenchSettings {
   CacheState cache = CacheState::kWarm;
   bool greedy = false;  // feed back the likeliest token; else the tokens are given
   runtime::ForcedRouting* routing = nullptr;  // instead of the routers; null: none
+  bool random_depth = false;  // what is before a test was not computed (Session::fill_at_random)
+  std::uint64_t seed = 1;     // of that
+  bool lane_times = false;    // each test of single tokens once more, to time a device's lanes
 };
 
-// What the expert memory and the disk did.
+// What the expert memory, the disk and a device did.
 struct ExpertTraffic {
   Bytes read;                // from the disk, read windows included
   Nanoseconds disk_wait{0};  // of it: nothing to do but wait for reads
   std::uint64_t hits = 0, misses = 0;
   std::uint64_t prefetches = 0, prefetches_used = 0;
+  runtime::DeviceWork device;
 
   static ExpertTraffic of(const runtime::Engine& engine);  // since the engine was opened
   void add_difference(const ExpertTraffic& end, const ExpertTraffic& begin);
@@ -48,6 +54,7 @@ struct BenchResult {
   std::vector<Nanoseconds> times;  // one per repetition
   ExpertTraffic traffic;           // of all repetitions together
   std::uint64_t logits_hash = 0;   // of all repetitions
+  runtime::LaneTime lanes;         // of a device; no steps: not asked for
 };
 
 class BenchRunner {
@@ -60,9 +67,10 @@ class BenchRunner {
   runtime::Session& session() { return session_; }
 
  private:
-  std::size_t first_of(std::uint32_t repetition, const BenchPoint& point,
-                       std::size_t available) const;
+  std::size_t first_of(std::uint32_t repetition, std::uint32_t needed, std::size_t available) const;
+  void begin_routing(const BenchPoint& point, std::uint32_t repetition);
   void compute(const BenchPoint& point, std::uint32_t repetition, BenchResult* result);
+  runtime::LaneTime time_lanes(const BenchPoint& point);
   void timed_part(const BenchPoint& point, std::span<const TokenId> tokens,
                   std::span<const float> logits);
 
@@ -72,6 +80,7 @@ class BenchRunner {
   BenchSettings settings_;
   std::function<void()> between_steps_;
   runtime::LogitsHash hash_;
+  bool timing_lanes_ = false;
 };
 
 }  // namespace hearth::tools

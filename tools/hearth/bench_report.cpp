@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "runtime/gpu/choose_device.h"
 #include "runtime/gpu/device_model.h"
 #include "tools/hearth/quantity.h"
 
@@ -94,8 +95,6 @@ void add_traffic(Json& record, const BenchSetup& setup, const BenchResult& resul
   record["experts_seeded"] = setup.engine.seed().size();
   record["expert_hit_rate"] =
       ratio(static_cast<double>(traffic.hits), static_cast<double>(traffic.hits + traffic.misses));
-  // What RAM counts is then what was left to the CPU.
-  if (setup.engine.device_model() != nullptr) record["expert_hit_rate"] = nullptr;
   record["bytes_read"] = traffic.read.count;
   record["read_bytes_per_token"] = read_per_token;
   record["stall_ns"] = traffic.disk_wait.count();
@@ -113,47 +112,143 @@ void add_traffic(Json& record, const BenchSetup& setup, const BenchResult& resul
   record["of_bound"] = ratio(record["avg_ts"].get<double>(), bound);
 }
 
+void add_lane_times(Json& record, const runtime::LaneTime& time) {
+  if (time.steps == 0) return;
+  const auto of_token = [&](Nanoseconds all) {
+    return static_cast<double>(all.count()) / static_cast<double>(time.steps);
+  };
+  record["hits_ns_per_token"] = of_token(time.hits);
+  record["link_ns_per_token"] = of_token(time.gather);
+  record["link_wait_ns_per_token"] = of_token(time.waits_for_link);
+  record["fetched_ns_per_token"] = of_token(time.fetched);
+  record["cpu_wait_ns_per_token"] = of_token(time.waits_for_cpu);
+}
+
+// What a device and its lanes did for a token: nothing where there is none. Tokens of a prompt
+// share what they read.
+void add_device(Json& record, const BenchSetup& setup, const BenchResult& result) {
+  for (const char* key : {"vram_budget_bytes",
+                          "vram_peak_bytes",
+                          "launches_per_token",
+                          "host_syncs_per_token",
+                          "host_syncs_inside_steps",
+                          "experts_fetched_per_token",
+                          "experts_on_cpu_per_token",
+                          "experts_not_in_ram_per_token",
+                          "experts_staged_per_token",
+                          "chunk_resident_share",
+                          "vram_read_bytes_per_token",
+                          "vram_peak_bytes_per_s",
+                          "share_of_vram_peak",
+                          "link_bytes_per_token",
+                          "link_peak_bytes_per_s",
+                          "share_of_link_peak",
+                          "cpu_lane_bytes_per_token",
+                          "cpu_lane_ns_per_token",
+                          "cpu_lane_share",
+                          "hits_ns_per_token",
+                          "link_ns_per_token",
+                          "link_wait_ns_per_token",
+                          "fetched_ns_per_token",
+                          "cpu_wait_ns_per_token"})
+    record[key] = nullptr;
+  runtime::DeviceModel* const model = setup.engine.device_model();
+  if (model == nullptr) return;
+  const runtime::DeviceWork& work = result.traffic.device;
+  const double tokens = static_cast<double>(result.times.size()) * result.point.tokens();
+  const double rate = record["avg_ts"];
+  const auto of_token = [&](double amount) { return amount / tokens; };
+  const auto bytes_of_token = [&](Bytes bytes) {
+    return of_token(static_cast<double>(bytes.count));
+  };
+  if (setup.vram_budget) record["vram_budget_bytes"] = setup.vram_budget->count;
+  record["vram_peak_bytes"] = model->device().peak().count;
+  // The CPU's expert memory counts what was left to it.
+  record["expert_hit_rate"] =
+      ratio(static_cast<double>(work.experts.hits), static_cast<double>(work.chosen()));
+  record["launches_per_token"] = of_token(static_cast<double>(work.launches));
+  record["host_syncs_per_token"] = of_token(static_cast<double>(work.waits));
+  record["host_syncs_inside_steps"] = work.waits_inside();
+  record["experts_fetched_per_token"] = of_token(static_cast<double>(work.experts.fetched));
+  record["experts_on_cpu_per_token"] = of_token(static_cast<double>(work.experts.on_host));
+  record["experts_not_in_ram_per_token"] = of_token(static_cast<double>(work.experts.not_in_ram));
+  record["experts_staged_per_token"] = of_token(static_cast<double>(work.of_chunks.staged));
+  record["chunk_resident_share"] =
+      ratio(static_cast<double>(work.of_chunks.resident), static_cast<double>(work.passed()));
+  const double link = bytes_of_token(work.link_bytes());
+  record["link_bytes_per_token"] = link;
+  record["cpu_lane_bytes_per_token"] = bytes_of_token(work.on_host_bytes);
+  record["cpu_lane_ns_per_token"] = of_token(static_cast<double>(work.on_host.count()));
+  record["cpu_lane_share"] = ratio(of_token(static_cast<double>(work.on_host.count())), 1e9 / rate);
+  if (setup.gpu) {
+    const double peak = link_peak(work, *setup.gpu);
+    record["link_peak_bytes_per_s"] = measured(peak);
+    record["share_of_link_peak"] = ratio(link * rate, peak);
+    record["vram_peak_bytes_per_s"] = measured(setup.gpu->memory_read);
+  }
+  if (result.point.prompt > 0) return;
+  add_lane_times(record, result.lanes);
+  const BenchPoint& point = result.point;
+  const double vram = static_cast<double>(setup.engine.model().dense_bytes_per_token().count) +
+                      bytes_of_token(work.read_from_vram()) +
+                      setup.engine.needs().kv.bytes_read(point.depth + point.generate / 2) +
+                      static_cast<double>(setup.engine.needs().state.count);
+  record["vram_read_bytes_per_token"] = vram;
+  if (setup.gpu) record["share_of_vram_peak"] = ratio(vram * rate, setup.gpu->memory_read);
+}
+
+// Null where no expert changes its slot.
+Json gpu_cache(const runtime::Engine& engine) {
+  const runtime::DeviceModel* const model = engine.device_model();
+  if (model == nullptr || model->lanes() == nullptr) return nullptr;
+  return runtime::name_of(engine.gpu_cache());
+}
+
 }  // namespace
 
 Json bench_record(const BenchSetup& setup, const BenchResult& result) {
   const runtime::Engine& engine = setup.engine;
   const profiler::PlacementPlan& plan = engine.plan();
   const bool on_device = engine.device_model() != nullptr;
-  Json record = {{"build_commit", "hearth " HEARTH_VERSION},
-                 {"cpu_info", cpu_name()},
-                 {"backends", on_device ? engine.device_name() : "CPU"},
-                 {"gpu_info", on_device ? device_text(*engine.device_model()) : ""},
-                 {"kernels", engine.kernels().name},
-                 {"model_filename", setup.model_path},
-                 {"model_type", setup.model_type},
-                 {"model_size", engine.file().file_bytes().count},
-                 {"model_n_params", setup.parameters},
-                 {"n_batch", plan.batch},
-                 {"n_ubatch", plan.batch},
-                 {"n_threads", engine.threads()},
-                 {"type_k", plan.key_format},
-                 {"type_v", plan.value_format},
-                 {"kv_tail", plan.kv_tail},
-                 {"kv_rotation", plan.kv_rotation},
-                 {"use_mmap", false},
-                 {"use_direct_io", engine.io_is_direct()},
-                 {"io", engine.io_description()},
-                 {"expert_slots", on_device ? plan.vram->slots() : plan.ram.slots()},
-                 {"vram_planned", on_device ? Json(plan.vram->total().count) : Json(nullptr)},
-                 {"experts_total", plan.experts},
-                 {"policy", plan.policy},
-                 {"prefetch", engine.prefetching()},
-                 {"n_prompt", result.point.prompt},
-                 {"n_gen", result.point.generate},
-                 {"n_depth", result.point.depth},
-                 {"test", result.point.name()},
-                 {"test_time", result.test_time},
-                 {"tokens", setup.token_source},
-                 {"routing", setup.routing},
-                 {"decode", setup.settings.greedy ? "greedy" : "forced"}};
+  Json record = {
+      {"build_commit", "hearth " HEARTH_VERSION},
+      {"cpu_info", cpu_name()},
+      {"backends", on_device ? engine.device_name() : "CPU"},
+      {"gpu_info", on_device ? device_text(*engine.device_model()) : ""},
+      {"kernels", engine.kernels().name},
+      {"model_filename", setup.model_path},
+      {"model_type", setup.model_type},
+      {"model_size", engine.file().file_bytes().count},
+      {"model_n_params", setup.parameters},
+      {"n_batch", plan.batch},
+      {"n_ubatch", plan.batch},
+      {"n_threads", engine.threads()},
+      {"type_k", plan.key_format},
+      {"type_v", plan.value_format},
+      {"kv_tail", plan.kv_tail},
+      {"kv_rotation", plan.kv_rotation},
+      {"use_mmap", false},
+      {"use_direct_io", engine.io_is_direct()},
+      {"io", engine.io_description()},
+      {"expert_slots", on_device ? plan.vram->slots() : plan.ram.slots()},
+      {"vram_planned", on_device ? Json(plan.vram->total().count) : Json(nullptr)},
+      {"vram_planned_experts", on_device ? Json(plan.vram->experts.count) : Json(nullptr)},
+      {"experts_total", plan.experts},
+      {"policy", plan.policy},
+      {"prefetch", engine.prefetching()},
+      {"gpu_cache", gpu_cache(engine)},
+      {"n_prompt", result.point.prompt},
+      {"n_gen", result.point.generate},
+      {"n_depth", result.point.depth},
+      {"test", result.point.name()},
+      {"test_time", result.test_time},
+      {"tokens", setup.token_source},
+      {"routing", setup.routing},
+      {"decode", setup.settings.greedy ? "greedy" : "forced"}};
   add_times(record, result);
   add_memory_traffic(record, setup, result);
   add_traffic(record, setup, result);
+  add_device(record, setup, result);
   record["memory_planned_bytes"] = plan.ram.total().count;
   record["memory_peak_bytes"] = runtime::peak_memory().count;
   record["logits_hash"] = fmt::format("{:016x}", result.logits_hash);
@@ -176,6 +271,18 @@ std::string percent(const Json& share) {
 
 std::string or_dash(const Json& number, std::string_view unit) {
   return number.is_null() ? "-" : fmt::format("{:.1f}{}", number.get<double>(), unit);
+}
+
+std::string megabytes(const Json& bytes) {
+  return fmt::format("{:.2f}", bytes.get<double>() / 1e6);
+}
+
+bool on_device(const Json& record) { return !record["vram_peak_bytes"].is_null(); }
+
+// Of a prompt what its chunks found on a device, if it had any.
+const Json& hits(const Json& record) {
+  const Json& of_chunks = record["chunk_resident_share"];
+  return record["n_gen"] == 0 && !of_chunks.is_null() ? of_chunks : record["expert_hit_rate"];
 }
 
 }  // namespace
@@ -211,12 +318,23 @@ std::vector<BenchColumn> bench_columns() {
          return fmt::format("{:.2f} ± {:.2f}", r["avg_ts"].get<double>(),
                             r["stddev_ts"].get<double>());
        }},
-      {"of memory", 9, [](const Json& r) { return percent(r["share_of_ram_peak"]); }},
-      {"hits", 7, [](const Json& r) { return percent(r["expert_hit_rate"]); }},
-      {"MB/token", 8,
+      {"VRAM", 9, [](const Json& r) { return format_size(Bytes(r["vram_peak_bytes"])); },
+       on_device},
+      {"of memory", 9,
        [](const Json& r) {
-         return fmt::format("{:.2f}", r["read_bytes_per_token"].get<double>() / 1e6);
+         return percent(on_device(r) ? r["share_of_vram_peak"] : r["share_of_ram_peak"]);
        }},
+      {"hits", 7, [](const Json& r) { return percent(hits(r)); }},
+      {"MB/token", 8, [](const Json& r) { return megabytes(r["read_bytes_per_token"]); }},
+      {"link MB/t", 9, [](const Json& r) { return megabytes(r["link_bytes_per_token"]); },
+       on_device},
+      {"of link", 7, [](const Json& r) { return percent(r["share_of_link_peak"]); }, on_device},
+      {"CPU MB/t", 8, [](const Json& r) { return megabytes(r["cpu_lane_bytes_per_token"]); },
+       on_device},
+      {"CPU busy", 8, [](const Json& r) { return percent(r["cpu_lane_share"]); }, on_device},
+      {"launches", 8, [](const Json& r) { return or_dash(r["launches_per_token"], ""); },
+       on_device},
+      {"syncs", 5, [](const Json& r) { return or_dash(r["host_syncs_per_token"], ""); }, on_device},
       {"stalled", 7, [](const Json& r) { return percent(r["stall_share"]); }},
       {"disk bound", 10, [](const Json& r) { return or_dash(r["disk_bound_tok_s"], ""); }},
       {"of bound", 8, [](const Json& r) { return percent(r["of_bound"]); }},

@@ -28,7 +28,9 @@ struct BenchSetup {
   std::string token_source;  // "corpus" or "random"
   std::string routing;       // "router", or "forced (trace NAME, recorded)"
   runtime::LinkPeaks peaks;
-  std::optional<double> in_memory_tok_s;  // measured by the caller with all experts in memory
+  std::optional<Bytes> vram_budget;
+  std::optional<profiler::GpuMachine> gpu;  // the device, as hearth doctor measured it
+  std::optional<double> in_memory_tok_s;    // measured by the caller with all experts in memory
 };
 
 nlohmann::ordered_json bench_record(const BenchSetup& setup, const BenchResult& result);

@@ -170,6 +170,7 @@ class Chat {
     try {
       take(line);
     } catch (const Error& error) {
+      if (error.code() == ErrorCode::kDevice) throw;  // it answers nothing any more
       fmt::print(stderr, "{}\n", printable(error.what(), 2000));
     }
   }

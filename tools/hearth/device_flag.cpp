@@ -1,70 +1,43 @@
 #include "tools/hearth/device_flag.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
-#include <cctype>
 #include <cstdio>
 
 #include "base/error.h"
+#include "runtime/gpu/choose_device.h"
 #include "runtime/gpu/device_model.h"
 #include "tools/hearth/engine_flags.h"
-#include "tools/hearth/machine_flag.h"
 
 namespace hearth::tools {
+
+using runtime::GpuCache;
+using runtime::MissService;
+
 namespace {
 
-std::string lower_case(std::string text) {
-  std::ranges::transform(text, text.begin(), [](unsigned char c) { return std::tolower(c); });
-  return text;
-}
-
 void list_devices() {
-  const FoundDevices found = find_devices();
+  const runtime::FoundDevices found = runtime::find_devices();
   if (found.devices.empty()) fmt::print("no devices: {}\n", found.why_none);
   for (const auto& [name, backend, properties] : found.devices)
     fmt::print("{}: {} ({}, {}), {}\n", name, printable(properties.name), properties.architecture,
                properties.driver, format_size(properties.memory));
 }
 
-const FoundDevice& device_named(const std::string& name, const FoundDevices& found) {
-  const auto at = std::ranges::find(found.devices, lower_case(name), &FoundDevice::name);
-  if (at != found.devices.end()) return *at;
-  std::vector<std::string_view> names;
-  for (const FoundDevice& one : found.devices) names.push_back(one.name);
-  throw_error(ErrorCode::kUsage, "--device {}: unknown name; there are auto, none, {}",
-              printable(name), fmt::join(names, ", "));
-}
-
-// What hearth doctor measured, if it was this device.
-std::optional<profiler::Machine> rates_of(const std::string& device) try {
-  const std::optional<MachineChoice> saved = saved_machine();
-  if (!saved || !saved->machine.gpu || saved->machine.gpu->name != device) return std::nullopt;
-  return saved->machine;
-} catch (const Error& error) {
-  fmt::print(stderr, "note      rates of the GPU are unknown: {}\n", error.what());
-  return std::nullopt;
+std::string_view lanes_text(const runtime::Engine& engine) {
+  switch (engine.miss_service()) {
+    case MissService::kLink:
+      return "what is not in VRAM is fetched";
+    case MissService::kCpu:
+      return "the CPU computes what is not in VRAM";
+    case MissService::kMeasured:
+      break;
+  }
+  if (!engine.device_rates())
+    return "the CPU computes what is not in VRAM: hearth doctor measures when to fetch it";
+  return "what is not in VRAM is fetched or computed by the CPU, as was measured";
 }
 
 }  // namespace
-
-FoundDevices find_devices() {
-  FoundDevices found;
-  std::vector<std::string> missing;
-  for (const kernels::GpuBackend& backend : kernels::gpu_backends()) {
-    const kernels::GpuDevices of_backend = backend.find();
-    for (const kernels::DeviceProperties& properties : of_backend.devices)
-      found.devices.push_back(
-          {.name = fmt::format("{}{}", lower_case(std::string(backend.name)), properties.ordinal),
-           .backend = &backend,
-           .properties = properties});
-    if (of_backend.devices.empty())
-      missing.push_back(fmt::format("{}: {}", backend.name, of_backend.why_none));
-  }
-  found.why_none = missing.empty() ? "this program was built without a GPU back end"
-                                   : fmt::format("{}", fmt::join(missing, "; "));
-  return found;
-}
 
 void DeviceFlag::add_to(CommandLine& line) {
   line.add({.names = "--device",
@@ -76,32 +49,50 @@ void DeviceFlag::add_to(CommandLine& line) {
       list_devices);
   line.add({.names = "--vram",
             .value = "SIZE",
-            .help = "budget for everything on the GPU (0: compute without it)"},
+            .help = "bound of all that this program takes of the GPU (0: compute without it)"},
            vram);
+  line.add({.names = "--misses",
+            .value = "NAME",
+            .help = "experts that are in RAM and not on the GPU: fetched over the link, computed "
+                    "by the CPU, or both, as hearth doctor measured",
+            .choices = {"auto", "link", "cpu"}},
+           misses);
+  line.add({.names = "--gpu-cache",
+            .value = "NAME",
+            .help = "who decides which experts the GPU fetches, and into which slots: its kernels, "
+                    "or the host, layer by layer, with the same logits; slow, for finding faults",
+            .choices = {"device", "host"}},
+           cache);
 }
 
 void DeviceFlag::choose(runtime::EngineOptions& options) const {
-  const bool wants_memory = vram.value_or(Bytes(0)) > Bytes(0);
-  if (device == "none" && wants_memory)
-    throw_error(ErrorCode::kUsage, "--vram {} and --device none: give one of them",
-                format_size(*vram));
-  if (device == "none" || vram == Bytes(0)) return;
-  const FoundDevices found = find_devices();
-  if (found.devices.empty() && device == "auto" && !wants_memory) return;
-  if (found.devices.empty())
-    throw_error(ErrorCode::kDevice, "{}: there is no GPU: {}; leave it out",
-                wants_memory ? fmt::format("--vram {}", format_size(*vram))
-                             : fmt::format("--device {}", printable(device)),
-                found.why_none);
-  const FoundDevice chosen = device == "auto" ? found.devices[0] : device_named(device, found);
-  const auto open = [chosen] { return chosen.backend->open(chosen.properties.ordinal); };
-  options.device = {.name = chosen.name,
-                    .open = open,
-                    .kernels = &chosen.backend->kernels(),
-                    .rates = rates_of(chosen.properties.name),
-                    .if_it_fits = device == "auto" && !wants_memory};
-  options.budget.vram = vram;
+  runtime::choose_device(
+      {.device = device,
+       .vram = vram,
+       .misses = *runtime::parse_miss_service(misses),
+       .cache = *runtime::parse_gpu_cache(cache),
+       .machine_file = {},
+       .note = [](const std::string& line) { fmt::print(stderr, "note      {}\n", line); }},
+      options);
 }
+
+namespace {
+
+std::string_view prefetch_text(const runtime::Engine& engine) {
+  if (engine.prefetching()) return "on, in the time in which the link is idle";
+  if (!engine.plan().prefetch) return "off";
+  if (engine.gpu_cache() == GpuCache::kHost) return "off: the host decides about slots";
+  if (engine.miss_service() == MissService::kCpu)
+    return "off: the CPU computes what is not in VRAM";
+  return "off: hearth doctor measures how much the link carries";
+}
+
+std::size_t layers_with_experts(const runtime::Engine& engine) {
+  const std::vector<std::uint32_t> counts = engine.model().experts.counts();
+  return counts.size() - static_cast<std::size_t>(std::ranges::count(counts, 0u));
+}
+
+}  // namespace
 
 void print_device(const runtime::Engine& engine) {
   if (!engine.why_no_device().empty())
@@ -112,21 +103,37 @@ void print_device(const runtime::Engine& engine) {
   const std::string state = vram.state == Bytes(0)
                                 ? std::string()
                                 : fmt::format("recurrent state {}, ", format_size(vram.state));
-  fmt::print(stderr, "device    {}, {} ({}, {}), {} tokens a step\n", engine.device_name(),
-             printable(device.name), device.architecture, device.driver, engine.plan().batch);
-  fmt::print(stderr,
-             "vram      {}: dense {}, KV {} for {} tokens, {}, {}scratch {}, {} of {} experts {}, "
-             "driver {}\n",
-             format_size(vram.total()), format_size(vram.dense), format_size(vram.kv),
-             engine.plan().context, kv_text(engine.plan()), state, format_size(vram.scratch),
-             vram.slots(), engine.plan().experts, format_size(vram.experts),
-             format_size(vram.process));
-  if (vram.slots() < engine.plan().experts)
-    fmt::print(stderr, "lanes     {} experts have room in RAM; {}\n", engine.plan().ram.slots(),
-               engine.has_rates()
-                   ? "what is not in VRAM is fetched or computed by the CPU, as was measured"
-                   : "the CPU computes what is not in VRAM: hearth doctor measures when to fetch "
-                     "it");
+  const std::string positions =
+      vram.positions == 0
+          ? std::to_string(engine.plan().context)
+          : fmt::format("the first {} of {}", vram.positions, engine.plan().context);
+  fmt::print(stderr, "device    {}, {} ({}, {}), {} tokens of a prompt at once\n",
+             engine.device_name(), printable(device.name), device.architecture, device.driver,
+             engine.plan().batch);
+  for (const std::string& note : engine.plan().notes) fmt::print(stderr, "note      {}\n", note);
+  fmt::print(
+      stderr,
+      "vram      {} of {}: dense {}, KV {} for {} tokens, {}, {}scratch {}, {} of {} experts "
+      "{}, driver {}\n",
+      format_size(vram.total()), format_size(engine.vram_budget()), format_size(vram.dense),
+      format_size(vram.kv), positions, kv_text(engine.plan()), state, format_size(vram.scratch),
+      vram.slots(), engine.plan().experts, format_size(vram.experts), format_size(vram.process));
+  if (engine.plan().all_in_vram()) {
+    if (engine.miss_service() != MissService::kMeasured)
+      fmt::print(stderr, "note      --misses has no effect: all experts are in VRAM\n");
+    if (engine.gpu_cache() == GpuCache::kHost)
+      fmt::print(stderr, "note      --gpu-cache has no effect: all experts are in VRAM\n");
+    return;
+  }
+  fmt::print(stderr, "tiers     {}\n", tiers_text(engine.plan()));
+  fmt::print(stderr, "lanes     {} experts have room in RAM; {}\n", engine.plan().ram.slots(),
+             lanes_text(engine));
+  if (engine.gpu_cache() == GpuCache::kHost)
+    fmt::print(stderr,
+               "cache     the host decides, and waits for the GPU in each of {} layers of a step; "
+               "how many misses are fetched is not tried out\n",
+               layers_with_experts(engine));
+  fmt::print(stderr, "prefetch  {}\n", prefetch_text(engine));
 }
 
 }  // namespace hearth::tools

@@ -17,6 +17,7 @@
 #include "io/arena.h"
 #include "kernels/gpu/backend.h"
 #include "profiler/machine_toml.h"
+#include "runtime/machine_file.h"
 #include "runtime/process_memory.h"
 #include "tools/hearth/command_line.h"
 #include "tools/hearth/doctor_cpu.h"
@@ -330,7 +331,7 @@ void list_presets() {
 std::string output_path(const DoctorOptions& o) {
   namespace fs = std::filesystem;
   if (o.output == "-") return *o.output;
-  const fs::path path = o.output ? fs::path(*o.output) : fs::path(saved_machine_path());
+  const fs::path path = o.output ? fs::path(*o.output) : fs::path(runtime::saved_machine_path());
   const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
   std::error_code error;
   if (!o.output) fs::create_directories(folder, error);

@@ -196,7 +196,11 @@ class GpuMeasurement {
   std::unique_ptr<Graph> captured(FunctionRef<void()> enqueue) {
     stream_->begin_capture();
     enqueue();
-    return stream_->end_capture();
+    auto graph = stream_->end_capture();
+    if (graph == nullptr)
+      throw_error(ErrorCode::kBudget, "{}: it has no memory for a graph; close what uses it",
+                  device_.properties().name);
+    return graph;
   }
   // Of one of `count` equal parts of a graph.
   Nanoseconds part_of_graph(std::uint32_t count, FunctionRef<void()> enqueue) {

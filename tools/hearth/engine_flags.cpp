@@ -122,6 +122,7 @@ runtime::EngineOptions EngineFlags::options() const {
   };
   if (takes_device && !plan) device.choose(options);
   if (plan) options.follow(profiler::load_plan(*plan), *plan);
+  options.notice = [](const std::string& line) { fmt::print(stderr, "note      {}\n", line); };
   options.io.backend = *io::parse_io_backend(io);
   options.io.direct = direct == "off" ? io::DirectIo::kOff : io::DirectIo::kAuto;
   return options;
@@ -149,9 +150,9 @@ void EngineFlags::set_kv_formats(runtime::EngineOptions& options) const {
 void EngineFlags::check_left_to_plan(const CommandLine& line) const {
   if (!plan) return;
   for (const char* flag :
-       {"--ram", "--expert-ram", "--device", "--vram", "--ctx-size", "--cache-type-k",
-        "--cache-type-v", "--kv-tail", "--kv-rotation", "--threads", "--batch-size",
-        "--ubatch-size", "--policy", "--profile", "--prefetch"})
+       {"--ram", "--expert-ram", "--device", "--vram", "--misses", "--gpu-cache", "--ctx-size",
+        "--cache-type-k", "--cache-type-v", "--kv-tail", "--kv-rotation", "--threads",
+        "--batch-size", "--ubatch-size", "--policy", "--profile", "--prefetch"})
     if (line.given(flag))
       throw_error(ErrorCode::kUsage,
                   "--plan {} decides what {} would; leave one of them out, or make another plan",
@@ -203,6 +204,16 @@ std::string kv_text(const profiler::PlacementPlan& plan) {
   return text;
 }
 
+std::string tiers_text(const profiler::PlacementPlan& plan) {
+  const std::uint32_t held = plan.vram->held(), following = plan.vram->slots() - held;
+  const std::uint32_t in_memory =
+      std::min(held + std::max(following, plan.ram.slots()), plan.experts);
+  return fmt::format(
+      "{} experts stay in VRAM, {} slots follow what is used; with RAM {} of {} are in memory, {}",
+      held, following, in_memory, plan.experts,
+      in_memory == plan.experts ? "none is read from disk" : "the others are read from disk");
+}
+
 namespace {
 
 void print_memory(const profiler::PlacementPlan& plan) {
@@ -227,9 +238,10 @@ void print_engine(const runtime::Engine& engine) {
              config.layers, config.experts, config.experts_used);
   for (const std::string& note : engine.model().notes) fmt::print(stderr, "note      {}\n", note);
   if (plan.vram)
-    fmt::print(stderr, "memory    {}: dense {}, experts {}, process {}\n",
+    fmt::print(stderr, "memory    {}: dense {}, scratch {}, experts {}, process {}\n",
                format_size(plan.ram.total()), format_size(plan.ram.dense),
-               format_size(plan.ram.experts), format_size(plan.ram.process));
+               format_size(plan.ram.scratch), format_size(plan.ram.experts),
+               format_size(plan.ram.process));
   else
     print_memory(plan);
   const bool all_fit = plan.vram || plan.ram.slots() == plan.experts;

@@ -52,6 +52,8 @@ class EngineFlags {
 
 // "f16", "q8_0/q4_0, tail 128": of keys and of values.
 std::string kv_text(const profiler::PlacementPlan& plan);
+// "1200 experts stay in VRAM, 300 slots follow what is used; ...", of a plan with VRAM.
+std::string tiers_text(const profiler::PlacementPlan& plan);
 
 // What start-up decided, on stderr: one line a subject.
 void print_engine(const runtime::Engine& engine);

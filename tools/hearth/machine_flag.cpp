@@ -1,13 +1,12 @@
 #include "tools/hearth/machine_flag.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 
 #include "base/embedded_file.h"
 #include "base/error.h"
-#include "kernels/weight_format.h"
 #include "profiler/machine_toml.h"
+#include "runtime/machine_file.h"
 #include "tools/hearth/nearest_name.h"
 #include "tools/hearth/system_facts.h"
 
@@ -23,19 +22,8 @@ using profiler::Machine;
 
 constexpr std::string_view kExtension = ".toml";
 
-// A rate of a format that does not exist would never be used.
-Machine with_known_formats(Machine machine, const std::string& file) {
-  for (const profiler::KernelRate& kernel : machine.cpu.kernels)
-    if (!kernels::format_of_name(kernel.format))
-      throw_error(ErrorCode::kBadFile, "{}: cpu.kernels.{}: no such weight format; remove it",
-                  printable(file), printable(kernel.format));
-  return machine;
-}
-
 MachineChoice from_file(const std::string& path) {
-  MachineChoice choice{.machine = with_known_formats(profiler::load_machine(path), path),
-                       .origin = path,
-                       .note = {}};
+  MachineChoice choice{.machine = runtime::read_machine(path), .origin = path, .note = {}};
   const SystemFacts here = system_facts();
   if (choice.machine.measured && choice.machine.cpu.name != here.cpu)
     choice.note =
@@ -82,22 +70,8 @@ Machine machine_preset(std::string_view name) {
   return profiler::parse_machine(embedded_content(machine_preset_files(), file), file);
 }
 
-std::string saved_machine_path() {
-  const auto variable = [](const char* name) {
-    const char* const value = std::getenv(name);
-    return fs::path(value == nullptr ? "" : value);
-  };
-  const fs::path config = variable("XDG_CONFIG_HOME"), home = variable("HOME");
-  if (config.is_absolute())
-    return config / "hearth/machine.toml";  // a relative one is to be ignored
-  if (!home.empty()) return home / ".config/hearth/machine.toml";
-  throw_error(
-      ErrorCode::kUsage,
-      "neither XDG_CONFIG_HOME nor HOME says where machine.toml is; set one or name a file");
-}
-
 std::optional<MachineChoice> saved_machine() {
-  const std::string path = saved_machine_path();
+  const std::string path = runtime::saved_machine_path();
   std::error_code error;
   if (!fs::exists(path, error)) return std::nullopt;
   return from_file(path);

@@ -14,10 +14,6 @@ namespace hearth::tools {
 std::vector<std::string> machine_presets();
 profiler::Machine machine_preset(std::string_view name);  // one of the above
 
-// Where hearth doctor writes and `auto` looks: machine.toml in $XDG_CONFIG_HOME/hearth, or in
-// ~/.config/hearth. Throws Error(kUsage) where the environment names neither.
-std::string saved_machine_path();
-
 struct MachineChoice {
   profiler::Machine machine;
   std::string origin;  // "preset rtx3060-12g-ddr4", a path
@@ -27,7 +23,7 @@ struct MachineChoice {
 // Throws Error(kUsage) for an unknown name, with the nearest one; Error(kNotFound) for `auto` where
 // nothing was measured; what load_machine throws for a file.
 MachineChoice choose_machine(const std::string& flag);
-// What `auto` finds, or nothing.
+// What `auto` finds where hearth doctor writes (runtime/machine_file.h), or nothing.
 std::optional<MachineChoice> saved_machine();
 
 }  // namespace hearth::tools

@@ -6,6 +6,7 @@
 #include <new>
 
 #include "base/error.h"
+#include "kernels/gpu/device.h"
 #include "tools/hearth/build_facts.h"
 #include "tools/hearth/command_table.h"
 #include "tools/hearth/interrupt.h"
@@ -76,5 +77,6 @@ int guarded_run(const Arguments& arguments) {
 
 int main(int argc, char** argv) {
   hearth::tools::occupy_standard_descriptors();
+  hearth::kernels::load_kernels_when_opened();
   return hearth::tools::guarded_run({argv + (argc > 0 ? 1 : 0), argv + argc});
 }

@@ -94,9 +94,9 @@ constexpr std::string_view kEnvironment =
 
 constexpr std::string_view kExitStatus =
     ".SH EXIT STATUS\n"
-    "0 when it did what was asked, 2 for a wrong command line, 1 for any other error, which is "
-    "one\n"
-    "line on standard error, and 130 after Ctrl\\-C.\n";
+    "0 when it did what was asked, 2 for a wrong command line, 3 for a GPU that failed or is not "
+    "there,\n"
+    "1 for any other error, which is one line on standard error, and 130 after Ctrl\\-C.\n";
 
 std::string parent(const std::string& command) {
   return page_name(command.substr(0, command.rfind(' ')));

@@ -70,6 +70,7 @@ void print_slots(const profiler::ModelNeeds& needs, const PlacementPlan& plan) {
   };
   if (plan.vram) print("in VRAM", *plan.vram, &profiler::ExpertClass::device_slot);
   print("in RAM", plan.ram, &profiler::ExpertClass::slot);
+  if (plan.vram) row("tiers", "{}", tiers_text(plan));
 }
 
 void print_policy(const profiler::ModelNeeds& needs, const PlacementPlan& plan) {
@@ -144,6 +145,13 @@ Json tier_json(const TierPlan& tier) {
           {"slots_of_class", tier.slots_of_class}};
 }
 
+Json vram_json(const TierPlan& tier) {
+  Json json = tier_json(tier);
+  json["held"] = tier.held();
+  json["held_of_class"] = tier.held_of_class;
+  return json;
+}
+
 Json prediction_json(const profiler::DecodePrediction& prediction) {
   Json links = Json::array();
   for (const profiler::LinkTime& link : prediction.links)
@@ -173,7 +181,7 @@ std::string plan_json(const PlanReport& report) {
                {"kv_tail", plan.kv_tail},
                {"kv_rotation", plan.kv_rotation},
                {"ram", tier_json(plan.ram)},
-               {"vram", plan.vram ? tier_json(*plan.vram) : Json(nullptr)},
+               {"vram", plan.vram ? vram_json(*plan.vram) : Json(nullptr)},
                {"kv_bytes_per_token", kv_bytes_per_token(report.needs.kv).count},
                {"experts_total", plan.experts},
                {"policy", plan.policy},

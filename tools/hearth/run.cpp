@@ -185,7 +185,6 @@ int run(const Arguments& arguments) {
   const InterruptGuard interrupt;
   if (options.routing.learn) reserve_counting_memory(options.engine);
   const auto engine = options.engine.open();
-  if (!options.session.empty()) engine->require_host("--session");
   check_length(prompt, *engine);
   const std::vector<TokenId> tokens = engine->tokenizer().encode(prompt, {.add_special = !resumes});
   if (tokens.empty() && !resumes)

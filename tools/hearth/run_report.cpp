@@ -29,7 +29,8 @@ Moment Moment::of(const runtime::Engine& engine, const runtime::Session& session
           .read = engine.bytes_read(),
           .hits = counters.hits,
           .misses = counters.misses,
-          .steps = session.steps()};
+          .device = engine.device_model() == nullptr ? runtime::DeviceWork()
+                                                     : engine.device_model()->work()};
 }
 
 namespace {
@@ -81,24 +82,69 @@ void print_layers(const runtime::Engine& engine, const ExpertHeat& heat) {
 }
 
 // "12.3 MB a token, 0.61 GB/s, 28 % of the measured 2.18 GB/s"
-void print_link(const char* name, double bytes, std::uint32_t tokens, Nanoseconds time,
-                double peak) {
+void print_link(const char* name, double bytes, std::uint32_t tokens, Nanoseconds time, double peak,
+                const char* token = "a token") {
   const double rate = bytes / seconds(time);
-  fmt::print(stderr, "{:<9} {:.1f} MB a token, {:.2f} GB/s", name,
-             bytes / std::max(tokens, 1u) / 1e6, rate / 1e9);
+  fmt::print(stderr, "{:<9} {:.1f} MB {}, {:.2f} GB/s", name, bytes / std::max(tokens, 1u) / 1e6,
+             token, rate / 1e9);
   if (peak > 0)
     fmt::print(stderr, ", {:.0f} % of the measured {:.2f} GB/s", percent(rate, peak), peak / 1e9);
   fmt::print(stderr, "\n");
 }
 
-// A step is the launch of one graph, and waited for once.
+double link_peak(const runtime::DeviceWork& work, const runtime::Engine& engine) {
+  return engine.device_rates() ? runtime::link_peak(work, *engine.device_rates()) : 0;
+}
+
+// What the link of a device carried for the prompt.
+void print_prompt(const RunReport& r, const runtime::DeviceWork& work,
+                  const runtime::Engine& engine) {
+  if (work.chunks > 0)
+    fmt::print(
+        stderr, "prompt    {} chunks, {:.1f} % of their experts in VRAM\n", work.chunks,
+        percent(static_cast<double>(work.of_chunks.resident), static_cast<double>(work.passed())));
+  if (work.link_bytes() > Bytes(0))
+    print_link("link", static_cast<double>(work.link_bytes().count), r.prompt_tokens,
+               r.prefilled.now - r.start.now, link_peak(work, engine), "a token of the prompt");
+}
+
+// What the lanes of a device did for the generated tokens.
+void print_lanes(const RunReport& r, const runtime::DeviceWork& work,
+                 const runtime::Engine& engine) {
+  const Nanoseconds decode = r.end.now - r.prefilled.now;
+  const auto of_token = [&](std::uint64_t count) {
+    return static_cast<double>(count) / r.generated_tokens;
+  };
+  fmt::print(stderr,
+             "hit rate  {:.1f} % of {} experts were in VRAM; a token: {:.1f} fetched, {:.1f} "
+             "computed by the CPU, {:.1f} of these not in RAM\n",
+             percent(static_cast<double>(work.experts.hits), static_cast<double>(work.chosen())),
+             format_grouped(work.chosen()), of_token(work.experts.fetched),
+             of_token(work.experts.on_host), of_token(work.experts.not_in_ram));
+  if (work.link_bytes() > Bytes(0))
+    print_link("link", static_cast<double>(work.link_bytes().count), r.generated_tokens, decode,
+               link_peak(work, engine));
+  if (work.experts.on_host == 0) return;
+  print_link("CPU lane", static_cast<double>(work.on_host_bytes.count), r.generated_tokens, decode,
+             engine.device_rates() ? engine.device_rates()->cpu_shared : 0);
+  fmt::print(stderr, "          busy {:.0f} % of the time\n",
+             percent(seconds(work.on_host), seconds(decode)));
+}
+
 void print_device_work(const RunReport& r, const runtime::DeviceModel& model,
-                       const profiler::TierPlan& planned) {
-  const double steps =
-      static_cast<double>(r.end.steps - r.start.steps) / (r.prompt_tokens + r.generated_tokens);
-  fmt::print(stderr, "device    {:.2f} launches and host synchronisations a token\n", steps);
-  fmt::print(stderr, "vram      {} at most in use, {} planned\n",
-             format_size(model.device().peak()), format_size(planned.total()));
+                       const runtime::Engine& engine) {
+  const runtime::DeviceWork all = r.end.device - r.start.device;
+  const double tokens = r.prompt_tokens + r.generated_tokens;
+  fmt::print(
+      stderr,
+      "device    {:.2f} launches and {:.2f} host synchronisations a token, {} of them within "
+      "a step or a chunk{}\n",
+      static_cast<double>(all.launches) / tokens, static_cast<double>(all.waits) / tokens,
+      all.waits_inside(), model.host_cache() == nullptr ? "" : ": the host decides about slots");
+  print_prompt(r, r.prefilled.device - r.start.device, engine);
+  if (r.generated_tokens > 0) print_lanes(r, r.end.device - r.prefilled.device, engine);
+  fmt::print(stderr, "vram      {} at most of {}, {} planned\n", format_size(model.device().peak()),
+             format_size(engine.vram_budget()), format_size(engine.plan().vram->total()));
 }
 
 }  // namespace
@@ -109,15 +155,14 @@ void print_report(const RunReport& r, const runtime::Engine& engine, const Exper
   print_speed(r);
   const runtime::DeviceModel* const device = engine.device_model();
   if (device != nullptr)
-    print_device_work(r, *device, *engine.plan().vram);
+    print_device_work(r, *device, engine);
   else
     print_layers(engine, heat);
-  const profiler::ResidencyCounters& counters = engine.experts().residency().counters();
-  if (counters.prefetches > 0)
-    fmt::print(stderr, "prefetch  {} experts, {:.0f} % of them used\n",
-               format_grouped(counters.prefetches),
-               percent(static_cast<double>(counters.prefetches_used),
-                       static_cast<double>(counters.prefetches)));
+  const profiler::PrefetchCounts prefetches = engine.prefetches();
+  if (prefetches.issued > 0)
+    fmt::print(
+        stderr, "prefetch  {} experts, {:.0f} % of them used\n", format_grouped(prefetches.issued),
+        percent(static_cast<double>(prefetches.used), static_cast<double>(prefetches.issued)));
   fmt::print(stderr, "read      {} from disk since start\n", format_size(r.end.read));
   if (r.generated_tokens > 0) {
     const Nanoseconds decode = r.end.now - r.prefilled.now;

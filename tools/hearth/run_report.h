@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "runtime/gpu/device_work.h"
 #include "runtime/link_peaks.h"
 #include "runtime/session.h"
 
@@ -28,7 +29,7 @@ struct Moment {
   Nanoseconds disk_wait{0};
   Bytes read;  // from the disk, read windows included
   std::uint64_t hits = 0, misses = 0;
-  std::uint64_t steps = 0;
+  runtime::DeviceWork device;
 
   static Moment of(const runtime::Engine& engine, const runtime::Session& session);
 };
