@@ -6,9 +6,11 @@
 // Products of every weight format (or of FORMAT alone) with 1, 2, 4 and 8 rows in the shapes of
 // Qwen3-30B-A3B: a dense matrix of 4096 × 2048, and of 128 experts the 8 that each row chooses, all
 // different, gate and up of 768 × 2048 and down of 2048 × 768. Attention of its 32 heads over 4096
-// and 32768 positions. The other operations with one row. All in captured graphs, as decoding is,
-// that walk through memory which no cache holds. Columns: microseconds of one launch, GB/s of
-// weights or of keys and values, and what that is of what a kernel reads that does nothing else.
+// and 32768 positions. Dense matrices with the 512 rows of a prompt. Resolving, guessing, gathering
+// and handing over of experts; the other operations with one row. All in captured graphs, as
+// decoding is, that walk through memory which no cache holds. Columns: microseconds of one launch,
+// GB/s of weights or of keys and values, and what that is of what a kernel reads that does nothing
+// else, or of what the link carries; of many rows 10^12 operations a second.
 //
 // --small: sizes for the emulation, whose figures mean nothing. --device: only which GPU is found.
 // Exit code 3: none.
@@ -39,23 +41,31 @@ GpuBenchSizes small_sizes() {
           .experts_used = 2,
           .vocabulary = 5000,
           .rows = {2},
+          .prompt_rows = 9,
+          .slots = 256,
           .contexts = {64},
+          .scratch = 16 * kMiB,
           .memory = 8 * kMiB,
+          .host_memory = kMiB,
           .most_repeats = 1,
           .time = Nanoseconds(0)};
 }
 
 void print_table(const DeviceProperties& device, const GpuBench& bench) {
-  fmt::print("{} ({}, {}): a kernel that only reads reaches {:.1f} GB/s\n\n", device.name,
-             device.architecture, device.driver, bench.read_gb_s());
-  fmt::print("| operation                | format  | rows |       µs |     GB/s | memory |\n");
-  fmt::print("|--------------------------|---------|-----:|---------:|---------:|-------:|\n");
+  fmt::print(
+      "{} ({}, {}): a kernel that only reads reaches {:.1f} GB/s, a copy over the link {:.1f}\n\n",
+      device.name, device.architecture, device.driver, bench.read_gb_s(), bench.link_gb_s());
+  fmt::print(
+      "| operation                | format  | rows |       µs |     GB/s | of it  |   TOP/s |\n");
+  fmt::print(
+      "|--------------------------|---------|-----:|---------:|---------:|-------:|--------:|\n");
   for (const GpuBenchResult& r : bench.results()) {
     const std::string rate =
-        r.gb_s > 0 ? fmt::format("{:8.1f} | {:4.0f} %", r.gb_s, 100 * r.gb_s / bench.read_gb_s())
+        r.gb_s > 0 ? fmt::format("{:8.1f} | {:4.0f} %", r.gb_s, 100 * r.gb_s / bench.peak_gb_s(r))
                    : fmt::format("{:8} | {:6}", "", "");
-    fmt::print("| {:24} | {:7} | {:4} | {:8.2f} | {} |\n", r.operation, r.format, r.rows,
-               r.microseconds, rate);
+    const std::string tops = r.tops > 0 ? fmt::format("{:7.1f}", r.tops) : std::string(7, ' ');
+    fmt::print("| {:24} | {:7} | {:4} | {:8.2f} | {} | {} |\n", r.operation, r.format, r.rows,
+               r.microseconds, rate, tops);
   }
 }
 
@@ -87,15 +97,16 @@ void write_json(const std::string& path, const DeviceProperties& device, const G
   std::vector<std::string> rows;
   for (const GpuBenchResult& r : bench.results())
     rows.push_back(fmt::format(
-        R"(    {{"operation": {}, "format": {}, "rows": {}, "microseconds": {:.3f}, "gb_s": {:.3f}}})",
-        quoted(r.operation), quoted(r.format), r.rows, r.microseconds, r.gb_s));
+        R"(    {{"operation": {}, "format": {}, "rows": {}, "microseconds": {:.3f}, "gb_s": {:.3f}, "of": "{}", "tops": {:.3f}}})",
+        quoted(r.operation), quoted(r.format), r.rows, r.microseconds, r.gb_s,
+        r.over_link ? "link" : "memory", r.tops));
   std::ofstream out(path);
   out << fmt::format(
       "{{\n  \"device\": {},\n  \"architecture\": {},\n  \"driver\": {},\n  \"read_gb_s\": "
-      "{:.3f},\n"
+      "{:.3f},\n  \"link_gb_s\": {:.3f},\n"
       "  \"kernels\": [\n{}\n  ]\n}}\n",
       quoted(device.name), quoted(device.architecture), quoted(device.driver), bench.read_gb_s(),
-      fmt::join(rows, ",\n"));
+      bench.link_gb_s(), fmt::join(rows, ",\n"));
   if (!out.flush()) throw_error(ErrorCode::kIo, "{}: cannot be written", printable(path, 400));
 }
 

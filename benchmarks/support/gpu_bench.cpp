@@ -10,8 +10,6 @@
 namespace hearth::kernels {
 namespace {
 
-// Activations and outputs of the widest task, states of attention, lists of jobs.
-constexpr Bytes kScratch = 16 * kMiB;
 constexpr std::uint32_t kBlocksPerMultiprocessor = 8;
 
 DeviceBuffer take(Device& device, Bytes bytes) {
@@ -33,8 +31,14 @@ GpuBench::GpuBench(Device& device, const GpuKernels& kernels, const GpuBenchSize
   const DeviceProperties& properties = device.properties();
   walked_ = take(device, std::min(std::max(sizes.memory, 4 * properties.l2),
                                   Bytes(device.memory().free.count / 2)));
-  scratch_ = take(device, kScratch);
+  scratch_ = take(device, sizes.scratch);
+  auto host = MappedMemory::try_allocate(device, sizes.host_memory);
+  if (!host)
+    throw_error(ErrorCode::kBudget, "{}: the system refuses {} MiB of memory that it shares",
+                properties.name, sizes.host_memory / kMiB);
+  host_ = std::move(*host);
   fill();
+  link_gb_s_ = 1e-9 * measure_link();
   read_gb_s_ =
       1e-9 * measure_reading(kBlocksPerMultiprocessor * std::max(1u, properties.multiprocessors));
 }
@@ -81,6 +85,12 @@ std::byte* GpuBench::walk(std::uint64_t i, std::uint64_t bytes) const {
   return walked_.data() + i % pieces * step;
 }
 
+std::byte* GpuBench::walk_host(std::uint64_t i, std::uint64_t bytes) const {
+  const std::uint64_t step = round_up(bytes, 256);
+  const std::uint64_t pieces = std::max<std::uint64_t>(1, host_.size().count / step);
+  return host_.data() + i % pieces * step;
+}
+
 std::uint32_t GpuBench::repeats(double bytes) const {
   const double pieces = static_cast<double>(walked_.size().count) / std::max(bytes, 1.0);
   return static_cast<std::uint32_t>(std::clamp(pieces, 1.0, 1.0 * sizes_.most_repeats));
@@ -116,12 +126,21 @@ double GpuBench::measure_reading(std::uint32_t blocks) {
   return static_cast<double>(bytes) / time;
 }
 
-void GpuBench::measure(const GpuBenchResult& named, double bytes,
+double GpuBench::measure_link() {
+  const Bytes bytes = std::min(host_.size(), walked_.size());
+  const double time =
+      seconds_each(1, [&](std::uint32_t) { stream_->copy(walked_.data(), host_.data(), bytes); });
+  return static_cast<double>(bytes.count) / time;
+}
+
+void GpuBench::measure(const GpuBenchResult& named, const GpuBenchWork& work,
                        FunctionRef<void(std::uint32_t)> enqueue) {
-  const double time = seconds_each(repeats(bytes), enqueue);
+  const double time = seconds_each(repeats(work.bytes), enqueue);
   GpuBenchResult result = named;
   result.microseconds = 1e6 * time;
-  result.gb_s = 1e-9 * bytes / time;
+  result.gb_s = 1e-9 * work.bytes / time;
+  result.tops = 1e-12 * work.operations / time;
+  result.over_link = work.over_link;
   results_.push_back(result);
   carved_ = 0;
 }

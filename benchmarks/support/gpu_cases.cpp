@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "benchmarks/support/gpu_lane_cases.h"
+#include "benchmarks/support/gpu_prompt_cases.h"
 #include "kernels/kv/kv_layout.h"
 
 namespace hearth::kernels {
@@ -23,6 +25,23 @@ void measure_dense(GpuBench& bench, WeightFormat format, std::uint32_t rows) {
                 static_cast<double>(matrix.bytes()), [&](std::uint32_t i) {
                   task.dense[0] = bench.walk(i, matrix.bytes());
                   bench.kernels().product(task, bench.stream());
+                });
+}
+
+// The rows of a prompt: what the arithmetic takes, not the weights.
+void measure_matrix(GpuBench& bench, WeightFormat format) {
+  const std::uint32_t rows = bench.sizes().prompt_rows;
+  const WeightMatrix matrix{format, bench.sizes().dense_rows, bench.sizes().columns, nullptr};
+  ProductTask task{.format = format, .rows = matrix.rows, .columns = matrix.columns};
+  task.x = QuantizeTask{.to = bench.activations(rows, matrix.columns)}.result();
+  task.y = bench.carve<float>(std::size_t{rows} * matrix.rows);
+  task.y_stride = matrix.rows;
+  const double operations = 2.0 * rows * matrix.rows * matrix.columns;
+  bench.measure({"matrix_product", std::string(traits(format).name), rows},
+                {.bytes = static_cast<double>(matrix.bytes()), .operations = operations},
+                [&](std::uint32_t i) {
+                  task.dense[0] = bench.walk(i, matrix.bytes());
+                  bench.kernels().matrix_product(task, bench.stream());
                 });
 }
 
@@ -74,6 +93,8 @@ void measure_products(GpuBench& bench, WeightFormat format) {
     measure_experts(bench, format, rows, false);
     measure_experts(bench, format, rows, true);
   }
+  measure_matrix(bench, format);
+  measure_prompt_experts(bench, format);
 }
 
 KvMemory cache(GpuBench& bench, KvFormat format, KvPart part, std::uint32_t context,
@@ -296,12 +317,14 @@ void measure_all(GpuBench& bench, std::string_view only) {
   for (const WeightFormatTraits& format : kWeightFormats)
     if (only.empty() || only == format.name) measure_products(bench, format.format);
   if (!only.empty()) return;
+  measure_lanes(bench);
   for (const std::uint32_t context : bench.sizes().contexts)
     for (const KvFormat format : {KvFormat::kF16, KvFormat::kQ8_0, KvFormat::kQ4_0})
       measure_attention(bench, format, context);
   measure_vocabulary(bench);
   measure_rows(bench);
   measure_route(bench);
+  measure_group(bench);
   measure_combine(bench);
   measure_delta(bench);
   measure_turn(bench);

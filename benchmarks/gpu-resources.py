@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+"""What each kernel takes of a GPU, from the objects of a build: ./dev check gpu.
+  benchmarks/gpu-resources.py [--all] build/gpu/kernels/gpu/*.o
+A line for each kernel that has memory on the stack, which is what registers spill to, or for all: its
+threads, and the most that any architecture has of registers, shared memory and stack. Exit code 1 where a kernel cannot be launched
+as it is (no bounds, too many registers for its threads, too much shared memory), or where a product for
+few rows spills more than it may."""
+
+import collections
+import os
+import re
+import struct
+import subprocess
+import sys
+
+NVIDIA, AMD = 190, 224  # e_machine
+MOST_REGISTERS = 65536  # of a block
+MOST_SHARED = {NVIDIA: 48 << 10, AMD: 64 << 10}
+# Bytes that products may have on the stack, for memory is what they wait for: none for one row. For
+# eight, one format has 16 on sm_120, where it would want more registers than two blocks can have.
+MOST_STACK = ((re.compile(r"^multiply<.*, 1u>$"), 0), (re.compile(r"^multiply<.*, 8u>$"), 16))
+
+Kernel = collections.namedtuple("Kernel", "machine threads registers shared stack")
+
+
+class Elf:
+    """A 64-bit little-endian ELF file inside of another."""
+
+    def __init__(self, data):
+        self.data = data
+        self.machine, = struct.unpack_from("<H", data, 18)
+        at, = struct.unpack_from("<Q", data, 40)
+        count, names = struct.unpack_from("<HH", data, 60)
+        self.headers = [struct.unpack_from("<IIQQQQIIQQ", data, at + 64 * i) for i in range(count)]
+        table = self.content(self.headers[names])
+        self.sections = [(text_at(table, h[0]), h) for h in self.headers]
+
+    def content(self, header):
+        return b"" if header[1] == 8 else self.data[header[4]:header[4] + header[5]]
+
+    def symbols(self):
+        for _, header in self.sections:
+            if header[1] == 2:
+                names, entries = self.content(self.headers[header[6]]), self.content(header)
+                return [text_at(names, struct.unpack_from("<I", entries, i)[0])
+                        for i in range(0, len(entries), 24)]
+        return []
+
+
+def text_at(table, at):
+    return table[at:table.index(b"\0", at)].decode()
+
+
+def elves_in(data):
+    at = data.find(b"\x7fELF\x02\x01")
+    while at >= 0:
+        if struct.unpack_from("<H", data, at + 18)[0] in MOST_SHARED:
+            yield Elf(data[at:])
+        at = data.find(b"\x7fELF\x02\x01", at + 4)
+
+
+def nvidia_attributes(content):
+    """(attribute, value) of a section .nv.info."""
+    at = 0
+    while at < len(content):
+        form, attribute, value = struct.unpack_from("<BBH", content, at)
+        at += 4
+        if form == 4:
+            yield attribute, content[at:at + value]
+            at += value
+
+
+def nvidia_kernels(elf):
+    symbols, registers, stacks, threads, shared = elf.symbols(), {}, {}, {}, {}
+    kernels = [name[6:] for name, _ in elf.sections if name.startswith(".text.")]
+    for name, header in elf.sections:
+        if name.startswith(".nv.shared."):
+            shared[name[11:]] = header[5]
+        if not name.startswith(".nv.info"):
+            continue
+        for attribute, value in nvidia_attributes(elf.content(header)):
+            if attribute == 0x05:  # launch bounds
+                threads[name[9:]] = struct.unpack("<III", value)[0]
+            elif attribute in (0x2f, 0x11):
+                symbol, number = struct.unpack("<II", value)
+                (registers if attribute == 0x2f else stacks)[symbols[symbol]] = number
+    for name in kernels:
+        yield name, Kernel(NVIDIA, threads.get(name, 0), registers[name], shared.get(name, 0),
+                           stacks.get(name, 0))
+
+
+def message_pack(data, at=0):
+    """The value at a place of MessagePack data, and where the next one begins."""
+    tag = data[at]
+    at += 1
+    if tag < 0x80 or tag >= 0xe0:
+        return (tag if tag < 0x80 else tag - 256), at
+    if tag in (0xc0, 0xc2, 0xc3):
+        return {0xc0: None, 0xc2: False, 0xc3: True}[tag], at
+    if 0xcc <= tag <= 0xd3:
+        size, signed = 1 << (tag - 0xcc) % 4, tag >= 0xd0
+        return int.from_bytes(data[at:at + size], "big", signed=signed), at + size
+    if 0xa0 <= tag < 0xc0 or 0xd9 <= tag <= 0xdb:
+        size = tag & 31
+        if tag >= 0xd9:
+            width = 1 << (tag - 0xd9)
+            size, at = int.from_bytes(data[at:at + width], "big"), at + width
+        return data[at:at + size].decode(), at + size
+    is_map = tag < 0x90 or tag >= 0xde
+    count = tag & 15
+    if tag >= 0xdc:
+        width = 2 << tag % 2
+        count, at = int.from_bytes(data[at:at + width], "big"), at + width
+    items = []
+    for _ in range(2 * count if is_map else count):
+        item, at = message_pack(data, at)
+        items.append(item)
+    return (dict(zip(items[::2], items[1::2])) if is_map else items), at
+
+
+def amd_kernels(elf):
+    for _, header in elf.sections:
+        content = elf.content(header)
+        if header[1] != 7 or b"AMDGPU\0" not in content[:24]:
+            continue
+        name_bytes, = struct.unpack_from("<I", content)
+        for kernel in message_pack(content, 12 + (name_bytes + 3) // 4 * 4)[0]["amdhsa.kernels"]:
+            yield kernel[".name"], Kernel(
+                AMD, kernel[".max_flat_workgroup_size"], kernel[".vgpr_count"],
+                kernel[".group_segment_fixed_size"], kernel[".private_segment_fixed_size"])
+
+
+def readable(names):
+    """Names without namespaces and arguments."""
+    text = subprocess.run(["c++filt"], input="\n".join(names), capture_output=True, text=True, check=True)
+    plain = []
+    for line in text.stdout.splitlines():
+        line = re.sub(r"\(anonymous namespace\)::", "", line)
+        line = re.sub(r"hearth::kernels::(cuda::|hip::)?|\((unsigned int|int)\)", "", line)
+        line = re.sub(r"\((WeightFormat)\)", "", line)
+        line = re.sub(r"^void |(?<=.)\([A-Z][A-Za-z]*Task.*$", "", line)
+        plain.append(line)
+    return dict(zip(names, plain))
+
+
+def main(paths, all_kernels):
+    found = collections.defaultdict(list)
+    for path in paths:
+        with open(path, "rb") as file:
+            data = file.read()
+        for elf in elves_in(data):
+            kernels = nvidia_kernels(elf) if elf.machine == NVIDIA else amd_kernels(elf)
+            for name, kernel in kernels:
+                found[kernel.machine, name].append(kernel)
+    if not found:
+        sys.exit("gpu-resources: no kernels in these files; give the objects of a build for GPUs")
+    names, wrong = readable(sorted({name for _, name in found})), []
+    print(f"{'':7} {'threads':>7} {'registers':>9} {'shared':>7} {'stack':>6}  kernel")
+    for (machine, name), kernels in sorted(found.items(), key=lambda one: (one[0][0], names[one[0][1]])):
+        most = Kernel(machine, *(max(getattr(k, field) for k in kernels) for field in Kernel._fields[1:]))
+        vendor = "NVIDIA" if machine == NVIDIA else "AMD"
+        if all_kernels or most.stack > 0:
+            print(f"{vendor:7} {most.threads:7} {most.registers:9} {most.shared:7} {most.stack:6}  "
+                  f"{names[name]}")
+        checks = {
+            "has no launch bounds": min(k.threads for k in kernels) == 0,
+            "has too many registers for its threads":
+                machine == NVIDIA and most.threads * most.registers > MOST_REGISTERS,
+            "has too much shared memory": most.shared > MOST_SHARED[machine],
+            "spills": machine == NVIDIA and
+                      any(which.match(names[name]) and most.stack > limit for which, limit in MOST_STACK),
+        }
+        wrong += [f"gpu-resources: {vendor}: {names[name]} {what}" for what, is_so in checks.items() if is_so]
+    spilling = sum(max(k.stack for k in kernels) > 0 for kernels in found.values())
+    print(f"{len(found)} kernels, {spilling} with something on the stack")
+    if wrong:
+        sys.exit("\n".join(wrong))
+
+
+if __name__ == "__main__":
+    everything = sys.argv[1:2] == ["--all"]
+    objects = sys.argv[2:] if everything else sys.argv[1:]
+    if not objects or not all(os.path.isfile(path) for path in objects):
+        sys.exit("usage: benchmarks/gpu-resources.py [--all] OBJECT...")
+    main(objects, everything)
