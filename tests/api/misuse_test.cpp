@@ -42,6 +42,8 @@ TEST_F(Misuse, NullIsUsage) {
   EXPECT_USAGE(hearth_engine_facts_of(nullptr, &facts));
   EXPECT_USAGE(hearth_engine_facts_of(e, nullptr));
   EXPECT_USAGE(hearth_engine_set_expert_ram(nullptr, 1));
+  EXPECT_USAGE(hearth_engine_set_expert_vram(nullptr, 1));
+  EXPECT_USAGE(hearth_list_devices(nullptr, nullptr));
   EXPECT_USAGE(hearth_tokenize(nullptr, "a", 1, 0, &token, 1, &count));
   EXPECT_USAGE(hearth_tokenize(e, nullptr, 1, 0, &token, 1, &count));
   EXPECT_USAGE(hearth_tokenize(e, "a", 1, 0, nullptr, 1, &count));
@@ -139,6 +141,30 @@ TEST_F(Misuse, OptionsOutOfRange) {
   EXPECT_USAGE(status_of([](auto& o) { o.value_format = ""; }));
   EXPECT_USAGE(status_of([](auto& o) { o.io = "telepathy"; }));
   EXPECT_USAGE(status_of([](auto& o) { o.no_prefetch = 2; }));
+  EXPECT_USAGE(status_of([](auto& o) { o.expert_share = 0.5f; }));  // and expert_ram
+  for (const float wrong : {-0.5f, 1.5f, std::nanf("")})
+    EXPECT_USAGE(status_of([wrong](auto& o) {
+      o.expert_ram = 0;
+      o.expert_share = wrong;
+    }));
+  EXPECT_USAGE(status_of([](auto& o) { o.page_cache = -1; }));
+  EXPECT_USAGE(status_of([](auto& o) { o.vram = 1; }));
+  EXPECT_USAGE(status_of([](auto& o) { o.machine = "machine.toml"; }));
+  // Of formats that are not quantized.
+  EXPECT_USAGE(status_of([](auto& o) { o.kv_tail = 5; }));
+  EXPECT_USAGE(status_of([](auto& o) { o.no_kv_rotation = 1; }));
+  EXPECT_USAGE(status_of([](auto& o) {
+    o.key_format = "q8_0";
+    o.no_kv_rotation = 2;
+  }));
+  EXPECT_USAGE(status_of([](auto& o) {
+    o.key_format = "q8_0";
+    o.kv_tail = -2;
+  }));
+  EXPECT_USAGE(status_of([](auto& o) {  // nothing would be left to the format
+    o.key_format = "q8_0";
+    o.kv_tail = 250;
+  }));
   EXPECT_EQ(status_of([](auto& o) { o.expert_ram = 1; }), HEARTH_ERROR_BUDGET);
   EXPECT_EQ(hearth_engine_open("/no/such.gguf", nullptr, &opened), HEARTH_ERROR_NOT_FOUND);
   EXPECT_EQ(hearth_engine_open(HEARTH_SOURCE_DIR "/README.md", nullptr, &opened),
@@ -268,6 +294,14 @@ TEST_F(Misuse, ProfilesAndPlansOutOfRange) {
   EXPECT_USAGE(hearth_plan_facts_of(planned, nullptr));
   options.plan = planned;
   EXPECT_USAGE(hearth_engine_open(kModel.c_str(), &options, &opened));  // and a budget
+  for (const auto change : {+[](hearth_engine_options& o) { o.expert_share = 1; },
+                            +[](hearth_engine_options& o) { o.kv_tail = 1; },
+                            +[](hearth_engine_options& o) { o.device = "auto"; }}) {
+    options = sized<hearth_engine_options>();
+    options.plan = planned;
+    change(options);
+    EXPECT_USAGE(hearth_engine_open(kModel.c_str(), &options, &opened));
+  }
   options = sized<hearth_engine_options>();
   options.plan = planned;
   EXPECT_USAGE(hearth_plan_make(kModel.c_str(), &options, &planned));

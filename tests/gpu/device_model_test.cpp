@@ -8,11 +8,9 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/random.h"
 #include "kernels/gpu/emulation/device.h"
 #include "runtime/gpu/device_decoder.h"
 #include "runtime/session.h"
-#include "runtime/trace_header.h"
 #include "tests/gpu/support/model_run.h"
 #include "tests/gpu/support/test_device.h"
 
@@ -125,31 +123,6 @@ TEST(DeviceModel, SessionsTakeTurns) {
   expect_same(expected, of_other, "the other");
 }
 
-// A decision for each token, also one that no router makes.
-ForcedRouting made_trace(const Engine& engine, std::uint32_t tokens) {
-  const ModelConfig& config = engine.config();
-  profiler::TraceHeader header = trace_header_of(
-      engine.model(), {.layers = config.layers, .experts_per_layer = config.experts}, "made");
-  header.has_weights = true;
-  profiler::RoutingTrace trace(header);
-  Random random(3);
-  trace.begin_step({.position = 0, .rows = tokens});
-  for (const profiler::TraceLayer& layer : header.layers) {
-    std::vector<std::uint16_t> experts(tokens * config.experts_used);
-    std::vector<float> weights(experts.size());
-    for (std::uint16_t& one : experts)
-      one = static_cast<std::uint16_t>(random.below(layer.experts));
-    for (float& weight : weights) weight = static_cast<float>(random.uniform());
-    std::ranges::fill(std::span(experts).first(config.experts_used), experts.front());
-    trace.add({.layer = layer.layer,
-               .rows = tokens,
-               .experts_per_row = config.experts_used,
-               .experts = experts,
-               .weights = weights});
-  }
-  return {std::move(trace), engine.model(), "made"};
-}
-
 TEST(DeviceModel, FollowsATrace) {
   const Case of{.model = "qwen3moe", .pieces = {1, 3, 1}};
   const auto engine = open(of);
@@ -176,6 +149,20 @@ TEST(DeviceModel, TakesTheMemoryOfThePlan) {
     EXPECT_EQ(before - device.memory().free - of_model,
               DeviceDecoder::plan(engine->model(), options).total())
         << name;
+  }
+}
+
+// So that one list of slots is that of the plan, of the store and of the device.
+TEST(DeviceModel, HasTheSizeClassesOfThePlan) {
+  for (const char* name : {"qwen3moe-types32", "qwen3moe-kquants", "gpt-oss", "deepseek2-v3"}) {
+    const auto engine = open({.model = name});
+    const SizeClasses on_device = DeviceModel::classes(engine->model());
+    EXPECT_EQ(on_device.class_of_layer, engine->needs().class_of_layer) << name;
+    for (const std::uint64_t alignment : {1u, 512u, 4096u}) {
+      const SizeClasses in_ram = size_classes(engine->model().experts, alignment);
+      EXPECT_EQ(on_device.class_of_layer, in_ram.class_of_layer) << name << ", " << alignment;
+      EXPECT_EQ(on_device.experts, in_ram.experts) << name << ", " << alignment;
+    }
   }
 }
 

@@ -3,36 +3,15 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
-#include "kernels/gpu/emulation/device.h"
 #include "runtime/gpu/device_decoder.h"
 #include "runtime/session.h"
-#include "runtime/session_file.h"
+#include "tests/gpu/support/made_device.h"
 
 namespace hearth::runtime {
 namespace {
 
 using kernels::emulated::DeviceOptions;
 using kernels::emulated::EmulatedDevice;
-
-EngineOptions options_of(const std::string& model) {
-  return {.model_path = HEARTH_SOURCE_DIR "/tests/golden/" + model + ".gguf",
-          .context = 96,
-          .threads = 1};
-}
-
-// `device` is that of the engine, while there is one.
-EngineOptions on_device(EngineOptions options, EmulatedDevice** device = nullptr,
-                        const DeviceOptions& of = {}) {
-  options.device = {.name = "made0",
-                    .open =
-                        [device, of] {
-                          auto made = std::make_unique<EmulatedDevice>(of);
-                          if (device != nullptr) *device = made.get();
-                          return made;
-                        },
-                    .kernels = &kernels::emulated_kernels()};
-  return options;
-}
 
 struct Outcome {
   std::vector<float> logits;
@@ -63,10 +42,13 @@ Outcome run(Engine& engine) {
   return outcome;
 }
 
+// Of all matrices the host has none: those with vectors that it computes with, and one whose
+// matrices are made of others.
 TEST(DeviceSession, GivesTheLogitsOfTheCpu) {
-  for (const char* model : {"qwen3moe", "qwen35moe"}) {
-    Engine cpu(options_of(model)), gpu(on_device(options_of(model)));
+  for (const char* model : {"qwen3moe", "qwen35moe", "gpt-oss", "gemma4", "deepseek2-v3"}) {
+    Engine cpu(golden_options(model)), gpu(on_device(golden_options(model)));
     ASSERT_NE(gpu.device_model(), nullptr);
+    EXPECT_EQ(gpu.model().token_embedding->data, nullptr);
     const Outcome expected = run(cpu), found = run(gpu);
     ASSERT_FALSE(expected.logits.empty());
     EXPECT_EQ(expected.logits.size(), found.logits.size()) << model;
@@ -77,7 +59,7 @@ TEST(DeviceSession, GivesTheLogitsOfTheCpu) {
 TEST(DeviceSession, TakesTheMemoryOfThePlan) {
   for (const char* model : {"qwen3moe", "qwen3moe-kquants", "qwen35moe", "deepseek2-v3"}) {
     EmulatedDevice* device = nullptr;
-    Engine engine(on_device(options_of(model), &device));
+    Engine engine(on_device(golden_options(model), &device));
     const profiler::TierPlan& planned = *engine.plan().vram;
     EXPECT_EQ(planned.slots(), engine.plan().experts);
     const Bytes all = device->memory().total;
@@ -92,13 +74,15 @@ TEST(DeviceSession, TakesTheMemoryOfThePlan) {
 
 // Whatever the device holds, the logits are the same, and its memory that of the plan.
 TEST(DeviceSession, GivesTheSameLogitsForEveryBudget) {
-  Engine cpu(options_of("qwen3moe"));
+  Engine cpu(golden_options("qwen3moe"));
   const Outcome expected = run(cpu);
-  EngineOptions options = on_device(options_of("qwen3moe"));
+  EngineOptions options = on_device(golden_options("qwen3moe"));
+  options.batch = kMostDeviceRows;  // less of a prompt at once would make room
   const Bytes most = Engine(options).plan().vram->total();
   for (const std::uint64_t less : {1u, 120'000u}) {
     EmulatedDevice* device = nullptr;
-    options = on_device(options_of("qwen3moe"), &device);
+    options = on_device(golden_options("qwen3moe"), &device);
+    options.batch = kMostDeviceRows;
     options.budget.vram = most - Bytes(less);
     Engine engine(options);
     const profiler::TierPlan& planned = *engine.plan().vram;
@@ -107,6 +91,41 @@ TEST(DeviceSession, GivesTheSameLogitsForEveryBudget) {
     EXPECT_TRUE(run(engine) == expected) << less;
     EXPECT_EQ(device->peak(), planned.total()) << less;
   }
+}
+
+// Guesses change no answer; whether there are any is said, and asked for.
+TEST(DeviceSession, PrefetchesWhereTheLinkWasMeasured) {
+  Engine cpu(golden_options("qwen3moe"));
+  const Outcome expected = run(cpu);
+  const auto in_steps = [] {
+    EngineOptions options = on_device(golden_options("qwen3moe"));
+    options.batch = kMostDeviceRows;  // else prompts would pass in shorter chunks
+    return options;
+  };
+  const Bytes most = Engine(in_steps()).plan().vram->total();
+  const auto open = [&](bool wanted, bool measured, Bytes vram) {
+    EngineOptions options = in_steps();
+    options.budget.vram = vram;
+    options.prefetch = wanted;
+    if (measured) {
+      profiler::Machine machine;
+      machine.cpu.memory_read = {{.threads = 1, .rate = 20e9}};
+      machine.gpu = {.memory_read = 400e9,
+                     .host_to_device = 24e9,
+                     .host_to_device_shared = 20e9,
+                     .gather_shared = 20e9,
+                     .cpu_shared = 20e9};
+      options.device->rates = machine;
+    }
+    return std::make_unique<Engine>(options);
+  };
+  const Bytes less = most - Bytes(120'000);
+  const auto engine = open(true, true, less);
+  EXPECT_TRUE(engine->prefetching());
+  EXPECT_TRUE(run(*engine) == expected);
+  EXPECT_FALSE(open(false, true, less)->prefetching());
+  EXPECT_FALSE(open(true, false, less)->prefetching());
+  EXPECT_FALSE(open(true, true, most)->prefetching());
 }
 
 ErrorCode error_of(const EngineOptions& options, const std::string& part) {
@@ -123,7 +142,7 @@ ErrorCode error_of(const EngineOptions& options, const std::string& part) {
 }
 
 TEST(DeviceSession, TakesTheCpuWhereItMay) {
-  EngineOptions options = on_device(options_of("qwen3moe"));
+  EngineOptions options = on_device(golden_options("qwen3moe"));
   const Engine engine(options);
   const profiler::TierPlan& all = *engine.plan().vram;
   options.budget.vram = all.total();
@@ -136,23 +155,24 @@ TEST(DeviceSession, TakesTheCpuWhereItMay) {
   EXPECT_NE(fallen_back.why_no_device().find("GPU memory"), std::string::npos);
 }
 
-TEST(DeviceSession, EndsWithItsDevice) {
-  for (const std::uint64_t last : {1u, 300u})
-    EXPECT_EQ(error_of(on_device(options_of("qwen3moe"), nullptr, {.last_operation = last}), ""),
-              ErrorCode::kDevice)
-        << last;
-  EXPECT_EQ(error_of(on_device(options_of("qwen3moe"), nullptr, {.failing_allocation = 2}), "MiB"),
-            ErrorCode::kBudget);
+TEST(DeviceSession, TakesTheCpuWhereTheDeviceDoesNotOpen) {
+  EngineOptions options = on_device(golden_options("qwen3moe"));
+  options.device->open = []() -> std::unique_ptr<kernels::Device> {
+    throw_error(ErrorCode::kDevice, "opening the device failed: out of memory");
+  };
+  EXPECT_EQ(error_of(options, "opening the device"), ErrorCode::kDevice);
+  options.device->if_it_fits = true;
+  const Engine fallen_back(options);
+  EXPECT_EQ(fallen_back.device_model(), nullptr);
+  EXPECT_NE(fallen_back.why_no_device().find("opening the device"), std::string::npos);
 }
 
-TEST(DeviceSession, SaysWhatDoesNotWork) {
-  Engine engine(on_device(options_of("qwen3moe")));
-  Session session(engine);
-  session.evaluate(std::vector<TokenId>{1});
-  EXPECT_THROW(save_session("/never/written", engine, session,
-                            {.tokens = {1}, .logits = std::vector<float>(160)}),
-               Error);
-  EXPECT_THROW(session.fill_at_random(8, 1), Error);
+TEST(DeviceSession, EndsWithItsDevice) {
+  for (const std::uint64_t last : {1u, 300u})
+    EXPECT_EQ(
+        error_of(on_device(golden_options("qwen3moe"), nullptr, {.last_operation = last}), ""),
+        ErrorCode::kDevice)
+        << last;
 }
 
 }  // namespace

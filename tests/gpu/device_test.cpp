@@ -1,12 +1,15 @@
 // The device layer: the same on the host's emulation as on a GPU.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <numeric>
 #include <thread>
 
 #include "base/error.h"
 #include "kernels/gpu/backend.h"
 #include "kernels/gpu/emulation/device.h"
+#include "kernels/gpu/pinned_ranges.h"
 #include "tests/gpu/support/test_device.h"
 
 namespace hearth::kernels {
@@ -39,17 +42,113 @@ TEST(GpuDevice, CopiesThereAndBack) {
   }
 }
 
+// Others may use a GPU at the same time, so that what is free there says nothing.
 TEST(GpuDevice, OutOfMemoryIsAResult) {
   for (const TestDevice& on : test_devices()) {
     const Bytes all = on.device->memory().total;
     EXPECT_FALSE(DeviceBuffer::try_allocate(*on.device, all + kGiB).has_value()) << on.name;
-    const Bytes free = on.device->memory().free;
+    const Bytes before = on.device->use().allocated;
     auto some = DeviceBuffer::try_allocate(*on.device, kMiB);  // and the device still works
     ASSERT_TRUE(some.has_value()) << on.name;
-    EXPECT_GE(on.device->peak(), all - on.device->memory().free) << on.name;
+    EXPECT_EQ(on.device->use().allocated, before + kMiB) << on.name;
+    EXPECT_GE(on.device->peak(), before + kMiB) << on.name;
     some.reset();
-    EXPECT_EQ(on.device->memory().free, free) << on.name;
+    EXPECT_EQ(on.device->use().allocated, before) << on.name;
   }
+}
+
+TEST(GpuDevice, CopiesOverTheBorderOfTwoPinnedPieces) {
+  constexpr std::size_t kPage = 4096;
+  std::vector<std::byte> memory(5 * kPage);
+  const std::size_t skipped = kPage - reinterpret_cast<std::uintptr_t>(memory.data()) % kPage;
+  const std::span<std::byte> pages = std::span(memory).subspan(skipped, 4 * kPage);
+  for (std::size_t i = 0; i < pages.size(); ++i) pages[i] = static_cast<std::byte>(i % 251);
+  for (const TestDevice& on : test_devices()) {
+    const auto pinned = PinnedMemory::pin(*on.device, pages, Bytes(kPage));
+    ASSERT_TRUE(pinned.complete()) << on.name;
+    const DeviceArray<std::byte> there(on, pages.size());
+    on.stream->copy(there.data(), pages.data() + 10, Bytes(3 * kPage));
+    std::vector<std::byte> expected(pages.begin() + 10, pages.begin() + 10 + 3 * kPage);
+    EXPECT_EQ(there.values().size(), pages.size());
+    std::vector<std::byte> back = there.values();
+    back.resize(expected.size());
+    EXPECT_EQ(back, expected) << on.name;
+    std::ranges::fill(pages.subspan(kPage - 1, 2), std::byte{0});
+    on.stream->copy(pages.data() + 10, there.data(), Bytes(3 * kPage));
+    on.stream->synchronize();
+    EXPECT_TRUE(std::ranges::equal(expected, pages.subspan(10, 3 * kPage))) << on.name;
+  }
+}
+
+TEST(PinnedRanges, EndWhereTheNextBegins) {
+  std::array<std::byte, 40> memory;
+  PinnedRanges ranges;
+  EXPECT_EQ(ranges.together(memory.data(), 40), 40u);
+  ranges.add(memory.data() + 8, 8);
+  ranges.add(memory.data() + 16, 16);
+  EXPECT_EQ(ranges.together(memory.data() + 8, 40), 8u);
+  EXPECT_EQ(ranges.together(memory.data() + 15, 2), 1u);
+  EXPECT_EQ(ranges.together(memory.data() + 15, 1), 1u);
+  EXPECT_EQ(ranges.together(memory.data() + 16, 24), 16u);
+  EXPECT_EQ(ranges.together(memory.data() + 32, 8), 8u);  // in none
+  EXPECT_EQ(ranges.together(memory.data(), 3), 3u);       // in front of all
+  ranges.remove(memory.data() + 8);
+  EXPECT_EQ(ranges.together(memory.data() + 8, 8), 8u);
+}
+
+TEST(GpuDevice, MarksAMomentAlsoOutsideOfAGraph) {
+  for (const TestDevice& on : test_devices()) {
+    if (!on.device->properties().marks_graphs) continue;
+    const auto begin = on.device->new_event(EventTiming::kTimed);
+    const auto end = on.device->new_event(EventTiming::kTimed);
+    const DeviceArray<int> data(on, std::vector<int>{1});
+    on.stream->begin_capture();
+    on.stream->mark(*begin);
+    on.stream->fill(data.data(), 0, Bytes(4));
+    const auto graph = on.stream->end_capture();
+    ASSERT_NE(graph, nullptr) << on.name;
+    on.stream->launch(*graph);
+    on.stream->mark(*end);
+    on.stream->synchronize();
+    EXPECT_GE(end->since(*begin).count(), 0) << on.name;
+  }
+}
+
+TEST(DeviceCalls, AreCountedAgainAfterACapture) {
+  for (const TestDevice& on : test_devices()) {
+    const DeviceArray<int> data(on, std::vector<int>{1});
+    const std::uint64_t before = on.device->calls().launches;
+    on.stream->fill(data.data(), 0, Bytes(4));
+    EXPECT_EQ(on.device->calls().launches, before + 1) << on.name;
+    on.stream->begin_capture();
+    on.stream->fill(data.data(), 0, Bytes(4));
+    const auto graph = on.stream->end_capture();
+    EXPECT_EQ(on.device->calls().launches, before + 1) << on.name;
+    on.stream->launch(*graph);
+    on.stream->synchronize();
+    EXPECT_EQ(on.device->calls().launches, before + 2) << on.name;
+  }
+}
+
+// As a driver would refuse it.
+TEST(DeviceFaults, ACaptureRefusesMemoryWaitsAndWhatIsNotPinned) {
+  emulated::EmulatedDevice device({});
+  const auto stream = device.new_stream(StreamPriority::kNormal);
+  const auto event = device.new_event(EventTiming::kNone);
+  auto buffer = DeviceBuffer::try_allocate(device, Bytes(8));
+  int on_stack = 0;
+  const auto captured = [&](auto&& work) {
+    return [&] {
+      stream->begin_capture();
+      work();
+    };
+  };
+  EXPECT_DEATH(captured([&] { DeviceBuffer::try_allocate(device, Bytes(8)); })(), "");
+  EXPECT_DEATH(captured([&] { MappedMemory::try_allocate(device, Bytes(8)); })(), "");
+  EXPECT_DEATH(captured([&] { stream->synchronize(); })(), "");
+  EXPECT_DEATH(captured([&] { device.synchronize(); })(), "");
+  EXPECT_DEATH(captured([&] { static_cast<void>(event->reached()); })(), "");
+  EXPECT_DEATH(captured([&] { stream->copy(buffer->data(), &on_stack, Bytes(4)); })(), "");
 }
 
 TEST(GpuDevice, AGraphRunsWhatWasCaptured) {

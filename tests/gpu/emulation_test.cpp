@@ -63,6 +63,10 @@ HEARTH_KERNEL(64) lanes_meet_in_different_collectives() {
   else
     shuffle_xor(1, 2);
 }
+HEARTH_KERNEL(64) one_lane_goes_on() {
+  if (thread_index() != 7) after_loads();
+  any_lane(true);
+}
 HEARTH_KERNEL(64) asserts() { HEARTH_ASSERT(block_x() < 2); }
 
 struct Few {
@@ -155,12 +159,16 @@ INSTANTIATE_TEST_SUITE_P(All, Emulation, testing::Values(32u, 64u));
 
 TEST(Divergence, IsAnErrorThatNamesTheThreads) {
   const std::string barrier = failure_of(half_comes_to_the_barrier, {.threads = 64});
-  EXPECT_NE(barrier.find("thread 0 waits in sync_threads, thread 32 has returned"), barrier.npos)
-      << barrier;
+  EXPECT_NE(barrier.find("thread 0 waits in sync_threads"), barrier.npos) << barrier;
+  EXPECT_NE(barrier.find("thread 32 has returned"), barrier.npos) << barrier;
   const std::string lane = failure_of(one_lane_returns, {.threads = 64});
   EXPECT_NE(lane.find("thread 5 has returned"), lane.npos) << lane;
   const std::string mixed = failure_of(lanes_meet_in_different_collectives, {.threads = 64});
-  EXPECT_NE(mixed.find("shuffle_xor(1), thread 1 waits in shuffle_xor(2)"), mixed.npos) << mixed;
+  EXPECT_NE(mixed.find("thread 0 waits in shuffle_xor(1)"), mixed.npos) << mixed;
+  EXPECT_NE(mixed.find("thread 1 waits in shuffle_xor(2)"), mixed.npos) << mixed;
+  const std::string loads = failure_of(one_lane_goes_on, {.threads = 64});
+  EXPECT_NE(loads.find("thread 0 waits in after_loads"), loads.npos) << loads;
+  EXPECT_NE(loads.find("thread 7 waits in ballot"), loads.npos) << loads;
 }
 
 TEST(Divergence, AnAssertionNamesBlockAndThread) {

@@ -113,6 +113,41 @@ TEST(ExpertArena, FewerSlotsKeepWhatWasUsedLastAndGiveMemoryBack) {
   EXPECT_EQ(arena.memory(), before);
 }
 
+// Of six slots two are held.
+TEST(ExpertArena, WhatIsHeldStaysAndLeavesLast) {
+  ArenaProblem problem;
+  ExpertArena arena(ArenaProblem::experts(), std::vector{6u, 2u}, problem.device, *problem.stream,
+                    ArenaProblem::kChunk);
+  arena.hold(std::vector{2u, 2u});
+  put_all(problem, arena, Ids{{0, 0}, {2, 0}, {0, 1}, {0, 2}, {0, 3}, {0, 4}, {3, 0}});
+  set_all_sources(problem, arena);
+  arena.end_changes();
+  EXPECT_EQ(arena.following(0), 4u);
+  EXPECT_EQ(arena.following(1), 0u);
+  for (std::uint32_t step = 1; step < 4; ++step) {
+    problem.run_layer(arena, 2, step, {1, 2, 3});
+    problem.run_layer(arena, 3, step, {1, 2, 3});
+  }
+  for (const ExpertId id : Ids{{0, 0}, {2, 0}, {3, 0}}) EXPECT_TRUE(arena.holds(id));
+  for (const ExpertId id : Ids{{0, 1}, {2, 1}, {3, 1}}) EXPECT_FALSE(arena.holds(id));
+
+  arena.begin_changes();
+  arena.set_slots(0, 3, 3);
+  EXPECT_EQ(arena.following(0), 1u);
+  EXPECT_NE(arena.address({0, 0}), nullptr);
+  EXPECT_NE(arena.address({2, 0}), nullptr);
+  EXPECT_EQ(arena.resident().size(), 3u + 1);
+  arena.set_slots(0, 1, 3);
+  EXPECT_EQ(arena.following(0), 0u);
+  EXPECT_EQ(arena.resident(), (Ids{{0, 0}, {3, 0}}));  // put first, and so used last
+  EXPECT_FALSE(arena.holds({2, 0}));
+  arena.set_slots(0, 6, 3);
+  put_all(problem, arena, Ids{{2, 5}, {0, 5}});
+  arena.end_changes();
+  EXPECT_TRUE(arena.holds({2, 5}));
+  EXPECT_FALSE(arena.holds({0, 5}));
+}
+
 TEST(ExpertArena, MemoryThatIsNotToBeHadIsOneClearLine) {
   std::uint64_t failing = 1;
   for (;; ++failing) {
@@ -156,9 +191,11 @@ TEST(ExpertArena, RandomStepsAndChangesNeverMixExpertsUp) {
     Random random(seed);
     ExpertArena arena(ArenaProblem::experts(), std::vector{9u, 4u}, problem.device, *problem.stream,
                       ArenaProblem::kChunk);
+    arena.hold(std::vector{static_cast<std::uint32_t>(seed % 3), seed % 2 == 0 ? 0u : 1u});
     put_all(problem, arena, Ids{{0, 1}, {2, 1}, {3, 3}, {2, 5}});
     set_all_sources(problem, arena);
     arena.end_changes();
+    EXPECT_EQ(arena.holds({0, 1}), seed % 3 > 0);
     for (std::uint32_t step = 1; step < 14; ++step) {
       problem.run_step(arena, step, random);
       for (const ExpertId id : ArenaProblem::all_experts())

@@ -28,7 +28,7 @@ struct Problem {
         store(paths, catalog, reader, {.policy = "lru", .slots_of_class = {ram_slots}},
               steady_clock()),
         stream(device.new_stream(kernels::StreamPriority::kNormal)),
-        uploader(device, *stream) {}
+        uploader(device, *stream, &reader) {}
 
   // Whether the slot has the bytes that the store reads.
   bool is_in_slot(const ExpertArena& arena, ExpertId id) {
@@ -63,16 +63,38 @@ std::vector<ExpertId> some_experts(std::uint32_t count) {
   return experts;
 }
 
-TEST(ExpertSeed, PassesThroughRamHoweverSmallThatIs) {
-  for (const std::uint32_t ram_slots : {1u, 3u, 48u}) {
-    Problem problem(ram_slots);
-    problem.weather->longest_delay = 9;
-    ExpertArena arena(expert_slots(problem.catalog, problem.classes), std::vector{21u},
-                      problem.device, *problem.stream);
-    EXPECT_EQ(seed(arena, problem.store, some_experts(20), problem.uploader), 20u);
-    for (const ExpertId id : some_experts(20)) EXPECT_TRUE(problem.is_in_slot(arena, id));
-    EXPECT_EQ(arena.resident().size(), 20u);
-  }
+// With a queue for the disk all the while, and nothing of it in the slots of RAM.
+TEST(ExpertSeed, GoesPastRam) {
+  Problem problem(1);
+  problem.weather->longest_delay = 9;
+  std::size_t most_at_once = 0, all = 0;
+  problem.weather->fault = [&](std::uint64_t, const io::ReadRequest& read) {
+    most_at_once = std::max(most_at_once, problem.reader.outstanding() + 1);
+    all += read.destination.size();
+    const std::span<const std::byte> ram = problem.store.memory();
+    EXPECT_TRUE(read.destination.data() >= ram.data() + ram.size() ||
+                read.destination.data() + read.destination.size() <= ram.data());
+    return 0;
+  };
+  ExpertArena arena(expert_slots(problem.catalog, problem.classes), std::vector{21u},
+                    problem.device, *problem.stream);
+  EXPECT_EQ(seed(arena, problem.store, some_experts(20), problem.uploader), 20u);
+  EXPECT_EQ(arena.resident().size(), 20u);
+  EXPECT_EQ(most_at_once, Uploader::kPieces);
+  EXPECT_EQ(problem.reader.bytes_read(), Bytes(all));
+  EXPECT_EQ(problem.store.expert_bytes_read(), Bytes(0));
+  problem.weather->expect_calm();
+  for (const ExpertId id : some_experts(20)) EXPECT_TRUE(problem.is_in_slot(arena, id));
+}
+
+TEST(ExpertSeed, WhatIsInRamIsNotRead) {
+  Problem problem(48);
+  problem.store.load_absent();
+  problem.weather->fault = [](std::uint64_t, const io::ReadRequest&) { return EIO; };
+  ExpertArena arena(expert_slots(problem.catalog, problem.classes), std::vector{20u},
+                    problem.device, *problem.stream);
+  EXPECT_EQ(seed(arena, problem.store, some_experts(20), problem.uploader), 20u);
+  for (const ExpertId id : some_experts(20)) EXPECT_TRUE(problem.is_in_slot(arena, id));
 }
 
 TEST(ExpertSeed, WhatHasNoRoomIsLeftOut) {
@@ -84,7 +106,7 @@ TEST(ExpertSeed, WhatHasNoRoomIsLeftOut) {
   EXPECT_EQ(arena.address(some_experts(6)[5]), nullptr);
 }
 
-TEST(ExpertSeed, AFailedReadIsAnErrorAndLeavesNothingLeased) {
+TEST(ExpertSeed, AFailedReadIsAnErrorAndLeavesNothingBehind) {
   Problem problem(8);
   problem.weather->fault = [](std::uint64_t number, const io::ReadRequest&) {
     return number >= 30 ? EIO : 0;
@@ -96,8 +118,13 @@ TEST(ExpertSeed, AFailedReadIsAnErrorAndLeavesNothingLeased) {
     FAIL() << "it must not succeed";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kIo);
+    EXPECT_NE(std::string(error.what()).find("expert"), std::string::npos) << error.what();
   }
-  for (const ExpertId id : some_experts(20)) EXPECT_EQ(problem.store.residency().leases(id), 0u);
+  EXPECT_EQ(problem.reader.outstanding(), 0u);
+  EXPECT_EQ(arena.resident().size(), 0u);
+  problem.weather->expect_calm();
+  EXPECT_EQ(seed(arena, problem.store, some_experts(20), problem.uploader), 20u);
+  for (const ExpertId id : some_experts(20)) EXPECT_TRUE(problem.is_in_slot(arena, id));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <rapidcheck.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/random.h"
 #include "tests/gpu/support/resolve_problem.h"
@@ -50,6 +51,45 @@ TEST(Resolve, HitsAreComputedInTheirSlotsAndStamped) {
     EXPECT_EQ(after.slots[2], (ExpertSlot{.owner = 5, .last_use = 9}));
     EXPECT_EQ(after.active_in[5], 9u);
     EXPECT_EQ(after.counters[0], (ExpertCounters{.hits = 2}));
+  });
+}
+
+// It may be on its way: what was prefetched in this step waits with the fetched, without a gather
+// of its own; what was prefetched earlier is here.
+TEST(Resolve, AGuessOfThisStepIsAHitThatIsComputedLater) {
+  const ResolveShape shape{.used = 4};
+  ResolveState state(shape);
+  state.step = 9;
+  state.guess(5, 2, 9);
+  state.guess(1, 0, 8);
+  state.put(2, 1, 8);
+  resolve_everywhere(shape, {.ids = {5, 1, 3, 2}}, state, [](const auto& out, const auto& after) {
+    EXPECT_EQ(out.hit_jobs(),
+              (std::vector<ExpectedJob>{{address_of(0), 1, {0}}, {address_of(1), 2, {0}}}));
+    EXPECT_EQ(out.fetched_jobs(),
+              (std::vector<ExpectedJob>{{address_of(2), 5, {0}}, {address_of(3), 3, {0}}}));
+    EXPECT_EQ(out.fetch_count, 1u);
+    EXPECT_EQ(out.fetches[0].to, address_of(3));
+    EXPECT_EQ(after.guessed, std::vector<std::uint32_t>(8, 0));
+    EXPECT_EQ(after.slots[2].last_use, 9u);
+    EXPECT_EQ(after.counters[0], (ExpertCounters{.hits = 3, .fetched = 1, .prefetches_used = 2}));
+  });
+}
+
+TEST(Resolve, AGuessOfThisStepIsNoVictimAndAnOldOneIsCountedAsItGoes) {
+  const ResolveShape shape{.used = 2, .slots_of_class = {2}};
+  ResolveState state(shape);
+  state.step = 9;
+  state.guess(5, 0, 9);
+  state.guess(6, 1, 8);
+  resolve_everywhere(shape, {.ids = {0, 1}}, state, [](const auto& out, const auto& after) {
+    EXPECT_EQ(out.fetched_jobs(), (std::vector<ExpectedJob>{{address_of(1), 0, {0}}}));
+    EXPECT_EQ(out.jobs_of_host(), (std::vector<ExpectedJob>{{0, 1, {0}}}));
+    EXPECT_EQ(after.guessed[5], 1u);
+    EXPECT_EQ(after.guessed[6], 0u);
+    EXPECT_EQ(
+        after.counters[0],
+        (ExpertCounters{.fetched = 1, .on_host = 1, .evictions = 1, .prefetches_dropped = 1}));
   });
 }
 
@@ -125,6 +165,37 @@ TEST(Resolve, RetiredSlotsAreNeverGiven) {
     EXPECT_EQ(out.fetched_jobs(), (std::vector<ExpectedJob>{{address_of(1), 0, {0}}}));
     EXPECT_EQ(out.jobs_of_host(), (std::vector<ExpectedJob>{{0, 1, {0}}}));
     EXPECT_EQ(after.slots[0].owner, kRetiredSlot);
+  });
+}
+
+TEST(Resolve, WhatIsHeldIsHitAndNeverAVictim) {
+  const ResolveShape shape{
+      .used = 4, .slots_of_class = {3}, .class_of_layer = {0}, .held_of_class = {2}};
+  ResolveState state(shape);
+  state.step = 9;
+  state.put(7, 0, 1);  // the oldest of all
+  state.put(6, 1, 2);
+  state.put(5, 2, 8);
+  resolve_everywhere(shape, {.ids = {6, 0, 1, 2}}, state, [](const auto& out, const auto& after) {
+    EXPECT_EQ(out.hit_jobs(), (std::vector<ExpectedJob>{{address_of(1), 6, {0}}}));
+    EXPECT_EQ(out.fetched_jobs(), (std::vector<ExpectedJob>{{address_of(2), 0, {0}}}));
+    EXPECT_EQ(out.jobs_of_host(), (std::vector<ExpectedJob>{{0, 1, {0}}, {0, 2, {0}}}));
+    EXPECT_EQ(after.slots[0], (ExpertSlot{.owner = 7, .last_use = 1}));
+    EXPECT_EQ(after.slots[1], (ExpertSlot{.owner = 6, .last_use = 9}));
+    EXPECT_EQ(after.slot_of[5], kNoSlot);
+  });
+}
+
+// Nor is a slot that is held and free filled by a step.
+TEST(Resolve, WhereAllIsHeldNothingIsFetched) {
+  const ResolveShape shape{
+      .used = 2, .slots_of_class = {3}, .class_of_layer = {0}, .held_of_class = {3}};
+  ResolveState state(shape);
+  state.put(7, 0, 1);
+  resolve_everywhere(shape, {.ids = {7, 1}}, state, [](const auto& out, const auto& after) {
+    EXPECT_EQ(out.fetch_count, 0u);
+    EXPECT_EQ(out.jobs_of_host(), (std::vector<ExpectedJob>{{0, 1, {0}}}));
+    EXPECT_EQ(after.slots[1].owner, kFreeSlot);
   });
 }
 
@@ -238,6 +309,8 @@ ResolveShape random_shape(Random& random) {
   const std::uint32_t classes = 1 + below(random, 2);
   for (std::uint32_t c = 0; c < classes; ++c)
     shape.slots_of_class.push_back(below(random, shape.all_experts() + 1));
+  for (const std::uint32_t slots : shape.slots_of_class)
+    shape.held_of_class.push_back(random.below(2) == 0 ? 0 : below(random, slots + 1));
   for (std::uint32_t layer = 0; layer < shape.layers; ++layer)
     shape.class_of_layer.push_back(below(random, classes));
   return shape;
@@ -264,16 +337,28 @@ ResolveInput random_input(Random& random, const ResolveShape& shape, std::uint32
 }
 
 // What is in RAM, and how many slots there are, may change between steps.
-void change_between_steps(Random& random, const ResolveShape& shape, ResolveState& state) {
+// Returns how many guesses lost their slots.
+std::uint32_t change_between_steps(Random& random, const ResolveShape& shape, ResolveState& state) {
   ++state.step;
+  std::uint32_t guesses = 0;
   for (std::uint32_t expert = 0; expert < shape.all_experts(); ++expert)
     if (random.below(8) == 0)
       state.sources[expert] = state.sources[expert] == 0 ? 4096 * std::uint64_t{expert + 1} : 0;
   for (ExpertSlot& slot : state.slots)
     if (random.below(10) == 0) {
-      if (slot.owner < shape.all_experts()) state.slot_of[slot.owner] = kNoSlot;
+      if (slot.owner < shape.all_experts()) {
+        state.slot_of[slot.owner] = kNoSlot;
+        guesses += std::exchange(state.guessed[slot.owner], 0);
+      }
       slot = {.owner = slot.owner == kRetiredSlot ? kFreeSlot : kRetiredSlot};
     }
+  return guesses;
+}
+
+bool is_held(const ResolveShape& shape, std::uint32_t slot) {
+  for (std::size_t c = 0; c < shape.slots_of_class.size(); ++c)
+    if (slot >= shape.first_slot(c) && slot - shape.first_slot(c) < shape.held(c)) return true;
+  return false;
 }
 
 void check_invariants(const ResolveShape& shape, const ResolveState& before,
@@ -284,6 +369,7 @@ void check_invariants(const ResolveShape& shape, const ResolveState& before,
     if (then.owner == kRetiredSlot) RC_ASSERT(now == then);
     const bool was_used = then.owner < shape.all_experts() && then.last_use == before.step;
     if (was_used) RC_ASSERT(now == then);  // in this step, and so not given away
+    if (is_held(shape, slot)) RC_ASSERT(now.owner == then.owner);
     if (now.owner >= shape.all_experts()) continue;
     RC_ASSERT(after.slot_of[now.owner] == slot);
     const std::uint32_t size_class = shape.class_of_layer[now.owner / shape.experts];
@@ -293,6 +379,53 @@ void check_invariants(const ResolveShape& shape, const ResolveState& before,
   for (std::uint32_t expert = 0; expert < shape.all_experts(); ++expert)
     if (const std::uint32_t slot = after.slot_of[expert]; slot != kNoSlot)
       RC_ASSERT(after.slots[slot].owner == expert);
+}
+
+// A guess for a layer, right or wrong.
+PrefetchInput random_guess(Random& random, const ResolveShape& shape, std::uint32_t layer) {
+  PrefetchInput guess{.layer = layer,
+                      .rows = 1 + below(random, 3),
+                      .fetch_count = below(random, 4),
+                      .limits = {below(random, 9), below(random, 4), below(random, 2)},
+                      .most = below(random, 9)};
+  for (std::uint32_t pair = 0; pair < guess.rows * shape.used; ++pair)
+    guess.ids.push_back(static_cast<std::uint16_t>(below(random, shape.experts + 1)));
+  return guess;
+}
+
+void check_guesses(const ResolveShape& shape, const PrefetchInput& guess,
+                   const ResolveState& before, const PrefetchOutput& out,
+                   const ResolveState& after) {
+  const std::uint32_t limit =
+      guess.limits[std::min<std::size_t>(guess.fetch_count, guess.limits.size() - 1)];
+  RC_ASSERT(out.fetches.size() <= std::min(limit, guess.most));
+  for (std::uint32_t slot = 0; slot < after.slots.size(); ++slot) {
+    const ExpertSlot& then = before.slots[slot];
+    if (after.slots[slot] == then) continue;
+    RC_ASSERT(then.owner != kRetiredSlot);
+    RC_ASSERT(after.slots[slot].last_use == before.step);
+    RC_ASSERT(after.guessed[after.slots[slot].owner] == 1);
+    if (then.owner == kFreeSlot) continue;
+    RC_ASSERT(before.step - then.last_use >= 2);
+    RC_ASSERT(then.owner / shape.experts != guess.layer);
+  }
+}
+
+// What was prefetched was used, dropped, or has a slot still; but for what the host took away.
+void check_counters(const ResolveState& state, std::uint64_t taken_away) {
+  ExpertCounters all;
+  for (const ExpertCounters& layer : state.counters) {
+    all.prefetched += layer.prefetched;
+    all.prefetches_used += layer.prefetches_used;
+    all.prefetches_dropped += layer.prefetches_dropped;
+  }
+  std::uint64_t waiting = 0;
+  for (std::uint32_t expert = 0; expert < state.guessed.size(); ++expert) {
+    if (state.guessed[expert] == 0) continue;
+    RC_ASSERT(state.slot_of[expert] != kNoSlot);
+    ++waiting;
+  }
+  RC_ASSERT(all.prefetched == all.prefetches_used + all.prefetches_dropped + waiting + taken_away);
 }
 
 // Each pair has a result; what the jobs compute is what the pairs asked for.
@@ -309,25 +442,37 @@ void check_lists(const ResolveShape& shape, const ResolveInput& input, const Res
   RC_ASSERT(out.fetch_count <= shape.most_fetches);
 }
 
+// Layers of a few steps, each with a guess for the next.
 TEST(Resolve, SequencesLeaveWhatTheSpecificationLeaves) {
   EXPECT_TRUE(rc::check([] {
     Random random(*rc::gen::arbitrary<std::uint64_t>());
     const ResolveShape shape = random_shape(random);
     ResolveState state(shape);
     state.step = random.below(2) == 0 ? 1 : 0xfffffffe;
-    for (std::uint32_t step = 0; step < 4; ++step, change_between_steps(random, shape, state))
+    std::uint64_t taken_away = 0;
+    for (std::uint32_t step = 0; step < 3; ++step) {
       for (std::uint32_t layer = 0; layer < shape.layers; ++layer) {
         const ResolveInput input = random_input(random, shape, layer);
         const ResolveState before = state;
         const ResolveOutput out = resolve(nullptr, shape, input, state);
         check_invariants(shape, before, state);
         check_lists(shape, input, out);
+        const ResolveState resolved = state;
+        const PrefetchInput guess = random_guess(random, shape, below(random, shape.layers));
+        const PrefetchOutput guessed = prefetch(nullptr, shape, guess, state);
+        check_invariants(shape, resolved, state);
+        check_guesses(shape, guess, resolved, guessed, state);
+        check_counters(state, taken_away);
         for (const TestDevice& on : test_devices()) {
           ResolveState found = before;
           RC_ASSERT(resolve(&on, shape, input, found) == out);
+          RC_ASSERT(found == resolved);
+          RC_ASSERT(prefetch(&on, shape, guess, found) == guessed);
           RC_ASSERT(found == state);
         }
       }
+      taken_away += change_between_steps(random, shape, state);
+    }
   }));
 }
 

@@ -29,7 +29,8 @@ TierPlan some_vram() {
           .state = Bytes(4),
           .scratch = Bytes(5),
           .experts = Bytes(6),
-          .slots_of_class = {7, 8}};
+          .slots_of_class = {7, 8},
+          .held_of_class = {2, 8}};
 }
 
 ModelNeeds needs_of(const PlacementPlan& plan) {
@@ -71,6 +72,7 @@ TEST(PlanToml, ReadsWhatItWrites) {
   EXPECT_EQ(read.seed_uses, plan.seed_uses);
   EXPECT_EQ(read.ram.total(), plan.ram.total());
   EXPECT_EQ(read.vram->slots_of_class, plan.vram->slots_of_class);
+  EXPECT_EQ(read.vram->held_of_class, plan.vram->held_of_class);
   EXPECT_EQ(read.key_format, "q8_0");
   EXPECT_EQ(read.value_format, "iq4_nl");
   EXPECT_EQ(read.kv_tail, 128u);

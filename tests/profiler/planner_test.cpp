@@ -21,6 +21,12 @@ Bytes all_slots(const ModelNeeds& needs) {
   return all;
 }
 
+Bytes all_device_slots(const ModelNeeds& needs) {
+  Bytes all;
+  for (const ExpertClass& one : needs.classes) all += one.device_slot * one.experts;
+  return all;
+}
+
 // Experts of lower numbers are used more, and those of layer 1 more than those of the others.
 ExpertProfile skewed_profile() {
   const ModelNeeds needs = small_needs();
@@ -137,6 +143,48 @@ TEST(Planner, PutsAllButExpertsOnTheGpu) {
   const Machine without = cpu_machine();
   expect_refused(ErrorCode::kUsage, "has no GPU",
                  [&] { plan_placement(small_needs(), request, &without, nullptr); });
+}
+
+// What a GPU that is here counts of itself: prompts are shorter where experts want the memory, and
+// what only streaming needs is taken where there is streaming.
+TEST(Planner, ShortensPromptsForExpertsOnTheGpu) {
+  ModelNeeds needs = small_needs();
+  needs.gpu = GpuNeeds{.dense = Bytes(1'000'000), .state = Bytes(0)};
+  for (const std::uint32_t batch : {64u, 32u, 8u})
+    needs.gpu->batches.push_back({.batch = batch,
+                                  .kv = Bytes(100'000),
+                                  .scratch = Bytes(batch * 10'000),
+                                  .streaming = Bytes(50'000),
+                                  .beside = Bytes(1)});
+  PlanRequest request = kRequest;
+  request.budget = {};
+  request.available = Bytes(100'000'000);
+  request.gpu = GpuMemory{.memory = Bytes(1'000'000'000)};
+  const auto plan_within = [&](Bytes vram) {
+    request.budget.vram = vram;
+    return plan_placement(needs, request, nullptr, nullptr);
+  };
+  const PlacementPlan roomy = plan_within(Bytes(1'000'000'000));
+  EXPECT_EQ(roomy.batch, 64u);
+  EXPECT_EQ(roomy.vram->scratch, Bytes(640'000));
+  ASSERT_EQ(roomy.vram->slots(), roomy.experts);
+  // All fit, however much of the budget scratch is.
+  EXPECT_EQ(plan_within(roomy.vram->total()).batch, 64u);
+
+  // 690,000 bytes of scratch are at most an eighth of what is left beside them from 6.62 MB on.
+  const Bytes rest = Bytes(1'100'000);
+  ASSERT_GT(all_device_slots(needs), Bytes(6'000'000));
+  const PlacementPlan enough = plan_within(rest + Bytes(690'000 * 9));
+  EXPECT_EQ(enough.batch, 64u);
+  EXPECT_EQ(enough.vram->scratch, Bytes(690'000));
+  EXPECT_TRUE(enough.notes.empty());
+  const PlacementPlan less = plan_within(rest + Bytes(690'000 * 9 - 1));
+  EXPECT_EQ(less.batch, 32u);
+  EXPECT_EQ(less.vram->scratch, Bytes(370'000));
+  EXPECT_LE(less.vram->total(), *request.budget.vram);
+  ASSERT_EQ(less.notes.size(), 1u);
+  EXPECT_NE(less.notes[0].find("32 tokens, not 64"), std::string::npos) << less.notes[0];
+  EXPECT_EQ(plan_within(rest + Bytes(1'000'000)).batch, 8u);
 }
 
 TEST(Planner, PredictsFromTheProfilesCurves) {

@@ -354,6 +354,25 @@ TEST(CpuLaneThread, StopsInTheMidstOfAStep) {
   thread.begin_step();
 }
 
+// Many layers from a slow disk are no hang.
+TEST(CpuLaneThread, AWaitIsAsLongAsTheStepGoesOn) {
+  Lane lane({.name = ""});
+  struct : Clock {
+    Nanoseconds now() const override { return time += std::chrono::milliseconds(1); }
+    mutable Nanoseconds time{0};
+  } clock;
+  constexpr StepBound kBound{.silence = std::chrono::milliseconds(20),
+                             .after_end = std::chrono::milliseconds(2)};
+  int looks = 0;
+  const auto goes_on = [&] {
+    if (looks % 5 == 0) lane.block.control->done += 1;
+    return ++looks > 100;
+  };
+  EXPECT_NO_THROW(wait_for_step(goes_on, *lane.lane, clock, kBound));
+  EXPECT_GT(clock.time, 5 * kBound.silence);
+  EXPECT_THROW(wait_for_step([] { return false; }, *lane.lane, clock, kBound), Error);
+}
+
 // An expert whose bytes do not come: the wait ends within its bound, and the lane when they come.
 TEST(CpuLaneThread, AWaitThatIsTooLongEndsWithALine) {
   Lane lane({.name = ""});
@@ -366,7 +385,7 @@ TEST(CpuLaneThread, AWaitThatIsTooLongEndsWithALine) {
   try {
     wait_for_step(
         [] { return false; }, *lane.lane, steady_clock(),
-        {.step = std::chrono::milliseconds(20), .after_end = std::chrono::milliseconds(2)});
+        {.silence = std::chrono::milliseconds(20), .after_end = std::chrono::milliseconds(2)});
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kDevice);
     line = error.what();

@@ -13,7 +13,7 @@
 #include "runtime/session_file.h"
 #include "tests/io/support/temporary_directory.h"
 #include "tests/runtime/support/heap_calls.h"
-#include "tests/runtime/support/model_copy.h"
+#include "tests/runtime/support/latent_model.h"
 #include "tests/runtime/support/recorded_run.h"
 
 namespace hearth::testing {
@@ -28,30 +28,10 @@ using runtime::Timeline;
 
 const std::string kGolden = HEARTH_SOURCE_DIR "/tests/golden/deepseek2-v3-f16";
 
-// Its heads are 32 plain channels and 16 rotated ones, beside a latent of 32. Here they are 16 and
-// 32, so that blocks of 32 can hold what is cached.
-void write_with_whole_blocks(const std::string& path) {
-  ModelCopy model(kGolden + ".gguf");
-  model.set("deepseek2.rope.dimension_count", std::uint64_t{32});
-  model.set("deepseek2.attention.key_length", std::uint64_t{64});
-  for (int layer = 0; layer < 3; ++layer) {
-    TensorCopy& cached = model.tensor(fmt::format("blk.{}.attn_kv_a_mqa.weight", layer));
-    const std::vector<std::byte> rows(
-        cached.data.begin(),
-        cached.data.begin() + static_cast<std::ptrdiff_t>(cached.data.size() / 3));
-    cached.data.insert(cached.data.end(), rows.begin(), rows.end());
-    cached.shape[1] = 64;
-    TensorCopy& key = model.tensor(fmt::format("blk.{}.attn_k_b.weight", layer));
-    key.data.resize(key.data.size() / 2);
-    key.shape[0] = 16;
-  }
-  model.write(path);
-}
-
 class LatentFormats : public ::testing::Test {
  protected:
   void SetUp() override {
-    write_with_whole_blocks(path_);
+    write_latent_model(path_);
     tokens_ = nlohmann::json::parse(read_text(kGolden + ".json"))["token_ids"]
                   .get<std::vector<TokenId>>();
     while (tokens_.size() < 96) tokens_.push_back(tokens_[tokens_.size() - 40]);

@@ -27,17 +27,29 @@ const MoeModel& model() {
 struct Token {
   std::vector<float> hidden, expected;
 };
+std::vector<Token> tokens_of(const MoeModel& of, std::size_t count) {
+  Random random(3);
+  std::vector<Token> made(count);
+  for (Token& token : made) {
+    const MoeShape& s = of.shape();
+    token.hidden = kernels::normal_floats(random, std::size_t{s.rows} * s.embedding);
+    token.expected = of.forward(token.hidden);
+  }
+  return made;
+}
 const std::vector<Token>& tokens() {
-  static const std::vector<Token> list = [] {
-    Random random(3);
-    std::vector<Token> made(4);
-    for (Token& token : made) {
-      const MoeShape& s = model().shape();
-      token.hidden = kernels::normal_floats(random, std::size_t{s.rows} * s.embedding);
-      token.expected = model().forward(token.hidden);
-    }
-    return made;
-  }();
+  static const std::vector<Token> list = tokens_of(model(), 4);
+  return list;
+}
+
+// Layers enough for a guess to be made while the one before it is still gathered, and tokens enough
+// for experts to become old.
+const MoeModel& deep_model() {
+  static const MoeModel instance{MoeShape{.layers = 4}};
+  return instance;
+}
+const std::vector<Token>& deep_tokens() {
+  static const std::vector<Token> list = tokens_of(deep_model(), 6);
   return list;
 }
 
@@ -53,10 +65,10 @@ World world(std::uint64_t seed) {
 }
 
 // Whether all tokens come out as they should. The kernels themselves may see that they should not.
-bool all_right(const World& one) {
+bool all_right(const MoeModel& of, const std::vector<Token>& list, const World& one) {
   try {
-    MoeOnDevice layers(model(), one);
-    return std::ranges::all_of(tokens(), [&](const Token& token) {
+    MoeOnDevice layers(of, one);
+    return std::ranges::all_of(list, [&](const Token& token) {
       return same_bytes(layers.step(token.hidden), token.expected);
     });
   } catch (const kernels::emulated::EmulationError&) {
@@ -66,10 +78,10 @@ bool all_right(const World& one) {
 
 TEST(ThreeLanes, TheModelItselfUsesThemAll) {
   MoeOnDevice layers(model(), world(1));
-  for (const Token& token : tokens()) {
-    for (const float value : token.expected) ASSERT_TRUE(std::isfinite(value));
-    layers.step(token.hidden);
-  }
+  for (const auto* list : {&tokens(), &deep_tokens()})
+    for (const Token& token : *list)
+      for (const float value : token.expected) ASSERT_TRUE(std::isfinite(value));
+  for (const Token& token : tokens()) layers.step(token.hidden);
   EXPECT_GT(layers.fetched(), 0u);
   EXPECT_GT(layers.served_by_cpu(), 0u);
   EXPECT_GT(layers.hits(), 0u);
@@ -107,9 +119,54 @@ TEST(ThreeLanes, AMistakeInTheOrderIsFound) {
     for (std::uint64_t seed = 0; seed < 5; ++seed) {
       World one = world(seed);
       one.mistake = mistake;
-      found += all_right(one) ? 0 : 1;
+      found += all_right(model(), tokens(), one) ? 0 : 1;
     }
     EXPECT_GT(found, 0) << static_cast<int>(mistake);
+  }
+}
+
+// Slots for all experts are free at first: tokens of a run are few, and begin with another one for
+// each seed.
+World guessing_world(std::uint64_t seed) {
+  World one = world(seed);
+  one.slots = deep_model().shape().all_experts();
+  one.fetches = 4;
+  one.prefetches = 2;
+  return one;
+}
+std::vector<Token> two_tokens(std::uint64_t seed) {
+  const std::vector<Token>& all = deep_tokens();
+  return {all[seed % all.size()], all[(seed + 1) % all.size()]};
+}
+
+TEST(ThreeLanes, GuessesGiveTheBytesOfTheCpuInEveryOrder) {
+  std::uint64_t prefetched = 0, used = 0;
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    World one = guessing_world(seed);
+    if (seed % 4 == 0) one.slots = 9;
+    one.prefetches = 1 + seed % 2;
+    MoeOnDevice layers(deep_model(), one);
+    for (const Token& token : two_tokens(seed))
+      ASSERT_TRUE(same_bytes(layers.step(token.hidden), token.expected)) << "seed " << seed;
+    prefetched += layers.prefetched();
+    used += layers.prefetches_used();
+  }
+  EXPECT_GT(used, 0u);
+  EXPECT_GT(prefetched, used);  // wrong ones, too
+}
+
+// A right guess has few operations in which it may be late, in few layers: most orders do not show
+// the mistake.
+TEST(ThreeLanes, AMistakeInTheOrderOfGuessesIsFound) {
+  for (const Mistake mistake :
+       {Mistake::kGuessIsAHit, Mistake::kGatheredAheadBeside, Mistake::kOneListOfGuesses}) {
+    bool found = false;
+    for (std::uint64_t seed = 0; seed < 40 && !found; ++seed) {
+      World one = guessing_world(seed);
+      one.mistake = mistake;
+      found = !all_right(deep_model(), two_tokens(seed), one);
+    }
+    EXPECT_TRUE(found) << static_cast<int>(mistake);
   }
 }
 

@@ -56,6 +56,15 @@ TEST(BenchRouting, TakesATraceOfAnotherModelOfTheSameShapeAndSaysSo) {
   EXPECT_THAT(other.errors, HasSubstr("its routing is used all the same"));
 }
 
+// Keys and values that nobody computed were not routed either.
+TEST(BenchRouting, ATraceIsAsLongAsWhatIsComputed) {
+  const std::string trace = recorded_trace("behind.trace");
+  const CommandResult result =
+      bench(kTiny, {"--routing", trace, "-d", "100", "--fill", "random", "-o", "json"});
+  ASSERT_EQ(result.exit_code, 0) << result.errors;
+  EXPECT_EQ(Json::parse(result.output)[0]["test"], "pp8 @ d100");
+}
+
 TEST(BenchRouting, RefusesWhatCannotBeForced) {
   const std::string trace = recorded_trace("refused.trace");
   expect_error(bench(kTiny, {"--routing", trace, "-d", "100"}), kFailed,

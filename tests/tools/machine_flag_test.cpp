@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "profiler/machine_toml.h"
+#include "runtime/machine_file.h"
 #include "tests/profiler/support/machines.h"
 #include "tests/tools/support/run_command.h"
 
@@ -132,11 +133,11 @@ TEST(MachineFlag, AFormatThatDoesNotExistIsRefused) {
 TEST(MachineFlag, AutoIsWhatWasMeasured) {
   const fs::path folder = testing::temporary_path("config");
   const Variable config("XDG_CONFIG_HOME", folder.c_str());
-  EXPECT_EQ(saved_machine_path(), folder / "hearth/machine.toml");
+  EXPECT_EQ(runtime::saved_machine_path(), folder / "hearth/machine.toml");
   EXPECT_FALSE(saved_machine());
   EXPECT_NE(error_of("auto").find("run hearth doctor"), std::string::npos);
   fs::create_directories(folder / "hearth");
-  profiler::save_machine(saved_machine_path(), profiler::complete_machine());
+  profiler::save_machine(runtime::saved_machine_path(), profiler::complete_machine());
   EXPECT_EQ(choose_machine("auto").machine, profiler::complete_machine());
 }
 
@@ -144,12 +145,12 @@ TEST(MachineFlag, TheSavedFileIsWhereTheEnvironmentSays) {
   const Variable home("HOME", "/home/somebody");
   {
     const Variable config("XDG_CONFIG_HOME", "relative");
-    EXPECT_EQ(saved_machine_path(), "/home/somebody/.config/hearth/machine.toml");
+    EXPECT_EQ(runtime::saved_machine_path(), "/home/somebody/.config/hearth/machine.toml");
   }
   const Variable config("XDG_CONFIG_HOME", nullptr);
-  EXPECT_EQ(saved_machine_path(), "/home/somebody/.config/hearth/machine.toml");
+  EXPECT_EQ(runtime::saved_machine_path(), "/home/somebody/.config/hearth/machine.toml");
   const Variable no_home("HOME", nullptr);
-  EXPECT_THROW(saved_machine_path(), Error);
+  EXPECT_THROW(runtime::saved_machine_path(), Error);
 }
 
 }  // namespace

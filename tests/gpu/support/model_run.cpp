@@ -1,10 +1,19 @@
 #include "tests/gpu/support/model_run.h"
 
+#include <algorithm>
 #include <ostream>
+#include <utility>
 
+#include "base/random.h"
+#include "runtime/trace_header.h"
 #include "tests/gpu/support/test_device.h"
 
 namespace hearth::runtime {
+namespace {
+
+constexpr std::uint64_t kRandomSeed = 5;  // of what nobody computed
+
+}  // namespace
 
 void PrintTo(const Case& c, std::ostream* out) { *out << c.model; }
 
@@ -18,13 +27,14 @@ std::vector<TokenId> tokens_of(const Case& c, std::uint32_t vocabulary) {
 }
 
 std::string path_of(const Case& c) {
+  if (c.model.find('/') != std::string::npos) return c.model;
   return HEARTH_SOURCE_DIR "/tests/golden/" + c.model + ".gguf";
 }
 
 EngineOptions engine_options(const Case& c) {
   return {.model_path = path_of(c),
           .budget = {.expert_share = 1.0},
-          .context = kContext,
+          .context = c.context,
           .threads = 1,
           .key_format = c.formats.keys,
           .value_format = c.formats.values,
@@ -34,11 +44,36 @@ EngineOptions engine_options(const Case& c) {
 
 std::unique_ptr<Engine> open(const Case& c) { return std::make_unique<Engine>(engine_options(c)); }
 
+ForcedRouting made_trace(const Engine& engine, std::uint32_t tokens) {
+  const ModelConfig& config = engine.config();
+  profiler::TraceHeader header = trace_header_of(
+      engine.model(), {.layers = config.layers, .experts_per_layer = config.experts}, "made");
+  header.has_weights = true;
+  profiler::RoutingTrace trace(header);
+  Random random(3);
+  trace.begin_step({.position = 0, .rows = tokens});
+  for (const profiler::TraceLayer& layer : header.layers) {
+    std::vector<std::uint16_t> experts(tokens * config.experts_used);
+    std::vector<float> weights(experts.size());
+    for (std::uint16_t& one : experts)
+      one = static_cast<std::uint16_t>(random.below(layer.experts));
+    for (float& weight : weights) weight = static_cast<float>(random.uniform());
+    std::ranges::fill(std::span(experts).first(config.experts_used), experts.front());
+    trace.add({.layer = layer.layer,
+               .rows = tokens,
+               .experts_per_row = config.experts_used,
+               .experts = experts,
+               .weights = weights});
+  }
+  return {std::move(trace), engine.model(), "made"};
+}
+
 Outcome run_on_cpu(const Case& c, Engine& engine, const ForcedRouting* forced) {
   Outcome run;
   Session session(engine);
   session.force_routing(forced);
   session.on_routed([&](const profiler::Routing& routing) { run.add(routing); });
+  if (c.random > 0) session.fill_at_random(c.random, kRandomSeed);
   const auto tokens = tokens_of(c, engine.config().vocabulary);
   std::size_t begin = 0;
   for (const std::uint32_t piece : c.pieces) {
@@ -59,11 +94,12 @@ void decode(DeviceDecoder& decoder, std::span<const TokenId> tokens, std::uint32
 
 Outcome run_on_device(const Case& c, Engine& engine, DeviceDecoder& decoder) {
   Outcome outcome;
+  if (c.random > 0) decoder.fill_at_random(c.random, kRandomSeed);
   const auto tokens = tokens_of(c, engine.config().vocabulary);
-  std::uint32_t position = 0;
+  std::uint32_t begin = 0;
   for (const std::uint32_t piece : c.pieces) {
-    decode(decoder, std::span(tokens).subspan(position, piece), position, outcome);
-    position += piece;
+    decode(decoder, std::span(tokens).subspan(begin, piece), c.random + begin, outcome);
+    begin += piece;
   }
   return outcome;
 }

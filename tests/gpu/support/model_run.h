@@ -28,10 +28,12 @@ struct Outcome {
 };
 
 struct Case {
-  std::string model;
+  std::string model;  // the name of a golden one, or a path
   KvFormats formats = {};
   // Fed in pieces of so many tokens.
   std::vector<std::uint32_t> pieces = {3, 1, 1};
+  std::uint32_t context = kContext;
+  std::uint32_t random = 0;  // positions before the tokens, of keys and values that nobody computed
 };
 void PrintTo(const Case& c, std::ostream* out);
 
@@ -39,6 +41,9 @@ std::vector<TokenId> tokens_of(const Case& c, std::uint32_t vocabulary);
 std::string path_of(const Case& c);
 EngineOptions engine_options(const Case& c);  // with RAM for all experts, of which none is there
 std::unique_ptr<Engine> open(const Case& c);
+
+// A decision for each token, also one that no router makes.
+ForcedRouting made_trace(const Engine& engine, std::uint32_t tokens);
 
 Outcome run_on_cpu(const Case& c, Engine& engine, const ForcedRouting* forced = nullptr);
 void decode(DeviceDecoder& decoder, std::span<const TokenId> tokens, std::uint32_t position,

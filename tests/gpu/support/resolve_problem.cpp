@@ -1,5 +1,6 @@
 #include "tests/gpu/support/resolve_problem.h"
 
+#include <algorithm>
 #include <bit>
 #include <numeric>
 
@@ -68,6 +69,11 @@ ResolveOutput::Job plain(const ExpertJob& job) {
           job.rows};
 }
 
+ResolveOutput::Fetch plain(const ExpertFetch& fetch) {
+  return {{number(fetch.from.parts[0]), number(fetch.from.parts[1]), number(fetch.from.parts[2])},
+          number(fetch.to)};
+}
+
 // The memory of one call, and its task.
 template <template <typename> class Array>
 struct ResolveMemory {
@@ -76,6 +82,7 @@ struct ResolveMemory {
       : step(on, std::vector{state.step}),
         slot_of(on, state.slot_of),
         active_in(on, state.active_in),
+        guessed(on, state.guessed),
         slots(on, state.slots),
         addresses(on, addresses_of(state)),
         sources(on, sources_of(state)),
@@ -84,7 +91,7 @@ struct ResolveMemory {
         weights(on, weights_of(input.ids.size())),
         limits(on, limits_of(input)),
         hits(on, input.ids.size()),
-        fetched(on, shape.most_fetches),
+        fetched(on, input.ids.size()),
         fetches(on, shape.most_fetches),
         fetch_count(on, 1),
         host_jobs(on, input.ids.size()),
@@ -96,6 +103,7 @@ struct ResolveMemory {
     const std::uint32_t size_class = shape.class_of_layer[input.layer];
     task = {.tables = {.slot_of = slot_of.data(),
                        .active_in = active_in.data(),
+                       .guessed = guessed.data(),
                        .slots = slots.data(),
                        .addresses = addresses.data(),
                        .sources = sources.data(),
@@ -104,8 +112,8 @@ struct ResolveMemory {
             .layer = input.layer,
             .first_expert = input.layer * shape.experts,
             .experts = shape.experts,
-            .first_slot = shape.first_slot(size_class),
-            .slots = shape.slots_of_class[size_class],
+            .first_slot = shape.first_slot(size_class) + shape.held(size_class),
+            .slots = shape.slots_of_class[size_class] - shape.held(size_class),
             .layout = kTestLayout,
             .protected_first = input.protected_first,
             .protected_count = input.protected_count,
@@ -140,6 +148,7 @@ struct ResolveMemory {
   void take_tables(ResolveState& state) const {
     state.slot_of = slot_of.values();
     state.active_in = active_in.values();
+    state.guessed = guessed.values();
     state.slots = slots.values();
     state.counters = counters.values();
     state.faults = faults.values()[0];
@@ -149,10 +158,7 @@ struct ResolveMemory {
     ResolveOutput out;
     for (const ExpertJob& job : hits.values()) out.hits.push_back(plain(job));
     for (const ExpertJob& job : fetched.values()) out.fetched.push_back(plain(job));
-    for (const ExpertFetch& fetch : fetches.values())
-      out.fetches.push_back(
-          {{number(fetch.from.parts[0]), number(fetch.from.parts[1]), number(fetch.from.parts[2])},
-           number(fetch.to)});
+    for (const ExpertFetch& fetch : fetches.values()) out.fetches.push_back(plain(fetch));
     out.fetch_count = fetch_count.values()[0];
     out.host_count = host_count.values()[0];
     for (const LaneJob& job : host_jobs.values())
@@ -164,7 +170,7 @@ struct ResolveMemory {
     return out;
   }
 
-  Array<std::uint32_t> step, slot_of, active_in;
+  Array<std::uint32_t> step, slot_of, active_in, guessed;
   Array<ExpertSlot> slots;
   Array<std::byte*> addresses;
   Array<ExpertSource> sources;
@@ -183,6 +189,80 @@ struct ResolveMemory {
   ResolveTask task;
 };
 
+// Likewise of a prefetch.
+template <template <typename> class Array>
+struct PrefetchMemory {
+  PrefetchMemory(const TestDevice* on, const ResolveShape& shape, const PrefetchInput& input,
+                 const ResolveState& state)
+      : step(on, std::vector{state.step}),
+        slot_of(on, state.slot_of),
+        active_in(on, state.active_in),
+        guessed(on, state.guessed),
+        limits(on, limits_of(input)),
+        fetch_count(on, std::vector{input.fetch_count}),
+        count(on, 1),
+        slots(on, state.slots),
+        addresses(on, addresses_of(state)),
+        sources(on, sources_of(state)),
+        counters(on, state.counters),
+        ids(on, input.ids),
+        fetches(on, input.most) {
+    const std::uint32_t size_class = shape.class_of_layer[input.layer];
+    task = {.tables = {.slot_of = slot_of.data(),
+                       .active_in = active_in.data(),
+                       .guessed = guessed.data(),
+                       .slots = slots.data(),
+                       .addresses = addresses.data(),
+                       .sources = sources.data(),
+                       .counters = counters.data()},
+            .step = step.data(),
+            .layer = input.layer,
+            .first_expert = input.layer * shape.experts,
+            .experts = shape.experts,
+            .first_slot = shape.first_slot(size_class) + shape.held(size_class),
+            .slots = shape.slots_of_class[size_class] - shape.held(size_class),
+            .rows = input.rows,
+            .experts_used = shape.used,
+            .ids = ids.data(),
+            .limits = limits.data(),
+            .fetch_count = fetch_count.data(),
+            .most = input.most,
+            .fetches = fetches.data(),
+            .count = count.data()};
+  }
+
+  static std::vector<std::uint32_t> limits_of(const PrefetchInput& input) {
+    std::vector<std::uint32_t> limits = input.limits;
+    limits.resize(std::max<std::size_t>(limits.size(), input.fetch_count + 1), limits.back());
+    return limits;
+  }
+
+  void take_tables(ResolveState& state) const {
+    state.slot_of = slot_of.values();
+    state.active_in = active_in.values();
+    state.guessed = guessed.values();
+    state.slots = slots.values();
+    state.counters = counters.values();
+  }
+
+  PrefetchOutput output() const {
+    PrefetchOutput out;
+    const std::vector<ExpertFetch> all = fetches.values();
+    for (const ExpertFetch& fetch : std::span(all).first(count.values()[0]))
+      out.fetches.push_back(plain(fetch));
+    return out;
+  }
+
+  Array<std::uint32_t> step, slot_of, active_in, guessed, limits, fetch_count, count;
+  Array<ExpertSlot> slots;
+  Array<std::byte*> addresses;
+  Array<ExpertSource> sources;
+  Array<ExpertCounters> counters;
+  Array<std::uint16_t> ids;
+  Array<ExpertFetch> fetches;
+  PrefetchTask task;
+};
+
 }  // namespace
 
 std::uint32_t ResolveShape::first_slot(std::size_t size_class) const {
@@ -193,6 +273,7 @@ std::uint32_t ResolveShape::first_slot(std::size_t size_class) const {
 ResolveState::ResolveState(const ResolveShape& shape)
     : slot_of(shape.all_experts(), kNoSlot),
       active_in(shape.all_experts(), kNever),
+      guessed(shape.all_experts()),
       slots(shape.all_slots()),
       counters(shape.layers) {
   for (std::uint32_t slot = 0; slot < shape.all_slots(); ++slot)
@@ -204,6 +285,11 @@ ResolveState::ResolveState(const ResolveShape& shape)
 void ResolveState::put(std::uint32_t expert, std::uint32_t slot, std::uint32_t used_in) {
   slots[slot] = {.owner = expert, .last_use = used_in};
   slot_of[expert] = slot;
+}
+
+void ResolveState::guess(std::uint32_t expert, std::uint32_t slot, std::uint32_t in) {
+  put(expert, slot, in);
+  guessed[expert] = 1;
 }
 
 std::vector<ExpectedJob> ResolveOutput::jobs(const std::vector<Job>& list,
@@ -227,6 +313,20 @@ ResolveOutput resolve(const TestDevice* on, const ResolveShape& shape, const Res
   }
   const ResolveMemory<OnDevice> memory(on, shape, input, state);
   on->kernels->resolve(memory.task, on->stream->native());
+  memory.take_tables(state);
+  return memory.output();
+}
+
+PrefetchOutput prefetch(const TestDevice* on, const ResolveShape& shape, const PrefetchInput& input,
+                        ResolveState& state) {
+  if (on == nullptr) {
+    const PrefetchMemory<HostArray> memory(on, shape, input, state);
+    prefetch_scalar(memory.task);
+    memory.take_tables(state);
+    return memory.output();
+  }
+  const PrefetchMemory<OnDevice> memory(on, shape, input, state);
+  on->kernels->prefetch(memory.task, on->stream->native());
   memory.take_tables(state);
   return memory.output();
 }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/gpu/prefetch.h"
 #include "kernels/gpu/resolve.h"
 #include "tests/gpu/support/test_device.h"
 
@@ -19,10 +20,14 @@ struct ResolveShape {
   std::uint32_t most_fetches = 8;
   std::vector<std::uint32_t> slots_of_class = {4};
   std::vector<std::uint32_t> class_of_layer = {0};
+  std::vector<std::uint32_t> held_of_class = {};  // the first slots of each; empty: none
 
   std::uint32_t all_experts() const { return layers * experts; }
   std::uint32_t all_slots() const { return first_slot(slots_of_class.size()); }
   std::uint32_t first_slot(std::size_t size_class) const;
+  std::uint32_t held(std::size_t size_class) const {
+    return held_of_class.empty() ? 0 : held_of_class[size_class];
+  }
 };
 
 // The tables, in vectors. Addresses and sources are numbers that nobody reads at.
@@ -31,10 +36,12 @@ struct ResolveState {
 
   // Puts an expert (of all) into a slot, as if it had been used in `step`.
   void put(std::uint32_t expert, std::uint32_t slot, std::uint32_t step);
+  // The same, as if it had been prefetched.
+  void guess(std::uint32_t expert, std::uint32_t slot, std::uint32_t step);
   bool operator==(const ResolveState&) const = default;
 
   std::uint32_t step = 1;
-  std::vector<std::uint32_t> slot_of, active_in;
+  std::vector<std::uint32_t> slot_of, active_in, guessed;
   std::vector<ExpertSlot> slots;
   std::vector<ExpertCounters> counters;
   std::vector<std::uint64_t> addresses;
@@ -91,6 +98,24 @@ inline constexpr std::uint64_t kSlotAddress = 0x10000;  // of slot s: × (s + 1)
 inline constexpr std::uint64_t kDeviceResults = 0x5000000, kHostResults = 0x6000000;
 inline constexpr std::uint64_t kNothing = 0x7000000;
 inline constexpr SlotLayout kTestLayout = slot_layout(300, 256, 1000);
+
+// What is guessed of a layer, while the layer before it fetches so many.
+struct PrefetchInput {
+  std::uint32_t layer = 0;
+  std::uint32_t rows = 1;
+  std::vector<std::uint16_t> ids;  // [rows][used]
+  std::uint32_t fetch_count = 0;
+  std::vector<std::uint32_t> limits = {8};  // by number of fetches; the last of all more
+  std::uint32_t most = 8;
+};
+
+struct PrefetchOutput {
+  std::vector<ResolveOutput::Fetch> fetches;  // as many as were prefetched
+  bool operator==(const PrefetchOutput&) const = default;
+};
+
+PrefetchOutput prefetch(const TestDevice* on, const ResolveShape& shape, const PrefetchInput& input,
+                        ResolveState& state);
 
 // Changes `state` as the layer does. Null: the specification.
 ResolveOutput resolve(const TestDevice* on, const ResolveShape& shape, const ResolveInput& input,

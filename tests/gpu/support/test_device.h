@@ -31,25 +31,28 @@ const std::vector<TestDevice>& test_devices();
 template <typename T>
 class DeviceArray {
  public:
-  // `readable_past_end`: bytes after the last element that a kernel may read.
-  DeviceArray(const TestDevice& on, std::size_t count, std::size_t readable_past_end = 0)
-      : on_(&on), count_(count) {
-    const Bytes bytes(count * sizeof(T) + readable_past_end);
+  // `readable_past_end`: bytes after the last element that a kernel may read. `skipped`: bytes
+  // before the first one, which begins at no higher power of two then.
+  DeviceArray(const TestDevice& on, std::size_t count, std::size_t readable_past_end = 0,
+              std::size_t skipped = 0)
+      : on_(&on), count_(count), skipped_(skipped) {
+    const Bytes bytes(skipped + count * sizeof(T) + readable_past_end);
     auto buffer = DeviceBuffer::try_allocate(*on.device, bytes);
     CHECK(buffer.has_value());
     buffer_ = std::move(*buffer);
     if (bytes.count > 0) on.stream->fill(buffer_.data(), 0xff, bytes);
   }
-  DeviceArray(const TestDevice& on, std::span<const T> values, std::size_t readable_past_end = 0)
-      : DeviceArray(on, values.size(), readable_past_end) {
+  DeviceArray(const TestDevice& on, std::span<const T> values, std::size_t readable_past_end = 0,
+              std::size_t skipped = 0)
+      : DeviceArray(on, values.size(), readable_past_end, skipped) {
     if (values.empty()) return;
-    on.stream->copy(buffer_.data(), values.data(), Bytes(values.size_bytes()));
+    on.stream->copy(data(), values.data(), Bytes(values.size_bytes()));
     on.stream->synchronize();  // `values` may be gone soon
   }
   DeviceArray(const TestDevice& on, const std::vector<T>& values)
       : DeviceArray(on, std::span<const T>(values)) {}
 
-  T* data() const { return reinterpret_cast<T*>(buffer_.data()); }
+  T* data() const { return reinterpret_cast<T*>(buffer_.data() + skipped_); }
   std::size_t size() const { return count_; }
 
   // Copied back, when all that was enqueued is done.
@@ -63,10 +66,12 @@ class DeviceArray {
  private:
   const TestDevice* on_;
   std::size_t count_;
+  std::size_t skipped_;
   DeviceBuffer buffer_;
 };
 
-// A matrix on a device: the word that its end reaches into can be read.
+// A matrix on a device, as little aligned as one may be: the word that its end reaches into can be
+// read.
 DeviceArray<std::byte> on_device(const TestDevice& on, const WeightMatrix& w);
 
 // Activations on a device: a copy, or room that a kernel fills.

@@ -84,6 +84,15 @@ struct MoeOnDevice::Memory {
   ExpertJob *hits, *fetched;
   kernels::ExpertFetch* fetches;
   kernels::LaneJob* host_jobs;
+  // Of guesses, of every other layer.
+  struct Guess {
+    kernels::ExpertFetch* fetches;
+    std::uint32_t* count;
+    MoeOnDevice* device;
+  } guesses[2];
+  std::uint32_t* prefetch_limits;
+  std::uint16_t* guessed_ids;
+  float *guess_logits, *guess_weights;
   const float** results;
   QuantizeTask::Destination x, expert_hidden;
   LaneBlock block;
@@ -102,7 +111,9 @@ MoeOnDevice::MoeOnDevice(const MoeModel& model, const World& world)
   device_ = std::make_unique<EmulatedDevice>(options);
   main_ = device_->new_stream(kernels::StreamPriority::kNormal);
   copies_ = device_->new_stream(kernels::StreamPriority::kHigh);
-  for (auto* event : {&resolved_, &gathered_, &finished_})
+  guesses_ = device_->new_stream(kernels::StreamPriority::kHigh);
+  beside_ = device_->new_stream(kernels::StreamPriority::kHigh);
+  for (auto* event : {&resolved_, &gathered_, &guessed_, &ahead_, &finished_})
     *event = device_->new_event(kernels::EventTiming::kNone);
   take_memory();
   put_experts_in_ram();
@@ -158,6 +169,7 @@ void MoeOnDevice::take_memory() {
   m.slots = on_device<std::byte>(m.layout.size * world_.slots);
   m.tables = {.slot_of = on_device<std::uint32_t>(s.all_experts()),
               .active_in = on_device<std::uint32_t>(s.all_experts()),
+              .guessed = on_device<std::uint32_t>(s.all_experts()),
               .slots = on_device<kernels::ExpertSlot>(world_.slots),
               .addresses = on_device<std::byte*>(world_.slots),
               .sources = on_device<kernels::ExpertSource>(s.all_experts()),
@@ -179,6 +191,12 @@ void MoeOnDevice::take_memory() {
   m.fetched = on_device<ExpertJob>(s.pairs());
   m.fetches = on_device<kernels::ExpertFetch>(s.pairs());
   m.host_jobs = on_device<kernels::LaneJob>(s.pairs());
+  for (Memory::Guess& guess : m.guesses)
+    guess = {on_device<kernels::ExpertFetch>(s.used), on_device<std::uint32_t>(1), this};
+  m.prefetch_limits = on_device<std::uint32_t>(s.pairs() + 1);
+  m.guessed_ids = on_device<std::uint16_t>(s.pairs());
+  m.guess_logits = on_device<float>(std::size_t{s.rows} * s.experts);
+  m.guess_weights = on_device<float>(s.pairs());
   m.results = on_device<const float*>(s.pairs());
   m.x = activations(s.rows, s.embedding);
   m.expert_hidden = activations(s.pairs(), s.expert_ff);
@@ -220,8 +238,10 @@ void MoeOnDevice::put_experts_in_ram() {
   upload(const_cast<std::byte**>(m.tables.addresses), addresses);
   upload(const_cast<kernels::ExpertSource*>(m.tables.sources), sources);
   upload(m.fetch_limits, limits);
+  upload(m.prefetch_limits, std::vector<std::uint32_t>(s.pairs() + 1, world_.prefetches));
   upload(m.tables.slot_of, std::vector<std::uint32_t>(s.all_experts(), kernels::kNoSlot));
   upload(m.tables.active_in, std::vector<std::uint32_t>(s.all_experts(), kernels::kNever));
+  upload(m.tables.guessed, std::vector<std::uint32_t>(s.all_experts()));
   upload(m.tables.slots, std::vector<kernels::ExpertSlot>(world_.slots));
   upload(m.tables.counters, std::vector<kernels::ExpertCounters>(s.layers));
 }
@@ -229,17 +249,24 @@ void MoeOnDevice::put_experts_in_ram() {
 void MoeOnDevice::capture() {
   main_->begin_capture();
   for (std::uint32_t layer = 0; layer < model_.shape().layers; ++layer) enqueue_layer(layer);
+  if (world_.mistake == Mistake::kGatheredAheadBeside) main_->wait(*ahead_);
   if (!world_.device_answers) main_->wait_value({memory_->never}, 1);
   graph_ = main_->end_capture();
 }
 
-// One MoE layer: route → resolve → hand over → gather beside the hits → the fetched → wait for the
-// CPU → combine, which is what the next layer gets.
+// One MoE layer: norm → route → resolve → hand over → gather beside the hits → the fetched → wait
+// for the CPU → combine, which is what the next layer gets.
 void MoeOnDevice::enqueue_layer(std::uint32_t layer) {
   const MoeShape& s = model_.shape();
   const Memory& m = *memory_;
   kernels::NativeStream stream = main_->native();
-  kernels_.quantize({.x = m.hidden, .x_stride = s.embedding, .to = m.x}, stream);
+  kernels_.normalize({.rows = s.rows,
+                      .columns = s.embedding,
+                      .x = m.hidden,
+                      .x_stride = s.embedding,
+                      .epsilon = kNormEpsilon,
+                      .outputs = {{.to = m.x}}},
+                     stream);
   kernels_.product({.format = kernels::WeightFormat::kF32,
                     .rows = s.experts,
                     .columns = s.embedding,
@@ -296,10 +323,13 @@ void MoeOnDevice::enqueue_layer(std::uint32_t layer) {
                    .blocks = 2},
                   copies_->native());
   copies_->record(*gathered_);
+  const bool guesses = world_.prefetches > 0 && layer + 1 < s.layers;
+  if (guesses) enqueue_guess(layer + 1);
   enqueue_product(m.hits, s.pairs());
   if (world_.mistake != Mistake::kComputedBeforeGather) main_->wait(*gathered_);
   enqueue_product(m.fetched, s.pairs());
   main_->wait(*gathered_);
+  if (guesses) main_->wait(*guessed_);
   if (world_.mistake != Mistake::kCombinedBeforeTheCpu)
     main_->wait_value({&m.block.control->done}, kernels::lane_stamp(layer));
   kernels_.combine({.rows = s.rows,
@@ -310,6 +340,69 @@ void MoeOnDevice::enqueue_layer(std::uint32_t layer) {
                     .out = m.hidden,
                     .out_stride = s.embedding},
                    stream);
+}
+
+// Beside the layer that was resolved last, the next one's router on its input; what that guesses is
+// gathered behind the layer's fetches.
+void MoeOnDevice::enqueue_guess(std::uint32_t next) {
+  const MoeShape& s = model_.shape();
+  const Memory& m = *memory_;
+  const bool one_list = world_.mistake == Mistake::kOneListOfGuesses;
+  Memory::Guess& list = memory_->guesses[one_list ? 0 : next % 2];
+  const kernels::NativeStream stream = guesses_->native();
+  guesses_->wait(*resolved_);
+  kernels_.product({.format = kernels::WeightFormat::kF32,
+                    .rows = s.experts,
+                    .columns = s.embedding,
+                    .x = QuantizeTask{.to = m.x}.result(),
+                    .dense = {reinterpret_cast<const std::byte*>(m.routers[next])},
+                    .y = m.guess_logits,
+                    .y_stride = s.experts},
+                   stream);
+  kernels_.route({.spec = model_.router_spec(),
+                  .rows = s.rows,
+                  .logits = m.guess_logits,
+                  .logit_stride = s.experts,
+                  .ids = m.guessed_ids,
+                  .weights = m.guess_weights},
+                 stream);
+  kernels_.prefetch({.tables = m.tables,
+                     .step = m.step,
+                     .layer = next,
+                     .first_expert = next * s.experts,
+                     .experts = s.experts,
+                     .slots = world_.slots,
+                     .rows = s.rows,
+                     .experts_used = s.used,
+                     .ids = m.guessed_ids,
+                     .limits = m.prefetch_limits,
+                     .fetch_count = m.fetch_count,
+                     .most = s.used,
+                     .fetches = list.fetches,
+                     .count = list.count},
+                    stream);
+  // As enqueue_poison().
+  guesses_->call_host(
+      [](void* context) {
+        const auto& guess = *static_cast<const Memory::Guess*>(context);
+        const MoeOnDevice& self = *guess.device;
+        const Memory& memory = *self.memory_;
+        for (std::uint32_t i = 0; i < *guess.count; ++i)
+          std::memset(guess.fetches[i].to, 0xff, memory.layout.size);
+        if (self.world_.mistake == Mistake::kGuessIsAHit)
+          std::fill_n(memory.tables.guessed, self.model_.shape().all_experts(), 0u);
+      },
+      &list);
+  guesses_->record(*guessed_);
+  kernels::Stream& link = world_.mistake == Mistake::kGatheredAheadBeside ? *beside_ : *copies_;
+  link.wait(*guessed_);
+  kernels_.gather({.fetches = list.fetches,
+                   .count = list.count,
+                   .most = s.used,
+                   .layout = m.layout,
+                   .blocks = 2},
+                  link.native());
+  if (world_.mistake == Mistake::kGatheredAheadBeside) beside_->record(*ahead_);
 }
 
 // What was given to a fetched expert, and what will be the CPU's results, is ones until it is

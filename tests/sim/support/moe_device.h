@@ -22,12 +22,16 @@ enum class Mistake {
   kGatheredBeforeResolve,  // experts are gathered that an earlier layer missed
   kComputedBeforeGather,   // experts that were fetched are computed before they have arrived
   kCombinedBeforeTheCpu,   // the results of the CPU are not waited for
+  kGuessIsAHit,            // what was prefetched is taken for there before its gather
+  kGatheredAheadBeside,    // prefetches are gathered on a stream that nobody waits for
+  kOneListOfGuesses,       // a list of prefetches is written while it is gathered
 };
 
 struct World {
   kernels::emulated::DeviceOptions device = {.streams = kernels::emulated::Streams::kScheduled};
   std::uint32_t slots = 3;
-  std::uint32_t fetches = 1;  // of a layer's misses, at most
+  std::uint32_t fetches = 1;     // of a layer's misses, at most
+  std::uint32_t prefetches = 0;  // of the next layer's experts, at most; 0: none are guessed
   Mistake mistake = Mistake::kNone;
   std::optional<std::uint32_t> unreadable;  // an expert on disk
   bool cpu_answers = true;
@@ -76,6 +80,8 @@ class MoeOnDevice {
   void readable_again() { experts_.readable_again(); }
   std::uint64_t hits() const { return count(&kernels::ExpertCounters::hits); }  // so far
   std::uint64_t fetched() const { return count(&kernels::ExpertCounters::fetched); }
+  std::uint64_t prefetched() const { return count(&kernels::ExpertCounters::prefetched); }
+  std::uint64_t prefetches_used() const { return count(&kernels::ExpertCounters::prefetches_used); }
   std::uint64_t served_by_cpu() const { return count(&kernels::ExpertCounters::on_host); }
 
  private:
@@ -95,17 +101,18 @@ class MoeOnDevice {
   void enqueue_poison();
   void enqueue_product(const kernels::ExpertJob* jobs, std::uint32_t count);
   void enqueue_hand_over(std::uint32_t layer);
+  void enqueue_guess(std::uint32_t next);
 
   const MoeModel& model_;
   const World world_;
   MemoryExperts experts_;
   std::unique_ptr<kernels::emulated::EmulatedDevice> device_;
   const kernels::GpuKernels& kernels_;
-  std::unique_ptr<kernels::Stream> main_, copies_;
-  std::unique_ptr<kernels::Event> resolved_, gathered_, finished_;
+  std::unique_ptr<kernels::Stream> main_, copies_, guesses_, beside_;
+  std::unique_ptr<kernels::Event> resolved_, gathered_, guessed_, ahead_, finished_;
+  std::unique_ptr<Memory> memory_;  // what is still enqueued when buffers go reads it
   std::vector<kernels::DeviceBuffer> buffers_;
   std::vector<kernels::MappedMemory> mapped_;
-  std::unique_ptr<Memory> memory_;
   std::unique_ptr<kernels::Graph> graph_;
   kernels::WorkerPool pool_{1};
   io::Arena arena_;

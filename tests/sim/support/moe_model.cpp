@@ -75,7 +75,9 @@ std::vector<float> MoeModel::forward(std::vector<float> hidden) const {
 
 void MoeModel::run_layer(std::uint32_t layer, float* row) const {
   const std::uint32_t n = shape_.embedding;
-  const QuantizedRow x(row, n);
+  std::vector<float> normed(n);
+  scalar_table().rms_norm(row, std::vector<float>(n, 1.0f).data(), n, kNormEpsilon, normed.data());
+  const QuantizedRow x(normed.data(), n);
   std::vector<float> scores = product(router(layer), x.view());
   std::vector<std::uint16_t> ids(shape_.used);
   std::vector<float> weights(shape_.used);

@@ -1,4 +1,4 @@
-// Two small layers of experts, and what the scalar kernels of the CPU make of a few rows.
+// A few small layers of experts, and what the scalar kernels of the CPU make of a few rows.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,9 @@
 #include "tests/kernels/support/matrices.h"
 
 namespace hearth::sim {
+
+// Of the norm without weights in front of each layer, which keeps deep models finite.
+inline constexpr float kNormEpsilon = 1e-6f;
 
 struct MoeShape {
   std::uint32_t layers = 2;
