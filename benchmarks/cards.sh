@@ -35,10 +35,11 @@ for shape in "${shapes[@]}"; do
     awk -v experts="$(value experts_total < "$work/plan")" -v expert_bytes="$expert_bytes" \
       -v kv="$(value kv_bytes_per_token < "$work/plan")" -v state="$(nth 2 state < "$work/plan")" \
       -v ram="$(nth 1 slots < "$work/plan")" -v vram="$(nth 2 slots < "$work/plan")" \
+      -v held="$(value held < "$work/plan")" \
       -v speed="$(value tok_s < "$work/plan")" 'BEGIN {
-        # What is in VRAM is in RAM as well where that has more slots.
-        beyond = ram > vram ? ram - vram : 0
+        # What VRAM does not hold for good is in RAM as well.
+        memory = held + ram < experts ? held + ram : experts
         printf "%7d %12d %9d %10d %7d %7d %7d %9.1f\n", experts, expert_bytes, kv, state, vram,
-          beyond, experts - vram - beyond, speed }'
+          memory - vram, experts - memory, speed }'
   done
 done
