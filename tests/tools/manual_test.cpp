@@ -71,6 +71,17 @@ TEST(Manual, DescribesWhatHelpDescribes) {
   }
 }
 
+TEST(Manual, EveryArgumentWithoutAFlagHasAName) {
+  std::size_t arguments = 0;
+  for (const CommandDescription& command : commands())
+    for (const FlagDescription& flag : command.flags) {
+      if (!flag.positional && !flag.spellings.empty()) continue;
+      EXPECT_FALSE(flag.value.empty()) << command.command << ": " << flag.help;
+      ++arguments;
+    }
+  EXPECT_GT(arguments, 5u);
+}
+
 TEST(Manual, ValuesAreWordsOrFiles) {
   FlagDescription flag;
   flag.value = "FILE|auto|off";
@@ -120,6 +131,8 @@ TEST_F(ManualFolder, HasAPageForEveryCommand) {
   EXPECT_EQ(pages, commands().size());
   EXPECT_TRUE(fs::exists(folder_ + "/man/man1/hearth.1"));
   EXPECT_TRUE(fs::exists(folder_ + "/man/man1/hearth-profile-record.1"));
+  for (const char* part : {".SH ENVIRONMENT", ".SH FILES", "machine.toml", ".SH EXIT STATUS"})
+    EXPECT_NE(read_file(folder_ + "/man/man1/hearth-run.1").find(part), std::string::npos) << part;
 }
 
 TEST_F(ManualFolder, BashCompletesSubcommandsFlagsAndValues) {

@@ -36,6 +36,13 @@ TEST(Usage, HelpAndVersionAreOutputAndSuccess) {
   EXPECT_NE(help.output.find("--tensors"), std::string::npos);
 }
 
+TEST(Usage, HelpIsPartedByOneEmptyLine) {
+  const std::string help = run_hearth({"run", "--help"}).output;
+  EXPECT_EQ(help.find("\n\n\n"), std::string::npos) << help;
+  EXPECT_NE(help.find("\n\nUsage: hearth run "), std::string::npos) << help;
+  EXPECT_NE(help.find("\n\nMemory:\n  --ram "), std::string::npos) << help;
+}
+
 TEST(Usage, NoSubcommandIsAUsageError) {
   const CommandResult result = run_hearth(std::vector<std::string>{});
   EXPECT_EQ(result.exit_code, 2);

@@ -30,7 +30,7 @@ struct ChatFlags {
 };
 
 bool parse(const Arguments& arguments, ChatFlags& o) {
-  CommandLine line("chat", "Talk with a model, turn by turn");
+  CommandLine line("chat", "Talk with a model, turn by turn.");
   o.engine.add_to(line);
   line.group("Conversation");
   line.add({.names = "--system-prompt,--system",

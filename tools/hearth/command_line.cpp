@@ -71,6 +71,15 @@ class HelpFormatter final : public CLI::Formatter {
   }
 };
 
+// CLI11 parts groups by two empty lines, and the description and the usage by none.
+std::string help_of(const CLI::App& app) {
+  std::string text = app.help();
+  for (std::size_t at; (at = text.find("\n\n\n")) != text.npos;) text.erase(at, 1);
+  if (const std::size_t usage = text.find("\nUsage: "); usage != text.npos)
+    text.insert(usage, 1, '\n');
+  return text;
+}
+
 std::string one_line(std::string text) {
   std::replace(text.begin(), text.end(), '\n', ' ');
   while (!text.empty() && text.back() == ' ') text.pop_back();
@@ -285,7 +294,7 @@ bool CommandLine::parse(const std::vector<std::string>& arguments) {
   try {
     state_->app.parse(std::move(reversed));
   } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", state_->app.help());
+    fmt::print("{}", help_of(state_->app));
     return false;
   } catch (const CLI::Success&) {
     return false;

@@ -40,27 +40,33 @@ std::string_view lanes_text(const runtime::Engine& engine) {
 }  // namespace
 
 void DeviceFlag::add_to(CommandLine& line) {
-  line.add({.names = "--device",
-            .value = "auto|none|NAME",
-            .help = "GPU that computes, one of --list-devices; auto: the first, if the model fits"},
-           device);
+  line.add(
+      {.names = "--device",
+       .value = "auto|none|NAME",
+       .help = "what computes: a GPU that --list-devices names, none: the CPU, auto: the first GPU "
+               "if there is one and the model fits it, else the CPU"},
+      device);
   line.add_question(
       {.names = "--list-devices", .help = "print the names of the GPUs that are here, and exit"},
       list_devices);
-  line.add({.names = "--vram",
-            .value = "SIZE",
-            .help = "bound of all that this program takes of the GPU (0: compute without it)"},
-           vram);
+  line.add(
+      {.names = "--vram",
+       .value = "SIZE",
+       .help = "budget for all that this program takes of the GPU, the part of the driver included "
+               "(what is free if not given; 0: the CPU computes)"},
+      vram);
   line.add({.names = "--misses",
             .value = "NAME",
-            .help = "experts that are in RAM and not on the GPU: fetched over the link, computed "
-                    "by the CPU, or both, as hearth doctor measured",
+            .help = "who serves experts that are in RAM and not on the GPU: the link, which "
+                    "fetches them, the CPU, which computes them, or both, as hearth doctor "
+                    "measured; where it did not, auto is cpu",
             .choices = {"auto", "link", "cpu"}},
            misses);
   line.add({.names = "--gpu-cache",
             .value = "NAME",
             .help = "who decides which experts the GPU fetches, and into which slots: its kernels, "
-                    "or the host, layer by layer, with the same logits; slow, for finding faults",
+                    "or the host in each layer, with the same logits, which is slow and there to "
+                    "find faults",
             .choices = {"device", "host"}},
            cache);
 }

@@ -18,9 +18,11 @@ void EngineFlags::add_to(CommandLine& line) {
             .required = model_required},
            model);
   line.group("Memory");
-  line.add(
-      {.names = "--ram", .value = "SIZE", .help = "budget for everything the process holds (6GiB)"},
-      ram);
+  line.add({.names = "--ram",
+            .value = "SIZE",
+            .help = "budget for everything the process holds in RAM, such as 6GiB (without it and "
+                    "--expert-ram: nine tenths of what is free)"},
+           ram);
   line.add({.names = "--expert-ram",
             .value = "SIZE|PERCENT",
             .help = "budget for experts alone, as a size or a share of all expert bytes"},
@@ -55,10 +57,13 @@ void EngineFlags::add_to(CommandLine& line) {
             .choices = {"on", "off"}},
            kv_rotation);
   if (takes_plan)
-    line.add({.names = "--plan",
-              .value = "FILE",
-              .help = "exactly the memory, context, threads and policy of a plan of hearth plan"},
-             plan);
+    line.add(
+        {.names = "--plan",
+         .value = "FILE",
+         .help =
+             "exactly the memory, context, threads and policy of a plan of hearth plan; the CPU "
+             "computes"},
+        plan);
   if (takes_plan) line.check([this, &line] { check_left_to_plan(line); });
   line.group("Compute");
   if (takes_device) device.add_to(line);

@@ -92,6 +92,14 @@ constexpr std::string_view kEnvironment =
     ".TP\n\\fBHEARTH_IO\\fR\n"
     "How files are read: uring or pread. The answer is the same with both.\n";
 
+constexpr std::string_view kFiles =
+    ".SH FILES\n"
+    ".TP\n\\fI$XDG_CONFIG_HOME/hearth/machine.toml\\fR, \\fI~/.config/hearth/machine.toml\\fR\n"
+    "What hearth doctor measured of this machine, for predictions and for the split of work with a "
+    "GPU.\n"
+    ".TP\n\\fIMODEL.profile.toml\\fR\n"
+    "What was learned of the routing of a model, beside its file.\n";
+
 constexpr std::string_view kExitStatus =
     ".SH EXIT STATUS\n"
     "0 when it did what was asked, 2 for a wrong command line, 3 for a GPU that failed or is not "
@@ -123,6 +131,7 @@ std::string manual_page(const CommandDescription& command, std::string_view vers
   if (!command.subcommands.empty()) append_subcommands(page, command);
   append_flags(page, command);
   page += kEnvironment;
+  page += kFiles;
   page += kExitStatus;
   if (command.command.find(' ') != std::string::npos)
     page += fmt::format(".SH SEE ALSO\n{}(1)\n", bold(parent(command.command)));

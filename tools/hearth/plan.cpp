@@ -39,10 +39,12 @@ void PlanFlags::add_to(CommandLine& line) {
             .help = "whose figures: one of 'hearth doctor --presets', a machine.toml, or what "
                     "hearth doctor measured here (the default, where it did)"},
            machine);
-  line.add({.names = "--vram",
-            .value = "SIZE",
-            .help = "budget for everything on the GPU of the machine (0: plan without it)"},
-           vram);
+  line.add(
+      {.names = "--vram",
+       .value = "SIZE",
+       .help = "budget for everything on the GPU of the machine (all of it if not given; 0: plan "
+               "without it)"},
+      vram);
   line.add({.names = "--depth", .value = "N", .help = "tokens in the context when predicting"},
            depth);
   line.group("Output");
@@ -50,7 +52,7 @@ void PlanFlags::add_to(CommandLine& line) {
   line.add({.names = "--toml", .help = "print the plan file"}, toml);
   line.add({.names = "-o,--output",
             .value = "FILE",
-            .help = "write the plan file, which --plan of run, bench and perplexity takes"},
+            .help = "write the plan file, which run, bench and others take with --plan"},
            output);
 }
 

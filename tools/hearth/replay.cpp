@@ -73,7 +73,8 @@ void add_flags(ReplayFlags& flags, CommandLine& line) {
   line.add({.names = "--json", .help = "for programs"}, flags.json);
   line.add({.names = "--html", .value = "FILE", .help = "write a page with curves"}, flags.html);
   line.add({.names = "TRACES",
-            .help = "recorded by 'hearth run --trace' and the like",
+            .value = "FILE...",
+            .help = "traces, recorded by 'hearth run --trace' and the like",
             .required = true},
            flags.traces);
 }

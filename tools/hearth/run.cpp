@@ -38,7 +38,7 @@ struct RunOptions {
 };
 
 bool parse(const Arguments& arguments, RunOptions& o) {
-  CommandLine line("run", "Generate text from a prompt");
+  CommandLine line("run", "Generate text from a prompt.");
   o.engine.add_to(line);
   line.group("Generation");
   o.prompt.add_to(line);
