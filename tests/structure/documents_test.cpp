@@ -1,4 +1,4 @@
-// The documents name files that exist.
+// The documents name files and tests that exist.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -46,6 +46,19 @@ TEST_P(Documents, LinkToFilesThatExist) {
   EXPECT_FALSE(links.empty());
   for (const std::string& link : links)
     EXPECT_TRUE(fs::exists(document.parent_path() / link)) << link;
+}
+
+TEST(TestsTable, NamesTestsThatExist) {
+  // `io/arena` is tests/io/arena_test.cpp, `fuzz/plan` a target, `api/device` a folder of tests.
+  const fs::path folder = kRoot / "tests";
+  const auto names = matches(read(folder / "README.md"), "`([a-z]+/[a-z0-9_]+)`");
+  EXPECT_GT(names.size(), 100u);
+  for (const std::string& name : names) {
+    bool found = fs::is_directory(folder / name);
+    for (const char* ending : {"_test.cpp", "_fuzz.cpp", ".sh"})
+      found = found || fs::exists(folder / (name + ending));
+    EXPECT_TRUE(found) << name;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Root, Documents,

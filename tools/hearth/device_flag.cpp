@@ -43,8 +43,8 @@ void DeviceFlag::add_to(CommandLine& line) {
   line.add(
       {.names = "--device",
        .value = "auto|none|NAME",
-       .help = "what computes: a GPU that --list-devices names, none: the CPU, auto: the first GPU "
-               "if there is one and the model fits it, else the CPU"},
+       .help = "what computes: a GPU of --list-devices, the CPU (none), or the first GPU if the "
+               "model fits it and else the CPU (auto)"},
       device);
   line.add_question(
       {.names = "--list-devices", .help = "print the names of the GPUs that are here, and exit"},
@@ -58,8 +58,8 @@ void DeviceFlag::add_to(CommandLine& line) {
   line.add({.names = "--misses",
             .value = "NAME",
             .help = "who serves experts that are in RAM and not on the GPU: the link, which "
-                    "fetches them, the CPU, which computes them, or both, as hearth doctor "
-                    "measured; where it did not, auto is cpu",
+                    "fetches them, the CPU, which computes them, or both as hearth doctor "
+                    "measured, and the CPU alone where it did not (auto)",
             .choices = {"auto", "link", "cpu"}},
            misses);
   line.add({.names = "--gpu-cache",
