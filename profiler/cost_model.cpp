@@ -110,14 +110,14 @@ DecodePrediction predict_on_cpu(const ModelNeeds& needs, const Machine& machine,
                           : finished(prediction, total, kPresetLow, kPresetHigh);
 }
 
-// The latency of a read of this size that finds the disk idle.
+// The latency of a read that finds the disk idle: that of the smallest measured size which is no
+// smaller, or of the largest, at the smallest depth.
 double idle_latency(const DiskMachine& disk, Bytes read) {
-  const DiskRate* found = &disk.random_reads.back();
-  for (const DiskRate& rate : disk.random_reads)
-    if (rate.read >= read) {
-      found = &rate;
-      break;  // by size and then by depth: the smallest depth of the size
-    }
+  const DiskRate* found = &disk.random_reads.front();
+  for (const DiskRate& rate : disk.random_reads) {  // by size and then by depth
+    if (found->read >= read) break;
+    if (rate.read > found->read) found = &rate;
+  }
   return seconds(found->latency);
 }
 

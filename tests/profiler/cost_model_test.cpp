@@ -92,6 +92,31 @@ TEST(GpuCostModel, AllResidentIsWhatMemoryAndLaunchesAllow) {
   EXPECT_EQ(all.binding_link, "GPU memory");
 }
 
+// Matrices of large experts are larger than any read that was measured. What a layer waits for is
+// the read of the last of them, which no queue delays: at most its latency, the bytes, and the
+// expert's computation more than without a disk.
+TEST(GpuCostModel, AReadLargerThanAnyMeasuredWaitsInNoQueue) {
+  constexpr double kExpert = 9e6, kLayers = 40, kUsed = 8, kOnDisk = 0.1, kLatency = 700e-6;
+  ModelNeeds needs = published_needs();
+  needs.expert_read = {{"Q4_K", Bytes(static_cast<std::uint64_t>(kLayers * kUsed * kExpert))}};
+  Machine machine = published_machine(kA);
+  const DiskRate alone{.read = Bytes(1 << 20),
+                       .depth = 1,
+                       .rate = 1.5e9,
+                       .latency = std::chrono::microseconds(700)};
+  const DiskRate queued{.read = Bytes(1 << 20),
+                        .depth = 128,
+                        .rate = 6.7e9,
+                        .latency = std::chrono::milliseconds(20)};
+  machine.disk = DiskMachine{.random_reads = {alone, queued}};
+  const auto seconds = [&](double ram, double disk) {
+    return 1 / predict_decode(needs, machine, {.hits = {.vram = 0.5, .ram = ram, .disk = disk}})
+                   .tokens_per_second;
+  };
+  EXPECT_LE(seconds(0.5 - kOnDisk, kOnDisk) - seconds(0.5, 0),
+            kLayers * (kLatency + kUsed * kOnDisk * kExpert / 6.7e9 + kExpert / 50e9));
+}
+
 // ---- 16 layers of Qwen3-30B-A3B on two cores: what was measured at four budgets.
 
 TEST(CpuCostModel, AgreesWithWhatWasMeasured) {
