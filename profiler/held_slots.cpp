@@ -59,12 +59,15 @@ std::vector<std::uint32_t> choose_held(const HeldInput& input) {
     if (nth == 0 && hold_all(input.needs, slots)) return held;
     const double in_vram = input.hits.expected(input.slots, held),
                  in_memory = std::max(in_vram, input.hits.expected(slots, held));
-    const double cost = (1 - in_memory) * input.disk_cost + (in_memory - in_vram);
+    const double cost =
+        input.cost({.vram = in_vram, .ram = in_memory - in_vram, .disk = 1 - in_memory});
     if (least >= 0 && cost >= least) continue;
     best = held;
     least = cost;
   }
   return best;
 }
+
+double usual_cost(const TierHits& hits) { return 10 * hits.disk + hits.ram; }
 
 }  // namespace hearth::profiler

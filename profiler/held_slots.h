@@ -3,8 +3,8 @@
 // An expert in a slot that follows traffic came from RAM and is still there. One that is held needs
 // no RAM, so that another is there which would be read from disk. But what is held is not what was
 // used lately: the more slots are held, the more of the rest is missed in VRAM and served from RAM.
-// So the number follows from bytes per token: what is missed in both tiers comes from disk, what
-// is missed in VRAM alone over the link or through the CPU, which is cheaper by a known factor.
+// So the number is the one with which a token costs least: what is missed in both tiers comes from
+// disk, what is missed in VRAM alone over the link or through the CPU, which is cheaper.
 // Where RAM has room for all that VRAM does not hold anyway, only that is held which costs nothing.
 #pragma once
 
@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/function_ref.h"
+#include "profiler/cost_model.h"
 #include "profiler/hit_estimate.h"
 #include "profiler/model_needs.h"
 
@@ -32,8 +33,8 @@ std::uint32_t held_slots(const ClassSlots& of, double share);
 struct HeldInput {
   const ModelNeeds& needs;
   const HitModel& hits;
-  std::span<const std::uint32_t> slots;  // of VRAM, of each class
-  double disk_cost = 1;  // of a byte from disk, in bytes that are served from RAM meanwhile
+  std::span<const std::uint32_t> slots;       // of VRAM, of each class
+  FunctionRef<double(const TierHits&)> cost;  // of a token, in whatever unit
   // Slots of RAM where so many of each class are held; empty: too little RAM.
   FunctionRef<std::vector<std::uint32_t>(std::span<const std::uint32_t> held)> ram_beside;
 };
@@ -42,6 +43,6 @@ std::vector<std::uint32_t> choose_held(const HeldInput& input);
 
 // Without a machine's rates: link and CPU together serve 30 to 60 GB/s of a desktop's RAM, its NVMe
 // reads 3 to 7 GB/s.
-inline constexpr double kUsualDiskCost = 10;
+double usual_cost(const TierHits& hits);
 
 }  // namespace hearth::profiler

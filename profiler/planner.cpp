@@ -175,26 +175,23 @@ std::vector<SlotClass> classes_beside(const ModelNeeds& needs, const Classes& in
   return classes;
 }
 
-// What a byte from disk costs, in bytes that link and CPU serve from RAM.
-double disk_cost(const ModelNeeds& needs, const PlanRequest& request, const Machine* machine) {
-  if (machine == nullptr || !machine->gpu || !machine->disk) return kUsualDiskCost;
-  const double disk = disk_rate(*machine->disk, expert_read_size(needs));
-  const LaneCosts lanes =
-      lane_costs(*machine->gpu, expert_rate(needs, machine->cpu, request.threads));
-  return disk > 0 ? std::max(lanes.both_rate / disk, 1.0) : kUsualDiskCost;
-}
-
-// Held for good are those that spare more bytes from disk than they cost over the link.
+// Held for good are those that spare more time with the disk than they cost over the link.
 void hold_experts(const ModelNeeds& needs, const PlanRequest& request, const Classes& in_ram,
                   const Machine* machine, const ExpertProfile* profile, PlacementPlan& plan) {
   const Bytes wanted = wanted_expert_bytes(needs, request, plan.ram, in_ram);
   const auto ram_beside = [&](std::span<const std::uint32_t> held) {
     return plan_slots(classes_beside(needs, in_ram, held), wanted, needs.model.experts_used).slots;
   };
+  const bool has_rates = machine != nullptr && machine->gpu && machine->disk;
+  const auto cost = [&](const TierHits& hits) {
+    if (!has_rates) return usual_cost(hits);
+    const DecodeLoad load{.hits = hits, .threads = request.threads, .depth = request.depth};
+    return 1 / predict_decode(needs, *machine, load).tokens_per_second;
+  };
   plan.vram->held_of_class = choose_held({.needs = needs,
                                           .hits = HitModel::of_gpu(needs, profile),
                                           .slots = plan.vram->slots_of_class,
-                                          .disk_cost = disk_cost(needs, request, machine),
+                                          .cost = cost,
                                           .ram_beside = ram_beside});
 }
 

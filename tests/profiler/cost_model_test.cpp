@@ -100,10 +100,8 @@ TEST(GpuCostModel, AReadLargerThanAnyMeasuredWaitsInNoQueue) {
   ModelNeeds needs = published_needs();
   needs.expert_read = {{"Q4_K", Bytes(static_cast<std::uint64_t>(kLayers * kUsed * kExpert))}};
   Machine machine = published_machine(kA);
-  const DiskRate alone{.read = Bytes(1 << 20),
-                       .depth = 1,
-                       .rate = 1.5e9,
-                       .latency = std::chrono::microseconds(700)};
+  const DiskRate alone{
+      .read = Bytes(1 << 20), .depth = 1, .rate = 1.5e9, .latency = std::chrono::microseconds(700)};
   const DiskRate queued{.read = Bytes(1 << 20),
                         .depth = 128,
                         .rate = 6.7e9,

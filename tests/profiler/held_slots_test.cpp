@@ -31,20 +31,24 @@ struct Tiers {
   std::uint32_t ram = 0;
 };
 
-std::vector<std::uint32_t> held(const Tiers& tiers, double disk_cost = 10,
-                                const ExpertProfile* profile = nullptr) {
+std::vector<std::uint32_t> held(const Tiers& tiers, FunctionRef<double(const TierHits&)> cost) {
   const ModelNeeds needs = small_needs();
   const std::vector<std::uint32_t> slots(2, tiers.vram);
   return choose_held({.needs = needs,
-                      .hits = HitModel::of_gpu(needs, profile),
+                      .hits = HitModel::of_gpu(needs, nullptr),
                       .slots = slots,
-                      .disk_cost = disk_cost,
+                      .cost = cost,
                       .ram_beside = [&](std::span<const std::uint32_t> of_class) {
                         std::vector<std::uint32_t> ram;
                         for (const std::uint32_t one : of_class)
                           ram.push_back(std::min(tiers.ram, std::max(32 - one, 2u)));
                         return ram;
                       }});
+}
+
+// A byte from disk costs so many from RAM, and one is served after the other.
+std::vector<std::uint32_t> held(const Tiers& tiers, double disk_cost = 10) {
+  return held(tiers, [&](const TierHits& hits) { return disk_cost * hits.disk + hits.ram; });
 }
 
 TEST(HeldSlots, WhereRamHasRoomForAllRecencyWins) {
@@ -63,6 +67,15 @@ TEST(HeldSlots, ACheaperDiskLeavesMoreToRecency) {
   const auto dear = held({.vram = 20, .ram = 6}, 50), cheap = held({.vram = 20, .ram = 6}, 1.5);
   EXPECT_GT(dear[0], cheap[0]);
   EXPECT_EQ(held({.vram = 20, .ram = 6}, 1)[0], 0u);
+}
+
+// Where the step waits for the disk anyway, what RAM serves meanwhile costs nothing.
+TEST(HeldSlots, WhatIsServedBesideTheDiskCostsNothing) {
+  constexpr double kDisk = 3;
+  const Tiers tiers{.vram = 8, .ram = 10};
+  const auto side_by_side =
+      held(tiers, [](const TierHits& hits) { return std::max(kDisk * hits.disk, hits.ram); });
+  EXPECT_GT(side_by_side[0], held(tiers, kDisk)[0]);
 }
 
 TEST(HeldSlots, BelowACycleAllAreHeld) {
