@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/units.h"
+#include "kernels/gpu/vendor/capability.h"
 
 #define GPU(name) cuda##name
 #define HEARTH_GPU_TARGET cuda
@@ -47,6 +48,11 @@ std::optional<Bytes> used_memory_without_context(int ordinal);
 
 inline std::string architecture_of(const cudaDeviceProp& device) {
   return "sm_" + std::to_string(device.major) + std::to_string(device.minor);
+}
+// What the kernels were compiled for, by cmake/gpu.cmake.
+inline bool has_kernels_for(const cudaDeviceProp& device) {
+  const auto capability = static_cast<unsigned>(10 * device.major + device.minor);
+  return runs_on(capability, {HEARTH_GPU_CODE}, {HEARTH_GPU_PTX});
 }
 
 // These are functions of the driver, which is not linked: found by name, null where it has none.

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <mutex>
 #include <optional>
+#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -59,17 +60,26 @@ const StreamMemoryOperations& stream_memory_operations() {
   return operations;
 }
 
+constexpr std::string_view kCompiledFor = HEARTH_GPU_COMPILED_FOR;
+
 // Not measured yet on any card: 5 MB of kernels, where they are not there from the start, and
 // graphs of some thousand nodes.
 constexpr Bytes kDriverGrowth = 160 * kMiB;
 
-DeviceProperties properties_of(int ordinal) {
 #ifdef HEARTH_HIP_SOURCE
-  hipDeviceProp_t device{};
+using NativeProperties = hipDeviceProp_t;
 #else
-  cudaDeviceProp device{};
+using NativeProperties = cudaDeviceProp;
 #endif
+
+NativeProperties native_properties(int ordinal) {
+  NativeProperties device{};
   require(GPU(GetDeviceProperties)(&device, ordinal), "asking for the properties of a device");
+  return device;
+}
+
+DeviceProperties properties_of(int ordinal) {
+  const NativeProperties device = native_properties(ordinal);
   int version = 0;
   static_cast<void>(GPU(DriverGetVersion)(&version));
 #ifdef HEARTH_HIP_SOURCE
@@ -515,7 +525,14 @@ GpuDevices find_devices() {
     static_cast<void>(GPU(GetLastError)());
     return found;
   }
-  for (int i = 0; i < count; ++i) found.devices.push_back(properties_of(i));
+  for (int i = 0; i < count; ++i)
+    if (const NativeProperties device = native_properties(i); has_kernels_for(device))
+      found.devices.push_back(properties_of(i));
+    else
+      found.why_none =
+          fmt::format("{} ({}) is none of those that this program has kernels for ({})",
+                      device.name, architecture_of(device), kCompiledFor);
+  if (!found.devices.empty()) found.why_none.clear();
   return found;
 }
 

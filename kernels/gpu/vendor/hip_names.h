@@ -4,9 +4,11 @@
 #include <hip/hip_runtime_api.h>
 #include <hip/hip_version.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/units.h"
 
@@ -38,6 +40,12 @@ std::optional<Bytes> used_memory_without_context(int ordinal);
 inline std::string architecture_of(const hipDeviceProp_t& device) {
   const std::string name = device.gcnArchName;
   return name.substr(0, name.find(':'));
+}
+// What the kernels were compiled for, by cmake/gpu.cmake.
+inline bool has_kernels_for(const hipDeviceProp_t& device) {
+  const auto compiled = {HEARTH_GPU_CODE};
+  return std::ranges::any_of(compiled,
+                             [&](std::string_view one) { return one == architecture_of(device); });
 }
 
 inline hipError_t call_host(hipStream_t stream, void (*function)(void*), void* context) {

@@ -1,0 +1,24 @@
+#include "kernels/gpu/vendor/capability.h"
+
+#include <gtest/gtest.h>
+
+namespace hearth::kernels {
+namespace {
+
+TEST(Capability, CodeRunsWithinItsMajorNumber) {
+  EXPECT_TRUE(runs_on(75, {75, 80}, {}));
+  EXPECT_TRUE(runs_on(89, {75, 80}, {}));
+  EXPECT_FALSE(runs_on(86, {75, 89}, {}));
+  EXPECT_FALSE(runs_on(90, {75, 80}, {}));
+  EXPECT_TRUE(runs_on(121, {90, 120}, {}));
+}
+
+TEST(Capability, PtxRunsOnAllThatAreNotOlder) {
+  EXPECT_TRUE(runs_on(103, {75, 90, 120}, {90, 120}));
+  EXPECT_FALSE(runs_on(87, {90}, {90}));
+}
+
+TEST(Capability, CardsBeforeAnyHaveNothing) { EXPECT_FALSE(runs_on(61, {75, 80, 90}, {90})); }
+
+}  // namespace
+}  // namespace hearth::kernels
