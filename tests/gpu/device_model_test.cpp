@@ -1,11 +1,6 @@
 // Whole models on a device: the logits and the decisions of the CPU, bit for bit, for every
 // architecture; memory to the byte of the plan; and how a device fails.
-#include <fmt/format.h>
-
-#include <algorithm>
-#include <memory>
-#include <ostream>
-#include <utility>
+#include <gtest/gtest.h>
 
 #include "kernels/gpu/emulation/device.h"
 #include "runtime/gpu/device_decoder.h"
