@@ -4,44 +4,24 @@
 #include "runtime/gpu/device_lanes.h"
 
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <memory>
-#include <ostream>
 
-#include "base/error.h"
-#include "kernels/gpu/emulation/device.h"
-#include "tests/gpu/support/model_run.h"
-#include "tests/gpu/support/test_device.h"
-#include "tests/runtime/support/fake_reader.h"
+#include "tests/gpu/support/device_run.h"
+#include "tests/gpu/support/expect_error.h"
 
 namespace hearth::runtime {
 namespace {
 
+using kernels::emulated::DeviceOptions;
 using kernels::emulated::EmulatedDevice;
 using kernels::emulated::Streams;
-using testing::FakeReader;
+using ::testing::HasSubstr;
 using testing::ReadWeather;
-
-enum class Misses { kToTheCpu, kOverTheLink, kToBoth };
-
-profiler::FetchLadder ladder(const Model& model, Misses misses) {
-  profiler::FetchTable table(DeviceLanes::experts_of_step(model, kMostDeviceRows).used + 1, 0);
-  for (std::uint32_t n = 0; n < table.size(); ++n) {
-    if (misses == Misses::kOverTheLink) table[n] = n;
-    if (misses == Misses::kToBoth) table[n] = (n + 1) / 2;
-  }
-  return {.rungs = {table}};
-}
-
-std::vector<std::uint32_t> share(const Model& model, double of_all) {
-  std::vector<std::uint32_t> slots;
-  for (const std::uint32_t experts : DeviceModel::classes(model).experts)
-    slots.push_back(static_cast<std::uint32_t>(of_all * experts));
-  return slots;
-}
 
 // Whether a class has slots for all experts that a token uses: else nothing is fetched into it.
 bool holds_a_token(const Model& model, std::span<const std::uint32_t> slots) {
@@ -52,35 +32,18 @@ bool holds_a_token(const Model& model, std::span<const std::uint32_t> slots) {
   return false;
 }
 
-kernels::ExpertCounters sum(DeviceModel& model) {
-  kernels::ExpertCounters all;
-  for (const kernels::ExpertCounters& layer : model.counters()) {
-    all.hits += layer.hits;
-    all.fetched += layer.fetched;
-    all.on_host += layer.on_host;
-    all.not_in_ram += layer.not_in_ram;
-  }
-  return all;
-}
-
 struct Setting {
   double slots = 0;  // of all experts
   Misses misses = Misses::kToTheCpu;
 };
 
-struct Seen {
-  Outcome outcome;
-  kernels::ExpertCounters counters;
+struct Lanes : DeviceRun {
+  Lanes(Engine& engine, const Setting& setting, const DeviceOptions& of_device = {})
+      : DeviceRun(engine,
+                  {.slots_of_class = share_of_slots(engine.model(), setting.slots),
+                   .fetches = fetches(engine.model(), setting.misses)},
+                  of_device) {}
 };
-
-Seen run(const Case& of, Engine& engine, const Setting& setting, EmulatedDevice& device) {
-  DeviceModel model(engine, device, kernels::emulated_kernels(),
-                    {.slots_of_class = share(engine.model(), setting.slots),
-                     .fetches = ladder(engine.model(), setting.misses)});
-  DeviceDecoder decoder(model, {.context = kContext, .formats = engine.kv_formats()});
-  Outcome outcome = run_on_device(of, engine, decoder);
-  return {std::move(outcome), sum(model)};
-}
 
 void expect_bits_of_the_cpu(const Case& of, std::span<const Setting> settings) {
   const auto engine = open(of);
@@ -88,17 +51,19 @@ void expect_bits_of_the_cpu(const Case& of, std::span<const Setting> settings) {
   engine->experts().load_absent();
   unsigned lanes = 32;
   for (const Setting& setting : settings) {
-    EmulatedDevice device({.lanes = lanes});
-    const Seen found = run(of, *engine, setting, device);
+    Lanes on(*engine, setting, {.lanes = lanes});
+    const Outcome found = run_on_device(of, *engine, on.decoder);
+    const kernels::ExpertCounters experts = on.model.work().experts;
     const std::string where = fmt::format("{} of the slots, misses {}, {} lanes", setting.slots,
                                           static_cast<int>(setting.misses), lanes);
-    expect_same(expected, found.outcome, where);
-    EXPECT_EQ(found.counters.hits > 0, setting.slots > 0) << where;
-    const bool fetches = setting.misses != Misses::kToTheCpu &&
-                         holds_a_token(engine->model(), share(engine->model(), setting.slots));
-    EXPECT_EQ(found.counters.fetched > 0, fetches) << where;
+    expect_same(expected, found, where);
+    EXPECT_EQ(experts.hits > 0, setting.slots > 0) << where;
+    const bool fetched =
+        setting.misses != Misses::kToTheCpu &&
+        holds_a_token(engine->model(), share_of_slots(engine->model(), setting.slots));
+    EXPECT_EQ(experts.fetched > 0, fetched) << where;
     if (setting.misses != Misses::kOverTheLink) {
-      EXPECT_EQ(found.counters.on_host > 0, setting.slots < 1) << where;
+      EXPECT_EQ(experts.on_host > 0, setting.slots < 1) << where;
     }
     lanes = 96 - lanes;
   }
@@ -121,15 +86,10 @@ TEST_P(DeviceLanesOf, GiveTheBitsOfTheCpu) {
   expect_bits_of_the_cpu({.model = GetParam(), .pieces = {2, 1}}, settings);
 }
 
-std::string name_of(const ::testing::TestParamInfo<const char*>& of) {
-  std::string name = of.param;
-  std::ranges::replace(name, '-', '_');
-  return name;
-}
 INSTANTIATE_TEST_SUITE_P(Architectures, DeviceLanesOf,
                          ::testing::Values("qwen3moe-f16", "qwen3moe-kquants", "gpt-oss",
                                            "deepseek2-v3", "llama4", "gemma4", "qwen35moe"),
-                         name_of);
+                         name_of_model);
 
 // A token at a time, with slots for all that one uses: what misses is fetched, all of it.
 TEST(DeviceLanes, TheLinkAloneServesAllMisses) {
@@ -137,11 +97,10 @@ TEST(DeviceLanes, TheLinkAloneServesAllMisses) {
   const auto engine = open(of);
   const Outcome expected = run_on_cpu(of, *engine);
   engine->experts().load_absent();
-  EmulatedDevice device({});
-  const Seen found = run(of, *engine, {.slots = 0.5, .misses = Misses::kOverTheLink}, device);
-  expect_same(expected, found.outcome, "the link alone");
-  EXPECT_GT(found.counters.fetched, 0u);
-  EXPECT_EQ(found.counters.on_host, 0u);
+  Lanes on(*engine, {.slots = 0.5, .misses = Misses::kOverTheLink});
+  expect_same(expected, run_on_device(of, *engine, on.decoder), "the link alone");
+  EXPECT_GT(on.model.work().experts.fetched, 0u);
+  EXPECT_EQ(on.model.work().experts.on_host, 0u);
 }
 
 // Fewer slots than a token uses: what is in them stays there.
@@ -152,14 +111,11 @@ TEST(DeviceLanes, BelowOneCycleNothingIsFetched) {
   engine->experts().load_absent();
   const ModelConfig& config = engine->config();
   const double cycle = config.layers * config.experts_used;
-  EmulatedDevice device({});
-  const Seen found =
-      run(of, *engine,
-          {.slots = (cycle - 1) / engine->model().experts.total(), .misses = Misses::kOverTheLink},
-          device);
-  expect_same(expected, found.outcome, "below one cycle");
-  EXPECT_EQ(found.counters.fetched, 0u);
-  EXPECT_GT(found.counters.on_host, 0u);
+  Lanes on(*engine, {.slots = (cycle - 1) / engine->model().experts.total(),
+                     .misses = Misses::kOverTheLink});
+  expect_same(expected, run_on_device(of, *engine, on.decoder), "below one cycle");
+  EXPECT_EQ(on.model.work().experts.fetched, 0u);
+  EXPECT_GT(on.model.work().experts.on_host, 0u);
 }
 
 // Of RAM there is no more than a token needs of each size, or a little more: the rest is on disk,
@@ -168,23 +124,15 @@ TEST(DeviceLanes, ExpertsComeFromDisk) {
   const Case of{.model = "qwen3moe", .pieces = {3, 1, 1}};
   const auto roomy = open(of);
   const Outcome expected = run_on_cpu(of, *roomy);
-  Bytes least;
-  for (const profiler::ExpertClass& one : roomy->needs().classes)
-    least += one.slot * roomy->config().experts_used;
-  for (const std::uint64_t times : {1u, 3u}) {
+  for (const std::uint32_t times : {1u, 3u}) {
     const auto weather = std::make_shared<ReadWeather>();
     weather->longest_delay = 5;
-    EngineOptions options = engine_options(of);
-    options.budget = {.expert_ram = least * times};
-    options.open_reader = [&](const std::vector<std::string>& paths, const io::ReaderOptions&) {
-      return std::make_unique<FakeReader>(paths, weather);
-    };
-    Engine engine(options);
-    EmulatedDevice device({.lanes = times == 1 ? 32u : 64u});
-    const Seen found = run(of, engine, {.slots = 0.5, .misses = Misses::kToBoth}, device);
-    expect_same(expected, found.outcome, fmt::format("{} times the least RAM", times));
-    EXPECT_GT(found.counters.not_in_ram, 0u);
-    EXPECT_EQ(found.counters.fetched > 0, times > 1);
+    const auto engine = open(of, times * roomy->config().experts_used, weather);
+    Lanes on(*engine, {.slots = 0.5, .misses = Misses::kToBoth}, {.lanes = times == 1 ? 32u : 64u});
+    expect_same(expected, run_on_device(of, *engine, on.decoder),
+                fmt::format("{} times the least RAM", times));
+    EXPECT_GT(on.model.work().experts.not_in_ram, 0u);
+    EXPECT_EQ(on.model.work().experts.fetched > 0, times > 1);
   }
 }
 
@@ -194,10 +142,9 @@ TEST(DeviceLanes, EveryOrderOfStreamsGivesTheBitsOfTheCpu) {
   const Outcome expected = run_on_cpu(of, *engine);
   engine->experts().load_absent();
   for (const std::uint64_t seed : {1u, 2u}) {
-    EmulatedDevice device(
-        {.lanes = seed == 1 ? 32u : 64u, .seed = seed, .streams = Streams::kScheduled});
-    const Seen found = run(of, *engine, {.slots = 0.5, .misses = Misses::kToBoth}, device);
-    expect_same(expected, found.outcome, fmt::format("seed {}", seed));
+    Lanes on(*engine, {.slots = 0.5, .misses = Misses::kToBoth},
+             {.lanes = seed == 1 ? 32u : 64u, .seed = seed, .streams = Streams::kScheduled});
+    expect_same(expected, run_on_device(of, *engine, on.decoder), fmt::format("seed {}", seed));
   }
 }
 
@@ -207,10 +154,9 @@ TEST(DeviceLanes, MemoryThatIsNotPinnedIsTheCpus) {
   const auto engine = open(of);
   const Outcome expected = run_on_cpu(of, *engine);
   engine->experts().load_absent();
-  EmulatedDevice device({.pinnable = Bytes(0)});
-  const Seen found = run(of, *engine, {.slots = 0.5, .misses = Misses::kOverTheLink}, device);
-  expect_same(expected, found.outcome, "nothing pinned");
-  EXPECT_EQ(found.counters.fetched, 0u);
+  Lanes on(*engine, {.slots = 0.5, .misses = Misses::kOverTheLink}, {.pinnable = Bytes(0)});
+  expect_same(expected, run_on_device(of, *engine, on.decoder), "nothing pinned");
+  EXPECT_EQ(on.model.work().experts.fetched, 0u);
 }
 
 TEST(DeviceLanes, SlotsAreGivenBackAndTakenAgain) {
@@ -218,23 +164,18 @@ TEST(DeviceLanes, SlotsAreGivenBackAndTakenAgain) {
   const auto engine = open(of);
   const Outcome expected = run_on_cpu(of, *engine);
   engine->experts().load_absent();
-  EmulatedDevice device({});
-  const std::vector<std::uint32_t> many = share(engine->model(), 0.75),
-                                   few = share(engine->model(), 0.25);
-  DeviceModel model(*engine, device, kernels::emulated_kernels(),
-                    {.slots_of_class = many, .fetches = ladder(engine->model(), Misses::kToBoth)});
-  DeviceDecoder decoder(model, {.context = kContext, .formats = engine->kv_formats()});
+  Lanes on(*engine, {.slots = 0.75, .misses = Misses::kToBoth});
   const auto tokens = tokens_of(of, engine->config().vocabulary);
-  const Bytes at_first = model.experts().memory();
+  const Bytes at_first = on.model.experts().memory();
   Outcome found;
-  decode(decoder, std::span(tokens).first(1), 0, found);
-  model.set_slots(few);
-  EXPECT_LE(model.experts().memory(), at_first);
-  decode(decoder, std::span(tokens).subspan(1, 1), 1, found);
-  model.leave_ram();  // as before memory of the store goes
-  model.set_slots(many);
-  EXPECT_EQ(model.experts().memory(), at_first);
-  decode(decoder, std::span(tokens).subspan(2, 1), 2, found);
+  decode(on.decoder, std::span(tokens).first(1), 0, found);
+  on.model.set_slots(share_of_slots(engine->model(), 0.25));
+  EXPECT_LE(on.model.experts().memory(), at_first);
+  decode(on.decoder, std::span(tokens).subspan(1, 1), 1, found);
+  on.model.leave_ram();  // as before memory of the store goes
+  on.model.set_slots(share_of_slots(engine->model(), 0.75));
+  EXPECT_EQ(on.model.experts().memory(), at_first);
+  decode(on.decoder, std::span(tokens).subspan(2, 1), 2, found);
   expect_same(expected, found, "slots that change");
 }
 
@@ -243,44 +184,31 @@ TEST(DeviceLanes, AnExpertThatCannotBeReadIsTheErrorItIsAndOtherStepsAreRight) {
   const auto roomy = open(of);
   const Outcome expected = run_on_cpu(of, *roomy);
   const auto weather = std::make_shared<ReadWeather>();
-  EngineOptions options = engine_options(of);
-  options.open_reader = [&](const std::vector<std::string>& paths, const io::ReaderOptions&) {
-    return std::make_unique<FakeReader>(paths, weather);
-  };
-  Engine engine(options);
-  EmulatedDevice device({});
-  DeviceModel model(engine, device, kernels::emulated_kernels(),
-                    {.slots_of_class = share(engine.model(), 0.25)});
-  DeviceDecoder decoder(model, {.context = kContext, .formats = engine.kv_formats()});
+  const auto engine = open(of, roomy->model().experts.total(), weather);
+  Lanes on(*engine, {.slots = 0.25});
   weather->fault = [](std::uint64_t, const io::ReadRequest&) { return EIO; };
-  Outcome failed;
-  try {
-    decode(decoder, tokens_of({.model = of.model, .pieces = {1}}, 1), 0, failed);
-    FAIL() << "nothing failed";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::kIo) << error.what();
-    EXPECT_NE(std::string(error.what()).find("expert"), std::string::npos) << error.what();
-  }
+  EXPECT_THAT(expect_error(ErrorCode::kIo,
+                           [&] {
+                             Outcome failed;
+                             decode(on.decoder, std::vector<TokenId>{3}, 0, failed);
+                           }),
+              HasSubstr("expert"));
   weather->expect_calm();
-  expect_same(expected, run_on_device(of, engine, decoder), "after the error");
+  expect_same(expected, run_on_device(of, *engine, on.decoder), "after the error");
 }
 
 TEST(DeviceLanes, EndWithTheirDevice) {
   const Case of{.model = "qwen3moe", .pieces = {1}};
   const auto engine = open(of);
   engine->experts().load_absent();
-  const Setting setting{.slots = 0.5, .misses = Misses::kToBoth};
-  EmulatedDevice whole({});
-  run(of, *engine, setting, whole);
-  for (const std::uint64_t before_the_end : {4u, 20u, 60u}) {
-    EmulatedDevice device({.last_operation = whole.operations() - before_the_end});
-    try {
-      run(of, *engine, setting, device);
-      ADD_FAILURE() << before_the_end;
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), ErrorCode::kDevice) << error.what();
-    }
-  }
+  const auto operations = [&](std::uint64_t last) {
+    Lanes on(*engine, {.slots = 0.5, .misses = Misses::kToBoth}, {.last_operation = last});
+    run_on_device(of, *engine, on.decoder);
+    return on.device.operations();
+  };
+  const std::uint64_t all = operations(0);
+  for (const std::uint64_t before_the_end : {4u, 20u, 60u})
+    expect_error(ErrorCode::kDevice, [&] { operations(all - before_the_end); });
 }
 
 // Steps of one token choose a rung; the rest of the ladder is for other machines.
@@ -295,13 +223,11 @@ TEST(DeviceLanes, FollowALadderOfMeasuredRates) {
                                   .both_rate = 50e9,
                                   .link_join = 5e-6,
                                   .cpu_join = 5e-6};
-  EmulatedDevice device({});
-  DeviceModel model(*engine, device, kernels::emulated_kernels(),
-                    {.slots_of_class = share(engine->model(), 0.5),
-                     .fetches = profiler::fetch_ladder(
-                         costs, DeviceLanes::experts_of_step(engine->model(), kMostDeviceRows))});
-  DeviceDecoder decoder(model, {.context = kContext, .formats = engine->kv_formats()});
-  expect_same(expected, run_on_device(of, *engine, decoder), "a ladder");
+  DeviceRun on(*engine,
+               {.slots_of_class = share_of_slots(engine->model(), 0.5),
+                .fetches = profiler::fetch_ladder(
+                    costs, DeviceLanes::experts_of_step(engine->model(), kMostDeviceRows))});
+  expect_same(expected, run_on_device(of, *engine, on.decoder), "a ladder");
 }
 
 TEST(DeviceLanes, TakeTheMemoryOfThePlan) {
@@ -309,7 +235,7 @@ TEST(DeviceLanes, TakeTheMemoryOfThePlan) {
     const auto engine = open({.model = name});
     EmulatedDevice device({});
     const Bytes before = device.memory().free;
-    const std::vector<std::uint32_t> slots = share(engine->model(), 0.5);
+    const std::vector<std::uint32_t> slots = share_of_slots(engine->model(), 0.5);
     const DeviceModel model(*engine, device, kernels::emulated_kernels(),
                             {.slots_of_class = slots});
     EXPECT_EQ(before - device.memory().free,
@@ -322,31 +248,26 @@ TEST(DeviceLanes, SlotsFitTheBytesTheyAreFor) {
   const auto engine = open({.model = "qwen3moe"});
   const Model& model = engine->model();
   const auto bytes = [&](double of_all) {
-    return DeviceModel::plan(model, share(model, of_all), 1).experts;
+    return DeviceModel::plan(model, share_of_slots(model, of_all), 1).experts;
   };
-  EXPECT_EQ(DeviceModel::slots_within(model, bytes(1)), share(model, 1));
-  EXPECT_EQ(DeviceModel::slots_within(model, bytes(0)), share(model, 0));
+  EXPECT_EQ(DeviceModel::slots_within(model, bytes(1)), share_of_slots(model, 1));
+  EXPECT_EQ(DeviceModel::slots_within(model, bytes(0)), share_of_slots(model, 0));
   const auto half = DeviceModel::slots_within(model, bytes(0.5));
   EXPECT_LE(DeviceModel::plan(model, half, 1).experts, bytes(0.5));
-  EXPECT_GE(half, share(model, 0.5));
+  EXPECT_GE(half, share_of_slots(model, 0.5));
 }
 
 // Each allocation of the load, on the device and mapped: one error, and nothing is left.
 TEST(DeviceLanes, AnAllocationThatIsRefusedIsOneError) {
   const auto engine = open({.model = "qwen3moe"});
-  const auto load = [&](const kernels::emulated::DeviceOptions& options) {
+  const auto load = [&](const DeviceOptions& options) {
     EmulatedDevice device(options);
     const DeviceModel model(*engine, device, kernels::emulated_kernels(),
-                            {.slots_of_class = share(engine->model(), 0.5)});
+                            {.slots_of_class = share_of_slots(engine->model(), 0.5)});
     return std::pair(device.allocations(), device.mapped_allocations());
   };
-  const auto expect_refused = [&](const kernels::emulated::DeviceOptions& options) {
-    try {
-      load(options);
-      ADD_FAILURE() << options.failing_allocation << ", " << options.failing_mapped;
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), ErrorCode::kBudget) << error.what();
-    }
+  const auto expect_refused = [&](const DeviceOptions& options) {
+    expect_error(ErrorCode::kBudget, [&] { load(options); });
   };
   const auto [of_device, mapped] = load({});
   for (std::uint64_t n = 1; n <= of_device; ++n) expect_refused({.failing_allocation = n});

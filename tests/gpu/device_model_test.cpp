@@ -1,16 +1,12 @@
 // Whole models on a device: the logits and the decisions of the CPU, bit for bit, for every
 // architecture; memory to the byte of the plan; and how a device fails.
-#include <fmt/format.h>
+#include <gtest/gtest.h>
 
-#include <algorithm>
-#include <memory>
-#include <ostream>
-#include <utility>
-
-#include "base/error.h"
 #include "kernels/gpu/emulation/device.h"
 #include "runtime/gpu/device_decoder.h"
 #include "runtime/session.h"
+#include "tests/gpu/support/device_run.h"
+#include "tests/gpu/support/expect_error.h"
 #include "tests/gpu/support/model_run.h"
 #include "tests/gpu/support/test_device.h"
 
@@ -20,61 +16,47 @@ namespace {
 using kernels::KvFormat;
 using kernels::TestDevice;
 
-class DeviceModels : public testing::TestWithParam<Case> {};
+class DeviceModels : public ::testing::TestWithParam<Case> {};
+
+// Each GPU, and one of the emulations, by turns: of whole models only kernels know how wide a warp
+// is. Chunks of a model (DevicePrefills) have the other one.
+std::vector<TestDevice> devices_for(const Case& of) {
+  std::vector<TestDevice> devices, emulations;
+  for (const TestDevice& on : kernels::test_devices()) {
+    const bool emulated = dynamic_cast<kernels::emulated::EmulatedDevice*>(on.device) != nullptr;
+    (emulated ? emulations : devices).push_back(on);
+  }
+  if (!emulations.empty())
+    devices.push_back(of.model.size() % 2 == 0 ? emulations.back() : emulations.front());
+  return devices;
+}
 
 // Graphs of one and of several rows, used once and again.
 TEST_P(DeviceModels, GiveTheBitsOfTheCpu) {
   const auto engine = open(GetParam());
   const Outcome expected = run_on_cpu(GetParam(), *engine);
   ASSERT_FALSE(expected.logits.empty() || expected.experts.empty());
-  for (const TestDevice& on : kernels::test_devices()) {
+  for (const TestDevice& on : devices_for(GetParam())) {
     DeviceModel model(*engine, *on.device, *on.kernels);
     DeviceDecoder decoder(model, {.context = kContext, .formats = engine->kv_formats()});
     expect_same(expected, run_on_device(GetParam(), *engine, decoder), on.name);
   }
 }
 
-std::string name_of_case(const testing::TestParamInfo<Case>& info) {
-  std::string name = info.param.model;
-  const KvFormats& kv = info.param.formats;
-  if (kv.quantized())
-    name += fmt::format("_{}_{}", kernels::traits(kv.keys).name, kernels::traits(kv.values).name);
-  for (char& c : name)
-    if (c == '-' || c == '.') c = '_';
-  return name;
-}
-
-std::vector<Case> architectures() {
-  std::vector<Case> cases;
-  for (const char* model : {"qwen3moe",         "qwen3moe-f16",
-                            "qwen3moe-kquants", "qwen3moe-iquants",
-                            "qwen3moe-types32", "llama",
-                            "llama-opt",        "olmoe",
-                            "qwen2moe",         "gpt-oss",
-                            "gpt-oss-f16",      "ernie4_5-moe",
-                            "deepseek2-lite",   "deepseek2-legacy",
-                            "deepseek2-v3",     "deepseek2-v3-f16",
-                            "glm4moe",          "minimax-m2",
-                            "llama4",           "gemma4",
-                            "gemma4-f16",       "qwen35moe",
-                            "qwen35moe-f16",    "qwen3next",
-                            "qwen3next-legacy"})
-    cases.push_back({.model = model});
-  return cases;
-}
-INSTANTIATE_TEST_SUITE_P(Architectures, DeviceModels, testing::ValuesIn(architectures()),
-                         name_of_case);
+INSTANTIATE_TEST_SUITE_P(Architectures, DeviceModels,
+                         ::testing::ValuesIn(every_architecture({3, 1, 1})), name_of_case);
 
 // Beyond the first tile, which is encoded for a row in the middle of a step.
 const std::vector<std::uint32_t> kPastATile = {8, 8, 8, 8, 8};
 INSTANTIATE_TEST_SUITE_P(
     QuantizedCaches, DeviceModels,
-    testing::Values(Case{.model = "qwen3moe",
-                         .formats = {.keys = KvFormat::kQ8_0, .values = KvFormat::kQ4_1, .tail = 5},
-                         .pieces = kPastATile},
-                    Case{.model = "gemma4",
-                         .formats = {.keys = KvFormat::kQ5_1, .values = KvFormat::kQ8_0},
-                         .pieces = kPastATile}),
+    ::testing::Values(
+        Case{.model = "qwen3moe",
+             .formats = {.keys = KvFormat::kQ8_0, .values = KvFormat::kQ4_1, .tail = 5},
+             .pieces = kPastATile},
+        Case{.model = "gemma4",
+             .formats = {.keys = KvFormat::kQ5_1, .values = KvFormat::kQ8_0},
+             .pieces = kPastATile}),
     name_of_case);
 
 TEST(DeviceModel, ReadsExpertsThatAreNotInRam) {
@@ -166,31 +148,26 @@ TEST(DeviceModel, HasTheSizeClassesOfThePlan) {
   }
 }
 
-ErrorCode error_of(Engine& engine, const kernels::emulated::DeviceOptions& options) {
-  kernels::emulated::EmulatedDevice device(options);
-  try {
-    DeviceModel model(engine, device, kernels::emulated_kernels());
-    DeviceDecoder decoder(model, {.context = kContext, .formats = engine.kv_formats()});
+void expect_error_of(Engine& engine, const kernels::emulated::DeviceOptions& options,
+                     ErrorCode code) {
+  expect_error(code, [&] {
+    DeviceRun run(engine, {}, options);
     Outcome outcome;
-    decode(decoder, std::vector<TokenId>{1}, 0, outcome);
-  } catch (const Error& error) {
-    return error.code();
-  }
-  ADD_FAILURE() << "nothing failed";
-  return {};
+    decode(run.decoder, std::vector<TokenId>{1}, 0, outcome);
+  });
 }
 
 TEST(DeviceModel, SaysThatMemoryIsShort) {
   const auto engine = open({.model = "qwen3moe"});
   const Bytes model = DeviceModel::plan(engine->model()).total();
-  EXPECT_EQ(error_of(*engine, {.memory = Bytes(model.count / 2)}), ErrorCode::kBudget);
-  EXPECT_EQ(error_of(*engine, {.memory = model}), ErrorCode::kBudget);
+  expect_error_of(*engine, {.memory = Bytes(model.count / 2)}, ErrorCode::kBudget);
+  expect_error_of(*engine, {.memory = model}, ErrorCode::kBudget);
 }
 
 TEST(DeviceModel, EndsWithItsDevice) {
   const auto engine = open({.model = "qwen3moe"});
   for (const std::uint64_t last : {1u, 200u, 300u})
-    EXPECT_EQ(error_of(*engine, {.last_operation = last}), ErrorCode::kDevice) << last;
+    expect_error_of(*engine, {.last_operation = last}, ErrorCode::kDevice);
 }
 
 }  // namespace

@@ -4,72 +4,43 @@
 #include "runtime/gpu/device_prefill.h"
 
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <numeric>
-#include <ostream>
 
-#include "base/error.h"
-#include "kernels/gpu/emulation/device.h"
-#include "tests/gpu/support/model_run.h"
+#include "tests/gpu/support/device_run.h"
+#include "tests/gpu/support/expect_error.h"
 #include "tests/gpu/support/test_device.h"
-#include "tests/runtime/support/fake_reader.h"
 
 namespace hearth::runtime {
 namespace {
 
 using kernels::emulated::DeviceOptions;
-using kernels::emulated::EmulatedDevice;
 using kernels::emulated::Streams;
-using testing::FakeReader;
+using ::testing::HasSubstr;
 using testing::ReadWeather;
 
 constexpr std::uint32_t kBatch = 40;
 
-std::vector<std::uint32_t> share(const Model& model, double of_all) {
-  std::vector<std::uint32_t> slots;
-  for (const std::uint32_t experts : DeviceModel::classes(model).experts)
-    slots.push_back(static_cast<std::uint32_t>(of_all * experts));
-  return slots;
-}
-
-// A model, a session and its chunks, with all experts on the device or with a share of them.
-struct Loaded {
-  Loaded(Engine& engine, kernels::Device& device, const kernels::GpuKernels& kernels,
-         std::vector<std::uint32_t> slots, Bytes most_staging = ChunkExperts::kMostStaging)
-      : model(engine, device, kernels,
-              {.slots_of_class = std::move(slots), .batch = kBatch, .most_staging = most_staging}),
-        decoder(model, {.context = kContext, .formats = engine.kv_formats(), .batch = kBatch}),
-        prefill(decoder, kBatch) {}
-  Loaded(Engine& engine, EmulatedDevice& device, double of_all,
+// A model, a session and its chunks, with a share of all experts on the device.
+struct Loaded : DeviceRun {
+  Loaded(Engine& engine, double of_all, const DeviceOptions& of_device = {},
          Bytes most_staging = ChunkExperts::kMostStaging)
-      : Loaded(engine, device, kernels::emulated_kernels(), share(engine.model(), of_all),
-               most_staging) {}
+      : DeviceRun(engine,
+                  {.slots_of_class = share_of_slots(engine.model(), of_all),
+                   .batch = kBatch,
+                   .most_staging = most_staging},
+                  of_device),
+        prefill(decoder, kBatch) {}
+  // With all of them, for good.
+  explicit Loaded(Engine& engine, const DeviceOptions& of_device = {})
+      : DeviceRun(engine, {.batch = kBatch}, of_device), prefill(decoder, kBatch) {}
 
-  DeviceModel model;
-  DeviceDecoder decoder;
   DevicePrefill prefill;
 };
 
-// Pieces of more than a step's rows as chunks, the others as steps.
-Outcome run(const Case& of, Loaded& on) {
-  Outcome outcome;
-  const auto tokens = tokens_of(of, on.model.model().config.vocabulary);
-  std::uint32_t position = 0;
-  for (const std::uint32_t count : of.pieces) {
-    const std::span piece = std::span(tokens).subspan(position, count);
-    if (count <= kMostDeviceRows)
-      decode(on.decoder, piece, position, outcome);
-    else
-      on.prefill.run(
-          piece, position, 0,
-          [&](std::uint32_t, std::span<const float> logits) { outcome.add(logits); },
-          [&](const profiler::Routing& routing) { outcome.add(routing); });
-    position += count;
-  }
-  return outcome;
-}
+Outcome run(const Case& of, Loaded& on) { return run_in_chunks(of, on.decoder, on.prefill); }
 
 class DevicePrefills : public ::testing::TestWithParam<Case> {};
 
@@ -77,40 +48,13 @@ TEST_P(DevicePrefills, GiveTheBitsOfTheCpu) {
   const auto engine = open(GetParam());
   const Outcome expected = run_on_cpu(GetParam(), *engine);
   ASSERT_FALSE(expected.logits.empty() || expected.experts.empty());
-  EmulatedDevice device({.lanes = GetParam().model.size() % 2 == 0 ? 32u : 64u});
-  Loaded on(*engine, device, 0.3);
+  Loaded on(*engine, 0.3, {.lanes = GetParam().model.size() % 2 == 0 ? 32u : 64u});
   expect_same(expected, run(GetParam(), on), "0.3 of the slots");
 }
 
-std::string name_of_case(const ::testing::TestParamInfo<Case>& info) {
-  std::string name = info.param.model;
-  if (info.param.formats.quantized()) name += "_quantized";
-  for (char& c : name)
-    if (c == '-' || c == '.') c = '_';
-  return name;
-}
-
 // A chunk, and a token on what it left.
-std::vector<Case> architectures() {
-  std::vector<Case> cases;
-  for (const char* model : {"qwen3moe",         "qwen3moe-f16",
-                            "qwen3moe-kquants", "qwen3moe-iquants",
-                            "qwen3moe-types32", "llama",
-                            "llama-opt",        "olmoe",
-                            "qwen2moe",         "gpt-oss",
-                            "gpt-oss-f16",      "ernie4_5-moe",
-                            "deepseek2-lite",   "deepseek2-legacy",
-                            "deepseek2-v3",     "deepseek2-v3-f16",
-                            "glm4moe",          "minimax-m2",
-                            "llama4",           "gemma4",
-                            "gemma4-f16",       "qwen35moe",
-                            "qwen35moe-f16",    "qwen3next",
-                            "qwen3next-legacy"})
-    cases.push_back({.model = model, .pieces = {9, 1}});
-  return cases;
-}
-INSTANTIATE_TEST_SUITE_P(Architectures, DevicePrefills, ::testing::ValuesIn(architectures()),
-                         name_of_case);
+INSTANTIATE_TEST_SUITE_P(Architectures, DevicePrefills,
+                         ::testing::ValuesIn(every_architecture({9, 1})), name_of_case);
 
 // Tiles that are encoded within a chunk, and read by rows of the same chunk in both forms.
 INSTANTIATE_TEST_SUITE_P(QuantizedCaches, DevicePrefills,
@@ -126,8 +70,7 @@ TEST(DevicePrefill, AllExpertsOnTheDeviceGiveTheBitsOfTheCpu) {
     const Case of{.model = name, .pieces = {9, 1, 10}};
     const auto engine = open(of);
     for (const unsigned lanes : {32u, 64u}) {
-      EmulatedDevice device({.lanes = lanes});
-      Loaded on(*engine, device, kernels::emulated_kernels(), {});
+      Loaded on(*engine, {.lanes = lanes});
       expect_same(run_on_cpu(of, *engine), run(of, on), name);
     }
   }
@@ -138,8 +81,7 @@ TEST(DevicePrefill, CutsOfAPromptGiveTheSameBits) {
   const Case whole{.model = "qwen3moe", .pieces = {21}};
   const auto engine = open(whole);
   const Outcome expected = run_on_cpu(whole, *engine);
-  EmulatedDevice device({});
-  Loaded on(*engine, device, 0.5);
+  Loaded on(*engine, 0.5);
   for (const std::vector<std::uint32_t>& pieces :
        std::vector<std::vector<std::uint32_t>>{{21}, {9, 12}, {8, 8, 5}, {2, 10, 9}}) {
     const Outcome found = run({.model = whole.model, .pieces = pieces}, on);
@@ -152,8 +94,7 @@ TEST(DevicePrefill, GivesOnlyTheLogitsThatAreWanted) {
   const Case of{.model = "qwen3moe", .pieces = {18}};
   const auto engine = open(of);
   const Outcome expected = run_on_cpu(of, *engine);
-  EmulatedDevice device({});
-  Loaded on(*engine, device, 0.25);
+  Loaded on(*engine, 0.25);
   const std::size_t vocabulary = engine->config().vocabulary;
   const auto tokens = tokens_of(of, engine->config().vocabulary);
   for (const std::uint32_t first : {0u, 7u, 17u, 18u}) {
@@ -180,8 +121,7 @@ TEST(DevicePrefill, FollowsATrace) {
   const auto engine = open(of);
   const ForcedRouting trace = made_trace(*engine, 11);
   const Outcome expected = run_on_cpu(of, *engine, &trace);
-  EmulatedDevice device({});
-  Loaded on(*engine, device, 0.5);
+  Loaded on(*engine, 0.5);
   on.decoder.force_routing(&trace);
   expect_same(expected, run(of, on), "forced");
 }
@@ -193,12 +133,11 @@ TEST(DevicePrefill, EveryOrderOfStreamsGivesTheBitsOfTheCpu) {
   const Outcome expected = run_on_cpu(of, *engine);
   engine->experts().load_absent();
   for (std::uint64_t seed = 1; seed <= 6; ++seed) {
-    EmulatedDevice device(
-        {.lanes = seed % 2 == 0 ? 32u : 64u, .seed = seed, .streams = Streams::kScheduled});
     // A buffer has room for all experts of a layer, for one, or for some at a time.
     constexpr Bytes kRoom[] = {kMiB, Bytes(1), Bytes(20'000)};
-    const Bytes staging = kRoom[seed % 3];
-    Loaded on(*engine, device, seed % 2 * 0.3, staging);
+    Loaded on(*engine, seed % 2 * 0.3,
+              {.lanes = seed % 2 == 0 ? 32u : 64u, .seed = seed, .streams = Streams::kScheduled},
+              kRoom[seed % 3]);
     expect_same(expected, run(of, on), fmt::format("seed {}", seed));
   }
 }
@@ -208,21 +147,12 @@ TEST(DevicePrefill, ExpertsComeFromDisk) {
   const Case of{.model = "qwen3moe", .pieces = {16, 1, 9}};
   const auto roomy = open(of);
   const Outcome expected = run_on_cpu(of, *roomy);
-  Bytes least;
-  for (const profiler::ExpertClass& one : roomy->needs().classes)
-    least += one.slot * roomy->config().experts_used;
-  for (const std::uint64_t times : {1u, 3u}) {
+  for (const std::uint32_t times : {1u, 3u}) {
     const auto weather = std::make_shared<ReadWeather>();
     weather->longest_delay = 5;
-    EngineOptions options = engine_options(of);
-    options.budget = {.expert_ram = least * times};
-    options.open_reader = [&](const std::vector<std::string>& paths, const io::ReaderOptions&) {
-      return std::make_unique<FakeReader>(paths, weather);
-    };
-    Engine engine(options);
-    EmulatedDevice device(
-        {.seed = times, .streams = times == 1 ? Streams::kAtOnce : Streams::kScheduled});
-    Loaded on(engine, device, 0.5);
+    const auto engine = open(of, times * roomy->config().experts_used, weather);
+    Loaded on(*engine, 0.5,
+              {.seed = times, .streams = times == 1 ? Streams::kAtOnce : Streams::kScheduled});
     expect_same(expected, run(of, on), fmt::format("{} times the least RAM", times));
   }
 }
@@ -232,8 +162,7 @@ TEST(DevicePrefill, MemoryThatIsNotPinnedIsCopiedThroughMemoryThatIs) {
   const auto engine = open(of);
   const Outcome expected = run_on_cpu(of, *engine);
   engine->experts().load_absent();
-  EmulatedDevice device({.pinnable = Bytes(0)});
-  Loaded on(*engine, device, 0.5);
+  Loaded on(*engine, 0.5, {.pinnable = Bytes(0)});
   expect_same(expected, run(of, on), "nothing pinned");
 }
 
@@ -241,8 +170,7 @@ TEST(DevicePrefill, LeavesTheExpertsOfDecodingWhereTheyAre) {
   const Case of{.model = "qwen3moe", .pieces = {1, 1, 20, 1}};
   const auto engine = open(of);
   engine->experts().load_absent();
-  EmulatedDevice device({});
-  Loaded on(*engine, device, 0.5);
+  Loaded on(*engine, 0.5);
   const auto tokens = tokens_of(of, engine->config().vocabulary);
   Outcome outcome;
   decode(on.decoder, std::span(tokens).first(1), 0, outcome);
@@ -260,19 +188,18 @@ TEST(DevicePrefill, IsEnqueuedAsAWhole) {
   const auto engine = open(of);
   engine->experts().load_absent();
   for (const double slots : {1.0, 0.5}) {
-    EmulatedDevice device({.streams = Streams::kScheduled});
-    Loaded on(*engine, device, kernels::emulated_kernels(),
-              slots < 1 ? share(engine->model(), slots) : std::vector<std::uint32_t>());
+    const DeviceOptions scheduled{.streams = Streams::kScheduled};
+    Loaded on = slots < 1 ? Loaded(*engine, slots, scheduled) : Loaded(*engine, scheduled);
     const auto tokens = tokens_of(of, engine->config().vocabulary);
     std::vector<std::uint64_t> operations;
     for (const std::uint32_t rows : {9u, 9u, 40u}) {
-      const std::uint64_t before = device.operations(), waits = device.waits();
+      const std::uint64_t before = on.device.operations(), waits = on.device.waits();
       on.prefill.run(
           std::span(tokens).first(rows), 0, rows, [](std::uint32_t, std::span<const float>) {},
           [](const profiler::Routing&) {});
-      operations.push_back(device.operations() - before);
+      operations.push_back(on.device.operations() - before);
       // The first chunk looks where experts are.
-      EXPECT_EQ(device.waits() - waits, operations.size() == 1 ? 3u : 1u) << slots;
+      EXPECT_EQ(on.device.waits() - waits, operations.size() == 1 ? 3u : 1u) << slots;
     }
     EXPECT_EQ(operations[1], operations[2]) << slots;
   }
@@ -283,21 +210,10 @@ TEST(DevicePrefill, AnExpertThatCannotBeReadIsTheErrorItIsAndOtherChunksAreRight
   const auto roomy = open(of);
   const Outcome expected = run_on_cpu(of, *roomy);
   const auto weather = std::make_shared<ReadWeather>();
-  EngineOptions options = engine_options(of);
-  options.open_reader = [&](const std::vector<std::string>& paths, const io::ReaderOptions&) {
-    return std::make_unique<FakeReader>(paths, weather);
-  };
-  Engine engine(options);
-  EmulatedDevice device({.streams = Streams::kScheduled});
-  Loaded on(engine, device, 0.25);
+  const auto engine = open(of, roomy->model().experts.total(), weather);
+  Loaded on(*engine, 0.25, {.streams = Streams::kScheduled});
   weather->fault = [](std::uint64_t, const io::ReadRequest&) { return EIO; };
-  try {
-    run(of, on);
-    FAIL() << "nothing failed";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::kIo) << error.what();
-    EXPECT_NE(std::string(error.what()).find("expert"), std::string::npos) << error.what();
-  }
+  EXPECT_THAT(expect_error(ErrorCode::kIo, [&] { run(of, on); }), HasSubstr("expert"));
   weather->expect_calm();
   expect_same(expected, run(of, on), "after the error");
 }
@@ -306,32 +222,22 @@ TEST(DevicePrefill, EndsWithItsDevice) {
   const Case of{.model = "qwen3moe", .pieces = {9}};
   const auto engine = open(of);
   engine->experts().load_absent();
-  EmulatedDevice whole({});
-  {
-    Loaded on(*engine, whole, 0.5);
+  const auto operations = [&](std::uint64_t last) {
+    Loaded on(*engine, 0.5, {.last_operation = last});
     run(of, on);
-  }
-  for (const std::uint64_t before_the_end : {4u, 60u}) {
-    EmulatedDevice device({.last_operation = whole.operations() - before_the_end});
-    try {
-      Loaded on(*engine, device, 0.5);
-      run(of, on);
-      ADD_FAILURE() << before_the_end;
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), ErrorCode::kDevice) << error.what();
-    }
-  }
+    return on.device.operations();
+  };
+  const std::uint64_t all = operations(0);
+  for (const std::uint64_t before_the_end : {4u, 60u})
+    expect_error(ErrorCode::kDevice, [&] { operations(all - before_the_end); });
 }
 
 TEST(DevicePrefill, TakesTheMemoryOfThePlan) {
   for (const char* name : {"qwen3moe-kquants", "deepseek2-v3", "qwen35moe"}) {
     const auto engine = open({.model = name});
     for (const bool all : {true, false}) {
-      EmulatedDevice device({});
-      const Bytes before = device.memory().free;
-      const auto slots = share(engine->model(), 0.5);
-      const Loaded on(*engine, device, kernels::emulated_kernels(),
-                      all ? std::vector<std::uint32_t>() : slots);
+      const auto slots = share_of_slots(engine->model(), 0.5);
+      const Loaded on = all ? Loaded(*engine) : Loaded(*engine, 0.5);
       const DeviceModel::Plan model =
           all ? DeviceModel::plan(engine->model(), kBatch)
               : DeviceModel::plan(engine->model(), slots, engine->threads(), kBatch);
@@ -340,7 +246,7 @@ TEST(DevicePrefill, TakesTheMemoryOfThePlan) {
                                                                   .batch = kBatch})
                                 .total();
       const Bytes chunks = DevicePrefill::plan(engine->model(), kBatch).inputs;
-      EXPECT_EQ(before - device.memory().free, model.total() + session + chunks) << name;
+      EXPECT_EQ(on.device.use().total(), model.total() + session + chunks) << name;
     }
   }
 }

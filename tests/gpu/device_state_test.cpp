@@ -52,12 +52,7 @@ State state_of(const Session& session) {
 }
 
 std::vector<float> logits_of(Session& session) {
-  const std::vector<TokenId> tokens{5, 7, 9};
-  std::vector<float> logits;
-  session.evaluate(tokens, 0, [&](std::uint32_t, std::span<const float> row) {
-    logits.insert(logits.end(), row.begin(), row.end());
-  });
-  return logits;
+  return logits_of(session, std::vector<TokenId>{5, 7, 9});
 }
 
 TEST(DeviceState, HasTheBytesOfTheCpu) {

@@ -8,9 +8,7 @@
 #include <bit>
 #include <numeric>
 
-#include "kernels/gpu/emulation/device.h"
-#include "runtime/gpu/device_prefill.h"
-#include "tests/gpu/support/model_run.h"
+#include "tests/gpu/support/device_run.h"
 
 namespace hearth::runtime {
 namespace {
@@ -21,22 +19,19 @@ constexpr std::uint64_t kMostLaunches = 3;  // of a step
 
 const Case kSingleTokens{.model = "qwen3moe", .pieces = {1, 1, 1, 1}};
 
-std::vector<std::uint32_t> half_of_the_slots(const Model& model) {
-  std::vector<std::uint32_t> slots = DeviceModel::classes(model).experts;
-  for (std::uint32_t& of_class : slots) of_class /= 2;
-  return slots;
+DeviceModel::Options half_of_the_experts(const Model& model, Misses misses) {
+  return {.slots_of_class = share_of_slots(model, 0.5), .fetches = fetches(model, misses)};
 }
 
 // After one step that is not counted: what is captured and sent once is over then.
-DeviceWork work_of(DeviceModel& model, Engine& engine, const Case& of) {
-  DeviceDecoder decoder(model, {.context = kContext, .formats = engine.kv_formats()});
-  const std::vector<TokenId> tokens = tokens_of(of, engine.config().vocabulary);
+DeviceWork work_of(DeviceRun& run, const Case& of) {
+  const std::vector<TokenId> tokens = tokens_of(of, run.model.model().config.vocabulary);
   Outcome outcome;
-  decode(decoder, std::span(tokens).first(1), 0, outcome);
-  const DeviceWork begin = model.work();
+  decode(run.decoder, std::span(tokens).first(1), 0, outcome);
+  const DeviceWork begin = run.model.work();
   for (std::uint32_t position = 1; position < tokens.size(); ++position)
-    decode(decoder, std::span(tokens).subspan(position, 1), position, outcome);
-  return model.work() - begin;
+    decode(run.decoder, std::span(tokens).subspan(position, 1), position, outcome);
+  return run.model.work() - begin;
 }
 
 std::uint64_t chosen_by(const Engine& engine, std::uint64_t steps) {
@@ -45,9 +40,8 @@ std::uint64_t chosen_by(const Engine& engine, std::uint64_t steps) {
 
 TEST(DeviceWork, OfResidentExpertsIsALaunchAndAWaitForEachStep) {
   const auto engine = open(kSingleTokens);
-  EmulatedDevice device({});
-  DeviceModel model(*engine, device, kernels::emulated_kernels());
-  const DeviceWork work = work_of(model, *engine, kSingleTokens);
+  DeviceRun run(*engine);
+  const DeviceWork work = work_of(run, kSingleTokens);
   EXPECT_EQ(work.steps, 3u);
   EXPECT_EQ(work.launches, work.steps);
   EXPECT_EQ(work.waits, work.steps);
@@ -59,23 +53,18 @@ TEST(DeviceWork, OfResidentExpertsIsALaunchAndAWaitForEachStep) {
 }
 
 TEST(DeviceWork, OfLanesHasNoWaitInsideAStep) {
-  for (const MissService misses : {MissService::kLink, MissService::kCpu}) {
+  for (const Misses misses : {Misses::kOverTheLink, Misses::kToTheCpu}) {
     const auto engine = open(kSingleTokens);
     engine->experts().load_absent();
-    EmulatedDevice device({});
-    profiler::FetchLadder fetches;
-    if (misses == MissService::kLink)
-      fetches = profiler::only_fetches(DeviceLanes::experts_of_step(engine->model(), 8));
-    DeviceModel model(*engine, device, kernels::emulated_kernels(),
-                      {.slots_of_class = half_of_the_slots(engine->model()), .fetches = fetches});
-    const DeviceWork work = work_of(model, *engine, kSingleTokens);
+    DeviceRun run(*engine, half_of_the_experts(engine->model(), misses));
+    const DeviceWork work = work_of(run, kSingleTokens);
     EXPECT_EQ(work.steps, 3u);
     EXPECT_LE(work.launches, kMostLaunches * work.steps);
     EXPECT_EQ(work.waits_inside(), 0u);
     EXPECT_EQ(work.chosen(), chosen_by(*engine, work.steps));
     EXPECT_EQ(work.hit_bytes + work.fetched_bytes + work.on_host_bytes,
               engine->model().expert_bytes_per_token() * work.steps);
-    const bool fetched = misses == MissService::kLink;
+    const bool fetched = misses == Misses::kOverTheLink;
     EXPECT_EQ(work.experts.fetched > 0, fetched);
     EXPECT_EQ(work.experts.on_host > 0, !fetched);
     EXPECT_EQ(work.on_host > Nanoseconds(0), !fetched);
@@ -86,16 +75,13 @@ TEST(DeviceWork, OfLanesHasNoWaitInsideAStep) {
 TEST(DeviceWork, OfPrefetchesIsBytesOfTheLink) {
   const auto engine = open(kSingleTokens);
   engine->experts().load_absent();
-  EmulatedDevice device({});
   profiler::PrefetchLink link = DeviceLanes::prefetch_link(engine->model(), 1e9);
   link.layer_seconds = 1000;
   link.experts_per_token = 64;
-  DeviceModel model(
-      *engine, device, kernels::emulated_kernels(),
-      {.slots_of_class = half_of_the_slots(engine->model()),
-       .fetches = profiler::only_fetches(DeviceLanes::experts_of_step(engine->model(), 8)),
-       .prefetch = link});
-  const DeviceWork work = work_of(model, *engine, kSingleTokens);
+  DeviceModel::Options options = half_of_the_experts(engine->model(), Misses::kOverTheLink);
+  options.prefetch = link;
+  DeviceRun run(*engine, options);
+  const DeviceWork work = work_of(run, kSingleTokens);
   ASSERT_GT(work.experts.prefetched, 0u);
   const Bytes expert = engine->model().experts.bytes();  // of all, which are alike
   EXPECT_EQ(work.prefetched_bytes * engine->model().experts.total(),
@@ -112,25 +98,21 @@ TEST(DeviceWork, OfChunksIsWhatWasStaged) {
   engine->experts().load_absent();
   const ExpertCatalog& experts = engine->model().experts;
   for (const bool all : {true, false}) {
-    EmulatedDevice device({});
-    const std::vector<std::uint32_t> half = half_of_the_slots(engine->model());
+    const std::vector<std::uint32_t> half = share_of_slots(engine->model(), 0.5);
     const std::uint64_t slots =
         all ? experts.total() : std::accumulate(half.begin(), half.end(), 0u);
-    DeviceModel model(
-        *engine, device, kernels::emulated_kernels(),
-        {.slots_of_class = all ? std::vector<std::uint32_t>() : half, .batch = kRows});
-    DeviceDecoder decoder(model,
-                          {.context = kContext, .formats = engine->kv_formats(), .batch = kRows});
-    DevicePrefill prefill(decoder, kRows);
+    DeviceRun on(*engine,
+                 {.slots_of_class = all ? std::vector<std::uint32_t>() : half, .batch = kRows});
+    DevicePrefill prefill(on.decoder, kRows);
     const std::vector<TokenId> tokens = tokens_of(of, engine->config().vocabulary);
     Outcome outcome;
     const auto run = [&](bool step_before) {
-      if (step_before) decode(decoder, std::span(tokens).first(1), 0, outcome);
-      const DeviceWork begin = model.work();
+      if (step_before) decode(on.decoder, std::span(tokens).first(1), 0, outcome);
+      const DeviceWork begin = on.model.work();
       prefill.run(
           tokens, 0, kRows, [](std::uint32_t, std::span<const float>) {},
           [](const profiler::Routing&) {});
-      return model.work() - begin;
+      return on.model.work() - begin;
     };
     for (const bool step_before : {false, false, true}) {
       const DeviceWork work = run(step_before);
@@ -182,26 +164,21 @@ TEST(DeviceWork, LanesAreTimedWhenAsked) {
   const auto engine = open(kSingleTokens);
   const Outcome expected = run_on_cpu(kSingleTokens, *engine);
   engine->experts().load_absent();
-  EmulatedDevice device({});
-  DeviceModel model(
-      *engine, device, kernels::emulated_kernels(),
-      {.slots_of_class = half_of_the_slots(engine->model()),
-       .fetches = profiler::only_fetches(DeviceLanes::experts_of_step(engine->model(), 8))});
-  DeviceDecoder decoder(model, {.context = kContext, .formats = engine->kv_formats()});
-  EXPECT_EQ(model.lane_times(), nullptr);
-  model.time_lanes(true);
-  expect_same(expected, run_on_device(kSingleTokens, *engine, decoder), "timed");
-  const LaneTime time = model.lane_times()->time();
+  DeviceRun run(*engine, half_of_the_experts(engine->model(), Misses::kOverTheLink));
+  EXPECT_EQ(run.model.lane_times(), nullptr);
+  run.model.time_lanes(true);
+  expect_same(expected, run_on_device(kSingleTokens, *engine, run.decoder), "timed");
+  const LaneTime time = run.model.lane_times()->time();
   EXPECT_EQ(time.steps, kSingleTokens.pieces.size());
   EXPECT_GT(time.hits, Nanoseconds(0));
   EXPECT_GT(time.gather, Nanoseconds(0));
   EXPECT_GT(time.fetched, Nanoseconds(0));
-  model.time_lanes(false);
-  EXPECT_EQ(model.lane_times(), nullptr);
-  decoder.reset();
-  expect_same(expected, run_on_device(kSingleTokens, *engine, decoder), "no longer timed");
-  model.time_lanes(true);
-  EXPECT_EQ(model.lane_times()->time().steps, 0u);
+  run.model.time_lanes(false);
+  EXPECT_EQ(run.model.lane_times(), nullptr);
+  run.decoder.reset();
+  expect_same(expected, run_on_device(kSingleTokens, *engine, run.decoder), "no longer timed");
+  run.model.time_lanes(true);
+  EXPECT_EQ(run.model.lane_times()->time().steps, 0u);
 }
 
 // Asking copies tables, which is none of the steps' calls.

@@ -7,39 +7,20 @@
 #include <algorithm>
 
 #include "base/random.h"
-#include "kernels/gpu/emulation/device.h"
 #include "runtime/gpu/device_plan.h"
 #include "runtime/session.h"
 #include "runtime/trace_header.h"
+#include "tests/gpu/support/device_run.h"
 #include "tests/gpu/support/made_device.h"
-#include "tests/gpu/support/model_run.h"
-#include "tests/gpu/support/test_device.h"
-#include "tests/runtime/support/fake_reader.h"
 #include "tests/runtime/support/made_profile.h"
 
 namespace hearth::runtime {
 namespace {
 
 using kernels::emulated::EmulatedDevice;
-using testing::FakeReader;
 using testing::ReadWeather;
 
 constexpr std::uint32_t kTokens = 6;
-
-// An engine with RAM for so many experts of each size.
-std::unique_ptr<Engine> engine_of(const Case& of, std::uint32_t ram_slots,
-                                  const std::shared_ptr<ReadWeather>& weather) {
-  EngineOptions options = engine_options(of);
-  const auto roomy = open(of);
-  Bytes ram;
-  for (const profiler::ExpertClass& one : roomy->needs().classes)
-    ram += one.slot * std::min(ram_slots, one.experts);
-  options.budget = {.expert_ram = ram};
-  options.open_reader = [weather](const std::vector<std::string>& paths, const io::ReaderOptions&) {
-    return std::make_unique<FakeReader>(paths, weather);
-  };
-  return std::make_unique<Engine>(options);
-}
 
 // Decisions that no router makes: any experts, token after token.
 ForcedRouting random_traffic(const Engine& engine, std::uint64_t seed) {
@@ -68,12 +49,6 @@ ForcedRouting random_traffic(const Engine& engine, std::uint64_t seed) {
   return {std::move(trace), engine.model(), "made"};
 }
 
-profiler::FetchLadder half_over_the_link(const Model& model) {
-  profiler::FetchTable table(DeviceLanes::experts_of_step(model, kMostDeviceRows).used + 1, 0);
-  for (std::uint32_t n = 0; n < table.size(); ++n) table[n] = (n + 1) / 2;
-  return {.rungs = {table}};
-}
-
 std::vector<std::uint32_t> slots_up_to(Random& random, std::span<const std::uint32_t> most) {
   std::vector<std::uint32_t> slots;
   for (const std::uint32_t one : most)
@@ -91,23 +66,22 @@ TEST(HeldExperts, RandomTrafficGivesTheBitsOfTheCpuForEveryBudget) {
     const auto weather = std::make_shared<ReadWeather>();
     weather->longest_delay = 3;
     const std::uint32_t used = roomy->config().experts_used;
-    const auto engine = engine_of(
-        of, used + static_cast<std::uint32_t>(random.below(roomy->model().experts.total())),
-        weather);
+    const auto engine =
+        open(of, used + static_cast<std::uint32_t>(random.below(roomy->model().experts.total())),
+             weather);
     const std::vector<std::uint32_t> slots =
         slots_up_to(random, DeviceModel::classes(engine->model()).experts);
-    EmulatedDevice device({.lanes = seed % 2 == 0 ? 32u : 64u, .seed = seed});
-    DeviceModel model(*engine, device, kernels::emulated_kernels(),
-                      {.slots_of_class = slots,
-                       .held_of_class = slots_up_to(random, slots),
-                       .fetches = half_over_the_link(engine->model())});
-    DeviceDecoder decoder(model, {.context = kContext, .formats = engine->kv_formats()});
-    decoder.force_routing(&traffic);
+    DeviceRun on(*engine,
+                 {.slots_of_class = slots,
+                  .held_of_class = slots_up_to(random, slots),
+                  .fetches = fetches(engine->model(), Misses::kToBoth)},
+                 {.lanes = seed % 2 == 0 ? 32u : 64u, .seed = seed});
+    on.decoder.force_routing(&traffic);
     const auto tokens = tokens_of(of, engine->config().vocabulary);
     Outcome found;
     for (std::uint32_t position = 0; position < kTokens; ++position) {
-      decode(decoder, std::span(tokens).subspan(position, 1), position, found);
-      if (position % 2 == 1) model.set_slots(slots_up_to(random, slots));
+      decode(on.decoder, std::span(tokens).subspan(position, 1), position, found);
+      if (position % 2 == 1) on.model.set_slots(slots_up_to(random, slots));
     }
     expect_same(expected, found, fmt::format("seed {}", seed));
   }
@@ -130,10 +104,7 @@ Opened open_on_device(const std::string& model, const Budget& budget, bool profi
   Opened opened;
   EngineOptions options{
       .model_path = path_of({.model = model}), .context = budget.context, .threads = 1};
-  options.open_reader = [weather = opened.weather](const std::vector<std::string>& paths,
-                                                   const io::ReaderOptions&) {
-    return std::make_unique<FakeReader>(paths, weather);
-  };
+  options.open_reader = testing::readers_in(opened.weather);
   if (profiled)
     options.find_profile = [](const io::GgufFile&, const Model& of) {
       return testing::made_profile(of, 5);
@@ -154,15 +125,15 @@ Opened open_on_device(const std::string& model, const Budget& budget, bool profi
   return opened;
 }
 
+// One by one.
 std::vector<float> logits_of(Engine& engine, TokenId tokens) {
-  std::vector<float> logits;
+  std::vector<float> all;
   Session session(engine);
-  for (TokenId i = 0; i < tokens; ++i)
-    session.evaluate(std::vector<TokenId>{(i * 37 + 3) % 160}, 0,
-                     [&](std::uint32_t, std::span<const float> row) {
-                       logits.insert(logits.end(), row.begin(), row.end());
-                     });
-  return logits;
+  for (TokenId i = 0; i < tokens; ++i) {
+    const std::vector<float> logits = logits_of(session, std::vector<TokenId>{(i * 37 + 3) % 160});
+    all.insert(all.end(), logits.begin(), logits.end());
+  }
+  return all;
 }
 
 std::uint32_t resident_twice(const Engine& engine) {
@@ -239,9 +210,7 @@ TEST(HeldExperts, RamHasTheOthersWhereTheDeviceIsSmallerThanItSaid) {
   const profiler::TierPlan all = *Engine(on_device(options)).plan().vram;
   const Bytes missing(all.experts.count / 3);
   const auto weather = std::make_shared<ReadWeather>();
-  options.open_reader = [weather](const std::vector<std::string>& paths, const io::ReaderOptions&) {
-    return std::make_unique<FakeReader>(paths, weather);
-  };
+  options.open_reader = testing::readers_in(weather);
   Engine engine(
       on_device(options, nullptr, {.memory = 2 * all.total(), .unusable = all.total() + missing}));
   const profiler::PlacementPlan& plan = engine.plan();

@@ -4,19 +4,16 @@
 #include "runtime/gpu/host_cache.h"
 
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cerrno>
 
-#include "base/error.h"
 #include "base/random.h"
-#include "kernels/gpu/emulation/device.h"
-#include "runtime/gpu/device_prefill.h"
+#include "tests/gpu/support/device_run.h"
+#include "tests/gpu/support/expect_error.h"
 #include "tests/gpu/support/made_device.h"
-#include "tests/gpu/support/model_run.h"
-#include "tests/gpu/support/test_device.h"
-#include "tests/runtime/support/fake_reader.h"
 
 namespace hearth::runtime {
 namespace {
@@ -24,53 +21,22 @@ namespace {
 using kernels::emulated::DeviceOptions;
 using kernels::emulated::EmulatedDevice;
 using kernels::emulated::Streams;
-using testing::FakeReader;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
 using testing::ReadWeather;
 
-profiler::FetchLadder half_over_the_link(const Model& model) {
-  profiler::FetchTable table(DeviceLanes::experts_of_step(model, kMostDeviceRows).used + 1, 0);
-  for (std::uint32_t n = 0; n < table.size(); ++n) table[n] = (n + 1) / 2;
-  return {.rungs = {table}};
-}
-
-std::vector<std::uint32_t> share(const Model& model, double of_all) {
-  std::vector<std::uint32_t> slots;
-  for (const std::uint32_t experts : DeviceModel::classes(model).experts)
-    slots.push_back(static_cast<std::uint32_t>(of_all * experts));
-  return slots;
-}
-
-// A model with slots for a part of its experts, of which some may be held.
-struct Lanes {
-  EmulatedDevice device;
-  DeviceModel model;
-  DeviceDecoder decoder;
-
-  Lanes(Engine& engine, GpuCache cache, const DeviceOptions& options, double slots = 0.5,
-        double held = 0)
-      : device(options),
-        model(engine, device, kernels::emulated_kernels(),
-              {.slots_of_class = share(engine.model(), slots),
-               .held_of_class = share(engine.model(), held),
-               .fetches = half_over_the_link(engine.model()),
-               .cache = cache}),
-        decoder(model, {.context = kContext, .formats = engine.kv_formats()}) {}
+// Slots for a part of the experts, of which some may be held.
+struct Lanes : DeviceRun {
+  Lanes(Engine& engine, GpuCache cache, const DeviceOptions& of_device, double slots = 0.5,
+        double held = 0, std::uint32_t batch = kMostDeviceRows)
+      : DeviceRun(engine,
+                  {.slots_of_class = share_of_slots(engine.model(), slots),
+                   .held_of_class = share_of_slots(engine.model(), held),
+                   .fetches = fetches(engine.model(), Misses::kToBoth),
+                   .batch = batch,
+                   .cache = cache},
+                  of_device) {}
 };
-
-// Engine with RAM for so many experts of each class, from a disk that is late.
-std::unique_ptr<Engine> engine_of(const Case& of, std::uint32_t ram_slots,
-                                  const std::shared_ptr<ReadWeather>& weather) {
-  EngineOptions options = engine_options(of);
-  const auto roomy = open(of);
-  Bytes ram;
-  for (const profiler::ExpertClass& one : roomy->needs().classes)
-    ram += one.slot * std::min(ram_slots, one.experts);
-  options.budget = {.expert_ram = ram};
-  options.open_reader = [weather](const std::vector<std::string>& paths, const io::ReaderOptions&) {
-    return std::make_unique<FakeReader>(paths, weather);
-  };
-  return std::make_unique<Engine>(options);
-}
 
 class HostCacheOf : public ::testing::TestWithParam<const char*> {};
 
@@ -81,27 +47,17 @@ TEST_P(HostCacheOf, GivesTheBitsOfTheCpu) {
   engine->experts().load_absent();
   Lanes run(*engine, GpuCache::kHost, {.lanes = 64}, 0.7);
   expect_same(expected, run_on_device(of, *engine, run.decoder), of.model);
-  kernels::ExpertCounters all;
-  for (const kernels::ExpertCounters& layer : run.model.counters()) {
-    all.hits += layer.hits;
-    all.fetched += layer.fetched;
-    all.on_host += layer.on_host;
-  }
+  const kernels::ExpertCounters all = run.model.work().experts;
   EXPECT_GT(all.hits, 0u);
   EXPECT_GT(all.fetched, 0u);
   EXPECT_GT(all.on_host, 0u);
 }
 
-std::string name_of(const ::testing::TestParamInfo<const char*>& of) {
-  std::string name = of.param;
-  std::ranges::replace(name, '-', '_');
-  return name;
-}
 INSTANTIATE_TEST_SUITE_P(Architectures, HostCacheOf,
                          ::testing::Values("qwen3moe", "qwen3moe-f16", "qwen3moe-kquants",
                                            "gpt-oss", "deepseek2-v3", "llama4", "gemma4",
                                            "qwen35moe"),
-                         name_of);
+                         name_of_model);
 
 // What kernels or the host have decided so far, in memory that the test may read.
 struct Decided {
@@ -115,7 +71,7 @@ Decided decided(Lanes& run) {
   const ExpertArena& arena = run.model.experts();
   const ExpertSlots& experts = arena.experts();
   std::uint32_t slots = 0;
-  for (const std::uint32_t of_class : share(run.model.model(), 0.5)) slots += of_class;
+  for (const std::uint32_t of_class : share_of_slots(run.model.model(), 0.5)) slots += of_class;
   LayerIndex routed = 0;
   while (experts.experts_of_layer[routed] == 0) ++routed;
   const kernels::ExpertTables tables = arena.task(routed).tables;
@@ -138,8 +94,8 @@ TEST(HostCache, DecidesAsTheDeviceDoes) {
     const auto weather = std::make_shared<ReadWeather>();
     weather->longest_delay = 3;
     const std::uint32_t ram_slots = seed % 2 == 0 ? 1000 : 12;  // all, or a few
-    const auto of_device = engine_of(of, ram_slots, weather);
-    const auto of_host = engine_of(of, ram_slots, weather);
+    const auto of_device = open(of, ram_slots, weather);
+    const auto of_host = open(of, ram_slots, weather);
     const double held = seed % 2 == 0 ? 0 : 0.2;
     if (of_host->holds_all_experts()) {
       of_device->load_absent();
@@ -160,7 +116,7 @@ TEST(HostCache, DecidesAsTheDeviceDoes) {
       position += rows;
       ASSERT_EQ(decided(device), decided(host)) << seed << ", position " << position;
       if (random.below(3) > 0) continue;
-      const auto slots = share(of_host->model(), 0.5 * random.uniform());
+      const auto slots = share_of_slots(of_host->model(), 0.5 * random.uniform());
       for (Lanes* const run : {&device, &host}) {
         run->model.set_slots(slots);
         if (rows % 2 == 0) run->model.leave_ram();
@@ -168,11 +124,7 @@ TEST(HostCache, DecidesAsTheDeviceDoes) {
       ASSERT_EQ(decided(device), decided(host)) << seed << ", with other slots";
     }
     expect_same(expected, found, fmt::format("seed {}", seed));
-    kernels::ExpertCounters all;
-    for (const kernels::ExpertCounters& layer : host.model.counters()) {
-      all.evictions += layer.evictions;
-      all.not_in_ram += layer.not_in_ram;
-    }
+    const kernels::ExpertCounters all = host.model.work().experts;
     EXPECT_GT(all.evictions, 0u) << seed;
     EXPECT_EQ(all.not_in_ram > 0, ram_slots < 1000) << seed;
   }
@@ -205,7 +157,7 @@ TEST(HostCache, WaitsOncePerLayerAndCapturesNothing) {
 // The same slots as with a cache of the device: a few lists of the host are all that is more.
 TEST(HostCache, TakesTheMemoryOfThePlan) {
   const auto engine = open({.model = "qwen3moe-kquants"});
-  const std::vector<std::uint32_t> slots = share(engine->model(), 0.5);
+  const std::vector<std::uint32_t> slots = share_of_slots(engine->model(), 0.5);
   EmulatedDevice device({});
   const Bytes before = device.memory().free;
   const DeviceModel model(*engine, device, kernels::emulated_kernels(),
@@ -226,28 +178,21 @@ TEST(HostCache, MemoryThatIsRefusedIsOneError) {
     return run.device.mapped_allocations();
   };
   const std::uint64_t all = load({});
-  for (std::uint64_t n = 1; n <= all; ++n) try {
-      load({.failing_mapped = n});
-      ADD_FAILURE() << n;
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), ErrorCode::kBudget) << error.what();
-    }
+  for (std::uint64_t n = 1; n <= all; ++n)
+    expect_error(ErrorCode::kBudget, [&] { load({.failing_mapped = n}); });
 }
 
 TEST(HostCache, AnExpertThatCannotBeReadIsTheErrorItIsAndOtherStepsAreRight) {
   const Case of{.model = "qwen3moe", .pieces = {2, 1}};
   const auto weather = std::make_shared<ReadWeather>();
-  const auto engine = engine_of(of, 12, weather);
+  const auto engine = open(of, 12, weather);
   const Outcome expected = run_on_cpu(of, *open(of));
   Lanes run(*engine, GpuCache::kHost, {}, 0.25);
   weather->fault = [](std::uint64_t, const io::ReadRequest&) { return EIO; };
-  Outcome failed;
-  try {
+  expect_error(ErrorCode::kIo, [&] {
+    Outcome failed;
     decode(run.decoder, std::vector<TokenId>{1}, 0, failed);
-    FAIL() << "nothing failed";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::kIo) << error.what();
-  }
+  });
   weather->expect_calm();
   expect_same(expected, run_on_device(of, *engine, run.decoder), "after the error");
 }
@@ -262,12 +207,8 @@ TEST(HostCache, EndsWithItsDevice) {
     return lost.device.operations();
   };
   const std::uint64_t all = run(0);
-  for (const std::uint64_t before_the_end : {4u, 33u, 70u}) try {
-      run(all - before_the_end);
-      ADD_FAILURE() << before_the_end;
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), ErrorCode::kDevice) << error.what();
-    }
+  for (const std::uint64_t before_the_end : {4u, 33u, 70u})
+    expect_error(ErrorCode::kDevice, [&] { run(all - before_the_end); });
 }
 
 // Chunks of a prompt take no part in it, and see the slots that it gave.
@@ -276,23 +217,9 @@ TEST(HostCache, ChunksOfAPromptFindTheSlots) {
   const auto engine = open(of);
   const Outcome expected = run_on_cpu(of, *engine);
   engine->experts().load_absent();
-  EmulatedDevice device({});
-  DeviceModel model(*engine, device, kernels::emulated_kernels(),
-                    {.slots_of_class = share(engine->model(), 0.5),
-                     .fetches = half_over_the_link(engine->model()),
-                     .batch = 16,
-                     .cache = GpuCache::kHost});
-  DeviceDecoder decoder(model, {.context = kContext, .formats = engine->kv_formats(), .batch = 16});
-  DevicePrefill prefill(decoder, 16);
-  const auto tokens = tokens_of(of, engine->config().vocabulary);
-  Outcome found;
-  decode(decoder, std::span(tokens).first(3), 0, found);
-  prefill.run(
-      std::span(tokens).subspan(3, 12), 3, 0,
-      [&](std::uint32_t, std::span<const float> logits) { found.add(logits); },
-      [&](const profiler::Routing& routing) { found.add(routing); });
-  decode(decoder, std::span(tokens).last(1), 15, found);
-  expect_same(expected, found, "a chunk between steps");
+  Lanes run(*engine, GpuCache::kHost, {}, 0.5, 0, 16);
+  DevicePrefill prefill(run.decoder, 16);
+  expect_same(expected, run_in_chunks(of, run.decoder, prefill), "a chunk between steps");
 }
 
 // A stream that does not come to the router: one line, with the layer.
@@ -317,38 +244,24 @@ TEST(HostCache, AStepThatHangsSaysWhere) {
   const auto flag = kernels::MappedMemory::try_allocate(device, Bytes(64));
   const auto stream = device.new_stream(kernels::StreamPriority::kNormal);
   stream->wait_value({reinterpret_cast<std::uint32_t*>(flag->data())}, 1);
-  try {
-    cache.resolve({.layer = 7}, *stream);
-    FAIL() << "nothing failed";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::kDevice);
-    EXPECT_NE(std::string(error.what()).find("has not gone on for 0.02 s"), std::string::npos);
-    EXPECT_NE(std::string(error.what()).find("waited for the router of layer 7"), std::string::npos)
-        << error.what();
-  }
+  EXPECT_THAT(expect_error(ErrorCode::kDevice, [&] { cache.resolve({.layer = 7}, *stream); }),
+              AllOf(HasSubstr("has not gone on for 0.02 s"),
+                    HasSubstr("waited for the router of layer 7")));
   *reinterpret_cast<std::uint32_t*>(flag->data()) = 1;
   device.synchronize();
 }
 
 // An engine whose device has room for a part of the experts.
-std::unique_ptr<Engine> engine_with_cache(EngineOptions options, GpuCache cache, double vram_share,
-                                          EmulatedDevice** device = nullptr) {
+std::unique_ptr<Engine> engine_with_cache(EngineOptions options, GpuCache cache,
+                                          const profiler::TierPlan& all, double vram_share,
+                                          EmulatedDevice** device) {
   options = on_device(options, device);
-  const profiler::TierPlan all = *Engine(options).plan().vram;
   options.device->cache = cache;
   options.device->misses = MissService::kLink;
   const auto less =
       static_cast<std::uint64_t>((1 - vram_share) * static_cast<double>(all.experts.count));
   options.budget.vram = all.total() - Bytes(less);
   return std::make_unique<Engine>(options);
-}
-
-std::vector<float> add_logits(Session& session, std::span<const TokenId> tokens) {
-  std::vector<float> logits;
-  session.evaluate(tokens, 0, [&](std::uint32_t, std::span<const float> row) {
-    logits.insert(logits.end(), row.begin(), row.end());
-  });
-  return logits;
 }
 
 // A prompt, steps, a jump to where keys and values need the room of slots, and a new beginning,
@@ -362,18 +275,18 @@ std::vector<float> conversation(Engine& engine) {
   };
   Session session(engine);
   const Bytes at_first = slots();
-  std::vector<float> all = add_logits(session, prompt);
+  std::vector<float> all = logits_of(session, prompt);
   const auto add = [&](const std::vector<float>& more) {
     all.insert(all.end(), more.begin(), more.end());
   };
-  for (const TokenId token : {5, 6}) add(add_logits(session, {&token, 1}));
+  for (const TokenId token : {5, 6}) add(logits_of(session, {&token, 1}));
   session.reset();
   session.fill_at_random(2044, 3);
-  for (const TokenId token : {1, 2}) add(add_logits(session, {&token, 1}));
+  for (const TokenId token : {1, 2}) add(logits_of(session, {&token, 1}));
   EXPECT_EQ(slots() < at_first, engine.device_model() != nullptr);
   session.reset();
   EXPECT_EQ(slots(), at_first);
-  add(add_logits(session, std::span(prompt).first(11)));
+  add(logits_of(session, std::span(prompt).first(11)));
   return all;
 }
 
@@ -383,10 +296,11 @@ TEST(HostCache, ASessionGrowsAndBeginsAgain) {
   options.batch = kMostDeviceRows;  // less of a prompt at once would make room
   Engine cpu(options);
   const std::vector<float> expected = conversation(cpu);
+  const profiler::TierPlan all = *Engine(on_device(options)).plan().vram;
   std::vector<kernels::ExpertCounters> counted[2];
   for (const GpuCache cache : {GpuCache::kDevice, GpuCache::kHost}) {
     EmulatedDevice* device = nullptr;
-    const auto engine = engine_with_cache(options, cache, 0.7, &device);
+    const auto engine = engine_with_cache(options, cache, all, 0.7, &device);
     ASSERT_NE(engine->device_model()->lanes(), nullptr);
     EXPECT_EQ(engine->device_model()->host_cache() != nullptr, cache == GpuCache::kHost);
     EXPECT_EQ(engine->plan().vram->positions, 1024u);
@@ -405,7 +319,7 @@ TEST(HostCache, IsNotThereWhereAllExpertsAreInVram) {
   EXPECT_EQ(engine.device_model()->host_cache(), nullptr);
   Session of_gpu(engine), of_cpu(cpu);
   const std::vector<TokenId> tokens{1, 2, 3};
-  EXPECT_EQ(add_logits(of_gpu, tokens), add_logits(of_cpu, tokens));
+  EXPECT_EQ(logits_of(of_gpu, tokens), logits_of(of_cpu, tokens));
 }
 
 }  // namespace

@@ -90,11 +90,7 @@ std::vector<float> logits_of(Engine& engine, std::uint32_t tokens = 12) {
   Session session(engine);
   std::vector<TokenId> ids;
   for (std::uint32_t i = 0; i < tokens; ++i) ids.push_back(static_cast<TokenId>(i * 37 % 160));
-  std::vector<float> logits;
-  session.evaluate(ids, tokens - 2, [&](std::uint32_t, std::span<const float> row) {
-    logits.insert(logits.end(), row.begin(), row.end());
-  });
-  return logits;
+  return logits_of(session, ids, tokens - 2);
 }
 
 struct Notices {

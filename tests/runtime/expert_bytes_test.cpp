@@ -35,9 +35,7 @@ Engine open(const std::shared_ptr<ReadWeather>& weather, std::uint32_t slots) {
                  .budget = {.expert_ram = kSlot * slots},
                  .context = 64,
                  .threads = 1,
-                 .open_reader = [weather](const auto& paths, const auto&) {
-                   return std::make_unique<FakeReader>(paths, weather);
-                 }});
+                 .open_reader = readers_in(weather)});
 }
 
 using ThreeMatrices = std::vector<std::vector<std::byte>>;

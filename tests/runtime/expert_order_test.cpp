@@ -92,9 +92,7 @@ TEST(ExpertOrder, DoesNotDependOnWhenReadsFinish) {
                        .policy = std::string(policy),
                        .prefetch = false,
                        .io = {.max_queued = queue},
-                       .open_reader = [weather](const auto& paths, const auto&) {
-                         return std::make_unique<FakeReader>(paths, weather);
-                       }});
+                       .open_reader = readers_in(weather)});
         const Counts counts = counts_of_run(engine);
         if (!expected) expected = counts;
         ASSERT_EQ(counts, *expected) << policy << ", " << slots << " slots, seed " << seed;

@@ -44,9 +44,7 @@ Engine open(const std::shared_ptr<ReadWeather>& weather, std::uint32_t slots = k
                  .budget = {.expert_ram = kSlot * slots},
                  .context = 64,
                  .threads = 1,
-                 .open_reader = [weather](const auto& paths, const auto&) {
-                   return std::make_unique<FakeReader>(paths, weather);
-                 }});
+                 .open_reader = readers_in(weather)});
 }
 
 std::uint64_t right_hash() {
@@ -195,9 +193,7 @@ TEST(ReadQueueOfTheStore, IsNeverOverrun) {
                         .context = 64,
                         .threads = 1,
                         .io = {.max_queued = 7},
-                        .open_reader = [weather](const auto& paths, const auto&) {
-                          return std::make_unique<FakeReader>(paths, weather);
-                        }};
+                        .open_reader = readers_in(weather)};
   Engine engine(options);
   Session session(engine);
   weather->reads = 0;

@@ -27,9 +27,7 @@ EngineOptions options_of(std::uint32_t slots, const std::shared_ptr<ReadWeather>
           .budget = {.expert_ram = kSlot * slots},
           .context = 64,
           .threads = 1,
-          .open_reader = [weather](const auto& paths, const auto&) {
-            return std::make_unique<FakeReader>(paths, weather);
-          }};
+          .open_reader = readers_in(weather)};
 }
 
 std::uint64_t hash_of_run(Engine& engine) {

@@ -1,10 +1,14 @@
-// Engines of the golden models whose device is an emulated one.
+// Engines of the golden models whose device is an emulated one, and what their sessions say.
 #pragma once
 
+#include <memory>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "kernels/gpu/emulation/device.h"
 #include "runtime/engine.h"
+#include "runtime/session.h"
 
 namespace hearth::runtime {
 
@@ -27,6 +31,16 @@ inline EngineOptions on_device(EngineOptions options,
                         },
                     .kernels = &kernels::emulated_kernels()};
   return options;
+}
+
+// Of the rows from `first` on.
+inline std::vector<float> logits_of(Session& session, std::span<const TokenId> tokens,
+                                    std::uint32_t first = 0) {
+  std::vector<float> logits;
+  session.evaluate(tokens, first, [&](std::uint32_t, std::span<const float> row) {
+    logits.insert(logits.end(), row.begin(), row.end());
+  });
+  return logits;
 }
 
 }  // namespace hearth::runtime

@@ -1,5 +1,7 @@
 #include "tests/gpu/support/model_run.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <ostream>
 #include <utility>
@@ -13,9 +15,45 @@ namespace {
 
 constexpr std::uint64_t kRandomSeed = 5;  // of what nobody computed
 
+std::string as_name(std::string text) {
+  for (char& c : text)
+    if (c == '-' || c == '.') c = '_';
+  return text;
+}
+
 }  // namespace
 
 void PrintTo(const Case& c, std::ostream* out) { *out << c.model; }
+
+std::string name_of_case(const ::testing::TestParamInfo<Case>& row) {
+  const KvFormats& kv = row.param.formats;
+  if (!kv.quantized()) return as_name(row.param.model);
+  return as_name(fmt::format("{}_{}_{}", row.param.model, kernels::traits(kv.keys).name,
+                             kernels::traits(kv.values).name));
+}
+
+std::string name_of_model(const ::testing::TestParamInfo<const char*>& row) {
+  return as_name(row.param);
+}
+
+std::vector<Case> every_architecture(const std::vector<std::uint32_t>& pieces) {
+  std::vector<Case> cases;
+  for (const char* model : {"qwen3moe",         "qwen3moe-f16",
+                            "qwen3moe-kquants", "qwen3moe-iquants",
+                            "qwen3moe-types32", "llama",
+                            "llama-opt",        "olmoe",
+                            "qwen2moe",         "gpt-oss",
+                            "gpt-oss-f16",      "ernie4_5-moe",
+                            "deepseek2-lite",   "deepseek2-legacy",
+                            "deepseek2-v3",     "deepseek2-v3-f16",
+                            "glm4moe",          "minimax-m2",
+                            "llama4",           "gemma4",
+                            "gemma4-f16",       "qwen35moe",
+                            "qwen35moe-f16",    "qwen3next",
+                            "qwen3next-legacy"})
+    cases.push_back({.model = model, .pieces = pieces});
+  return cases;
+}
 
 std::vector<TokenId> tokens_of(const Case& c, std::uint32_t vocabulary) {
   std::uint32_t count = 0;

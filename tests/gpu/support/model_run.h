@@ -1,6 +1,8 @@
 // Tokens through a whole model, on the CPU and on a device, and all that can be seen of it.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cstdint>
 #include <iosfwd>
 #include <memory>
@@ -36,6 +38,12 @@ struct Case {
   std::uint32_t random = 0;  // positions before the tokens, of keys and values that nobody computed
 };
 void PrintTo(const Case& c, std::ostream* out);
+// Of a row of tests.
+std::string name_of_case(const ::testing::TestParamInfo<Case>& row);
+std::string name_of_model(const ::testing::TestParamInfo<const char*>& row);
+
+// Golden models: of every architecture, in several formats of weights.
+std::vector<Case> every_architecture(const std::vector<std::uint32_t>& pieces);
 
 std::vector<TokenId> tokens_of(const Case& c, std::uint32_t vocabulary);
 std::string path_of(const Case& c);

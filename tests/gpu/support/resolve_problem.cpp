@@ -74,11 +74,10 @@ ResolveOutput::Fetch plain(const ExpertFetch& fetch) {
           number(fetch.to)};
 }
 
-// The memory of one call, and its task.
+// The tables in memory of a call.
 template <template <typename> class Array>
-struct ResolveMemory {
-  ResolveMemory(const TestDevice* on, const ResolveShape& shape, const ResolveInput& input,
-                const ResolveState& state)
+struct TablesMemory {
+  TablesMemory(const TestDevice* on, const ResolveState& state)
       : step(on, std::vector{state.step}),
         slot_of(on, state.slot_of),
         active_in(on, state.active_in),
@@ -86,7 +85,53 @@ struct ResolveMemory {
         slots(on, state.slots),
         addresses(on, addresses_of(state)),
         sources(on, sources_of(state)),
-        counters(on, state.counters),
+        counters(on, state.counters) {}
+
+  ExpertTables view() const {
+    return {.slot_of = slot_of.data(),
+            .active_in = active_in.data(),
+            .guessed = guessed.data(),
+            .slots = slots.data(),
+            .addresses = addresses.data(),
+            .sources = sources.data(),
+            .counters = counters.data()};
+  }
+
+  void take(ResolveState& state) const {
+    state.slot_of = slot_of.values();
+    state.active_in = active_in.values();
+    state.guessed = guessed.values();
+    state.slots = slots.values();
+    state.counters = counters.values();
+  }
+
+  Array<std::uint32_t> step, slot_of, active_in, guessed;
+  Array<ExpertSlot> slots;
+  Array<std::byte*> addresses;
+  Array<ExpertSource> sources;
+  Array<ExpertCounters> counters;
+};
+
+// What is common to the tasks of a layer.
+template <typename Task, template <typename> class Array>
+Task task_of_layer(const ResolveShape& shape, std::uint32_t layer,
+                   const TablesMemory<Array>& tables) {
+  const std::uint32_t size_class = shape.class_of_layer[layer];
+  return {.tables = tables.view(),
+          .step = tables.step.data(),
+          .layer = layer,
+          .first_expert = layer * shape.experts,
+          .experts = shape.experts,
+          .first_slot = shape.first_slot(size_class) + shape.held(size_class),
+          .slots = shape.slots_of_class[size_class] - shape.held(size_class)};
+}
+
+// The memory of one call, and its task.
+template <template <typename> class Array>
+struct ResolveMemory {
+  ResolveMemory(const TestDevice* on, const ResolveShape& shape, const ResolveInput& input,
+                const ResolveState& state)
+      : tables(on, state),
         ids(on, input.ids),
         weights(on, weights_of(input.ids.size())),
         limits(on, limits_of(input)),
@@ -100,43 +145,30 @@ struct ResolveMemory {
         x_weights(on, input.ids.size()),
         results(on, input.ids.size()),
         faults(on, std::vector{state.faults}) {
-    const std::uint32_t size_class = shape.class_of_layer[input.layer];
-    task = {.tables = {.slot_of = slot_of.data(),
-                       .active_in = active_in.data(),
-                       .guessed = guessed.data(),
-                       .slots = slots.data(),
-                       .addresses = addresses.data(),
-                       .sources = sources.data(),
-                       .counters = counters.data()},
-            .step = step.data(),
-            .layer = input.layer,
-            .first_expert = input.layer * shape.experts,
-            .experts = shape.experts,
-            .first_slot = shape.first_slot(size_class) + shape.held(size_class),
-            .slots = shape.slots_of_class[size_class] - shape.held(size_class),
-            .layout = kTestLayout,
-            .protected_first = input.protected_first,
-            .protected_count = input.protected_count,
-            .all_experts = shape.all_experts(),
-            .rows = static_cast<std::uint32_t>(input.ids.size() / shape.used),
-            .experts_used = shape.used,
-            .ids = ids.data(),
-            .weights = weights.data(),
-            .fetch_limits = limits.data(),
-            .most_fetches = shape.most_fetches,
-            .hits = hits.data(),
-            .fetched = fetched.data(),
-            .fetches = fetches.data(),
-            .fetch_count = fetch_count.data(),
-            .host_jobs = host_jobs.data(),
-            .host_count = host_count.data(),
-            .x_rows = x_rows.data(),
-            .x_weights = x_weights.data(),
-            .results = results.data(),
-            .faults = faults.data(),
-            .on_device = {at<float>(kDeviceResults), 16},
-            .on_host = {at<float>(kHostResults), 16},
-            .nothing = at<float>(kNothing)};
+    task = task_of_layer<ResolveTask>(shape, input.layer, tables);
+    task.layout = kTestLayout;
+    task.protected_first = input.protected_first;
+    task.protected_count = input.protected_count;
+    task.all_experts = shape.all_experts();
+    task.rows = static_cast<std::uint32_t>(input.ids.size() / shape.used);
+    task.experts_used = shape.used;
+    task.ids = ids.data();
+    task.weights = weights.data();
+    task.fetch_limits = limits.data();
+    task.most_fetches = shape.most_fetches;
+    task.hits = hits.data();
+    task.fetched = fetched.data();
+    task.fetches = fetches.data();
+    task.fetch_count = fetch_count.data();
+    task.host_jobs = host_jobs.data();
+    task.host_count = host_count.data();
+    task.x_rows = x_rows.data();
+    task.x_weights = x_weights.data();
+    task.results = results.data();
+    task.faults = faults.data();
+    task.on_device = {at<float>(kDeviceResults), 16};
+    task.on_host = {at<float>(kHostResults), 16};
+    task.nothing = at<float>(kNothing);
   }
 
   static std::vector<float> weights_of(std::size_t pairs) {
@@ -146,11 +178,7 @@ struct ResolveMemory {
   }
 
   void take_tables(ResolveState& state) const {
-    state.slot_of = slot_of.values();
-    state.active_in = active_in.values();
-    state.guessed = guessed.values();
-    state.slots = slots.values();
-    state.counters = counters.values();
+    tables.take(state);
     state.faults = faults.values()[0];
   }
 
@@ -170,11 +198,7 @@ struct ResolveMemory {
     return out;
   }
 
-  Array<std::uint32_t> step, slot_of, active_in, guessed;
-  Array<ExpertSlot> slots;
-  Array<std::byte*> addresses;
-  Array<ExpertSource> sources;
-  Array<ExpertCounters> counters;
+  TablesMemory<Array> tables;
   Array<std::uint16_t> ids;
   Array<float> weights;
   Array<std::uint32_t> limits;
@@ -194,41 +218,21 @@ template <template <typename> class Array>
 struct PrefetchMemory {
   PrefetchMemory(const TestDevice* on, const ResolveShape& shape, const PrefetchInput& input,
                  const ResolveState& state)
-      : step(on, std::vector{state.step}),
-        slot_of(on, state.slot_of),
-        active_in(on, state.active_in),
-        guessed(on, state.guessed),
+      : tables(on, state),
         limits(on, limits_of(input)),
         fetch_count(on, std::vector{input.fetch_count}),
         count(on, 1),
-        slots(on, state.slots),
-        addresses(on, addresses_of(state)),
-        sources(on, sources_of(state)),
-        counters(on, state.counters),
         ids(on, input.ids),
         fetches(on, input.most) {
-    const std::uint32_t size_class = shape.class_of_layer[input.layer];
-    task = {.tables = {.slot_of = slot_of.data(),
-                       .active_in = active_in.data(),
-                       .guessed = guessed.data(),
-                       .slots = slots.data(),
-                       .addresses = addresses.data(),
-                       .sources = sources.data(),
-                       .counters = counters.data()},
-            .step = step.data(),
-            .layer = input.layer,
-            .first_expert = input.layer * shape.experts,
-            .experts = shape.experts,
-            .first_slot = shape.first_slot(size_class) + shape.held(size_class),
-            .slots = shape.slots_of_class[size_class] - shape.held(size_class),
-            .rows = input.rows,
-            .experts_used = shape.used,
-            .ids = ids.data(),
-            .limits = limits.data(),
-            .fetch_count = fetch_count.data(),
-            .most = input.most,
-            .fetches = fetches.data(),
-            .count = count.data()};
+    task = task_of_layer<PrefetchTask>(shape, input.layer, tables);
+    task.rows = input.rows;
+    task.experts_used = shape.used;
+    task.ids = ids.data();
+    task.limits = limits.data();
+    task.fetch_count = fetch_count.data();
+    task.most = input.most;
+    task.fetches = fetches.data();
+    task.count = count.data();
   }
 
   static std::vector<std::uint32_t> limits_of(const PrefetchInput& input) {
@@ -237,13 +241,7 @@ struct PrefetchMemory {
     return limits;
   }
 
-  void take_tables(ResolveState& state) const {
-    state.slot_of = slot_of.values();
-    state.active_in = active_in.values();
-    state.guessed = guessed.values();
-    state.slots = slots.values();
-    state.counters = counters.values();
-  }
+  void take_tables(ResolveState& state) const { tables.take(state); }
 
   PrefetchOutput output() const {
     PrefetchOutput out;
@@ -253,15 +251,25 @@ struct PrefetchMemory {
     return out;
   }
 
-  Array<std::uint32_t> step, slot_of, active_in, guessed, limits, fetch_count, count;
-  Array<ExpertSlot> slots;
-  Array<std::byte*> addresses;
-  Array<ExpertSource> sources;
-  Array<ExpertCounters> counters;
+  TablesMemory<Array> tables;
+  Array<std::uint32_t> limits, fetch_count, count;
   Array<std::uint16_t> ids;
   Array<ExpertFetch> fetches;
   PrefetchTask task;
 };
+
+// In memory of the device, or of the host for the specification.
+template <template <template <typename> class> class Memory, typename Input, typename Run>
+auto call(const TestDevice* on, const ResolveShape& shape, const Input& input, ResolveState& state,
+          Run&& run) {
+  const auto in = [&](const auto& memory) {
+    run(memory.task);
+    memory.take_tables(state);
+    return memory.output();
+  };
+  return on == nullptr ? in(Memory<HostArray>(on, shape, input, state))
+                       : in(Memory<OnDevice>(on, shape, input, state));
+}
 
 }  // namespace
 
@@ -305,30 +313,22 @@ std::vector<ExpectedJob> ResolveOutput::jobs(const std::vector<Job>& list,
 
 ResolveOutput resolve(const TestDevice* on, const ResolveShape& shape, const ResolveInput& input,
                       ResolveState& state) {
-  if (on == nullptr) {
-    const ResolveMemory<HostArray> memory(on, shape, input, state);
-    resolve_scalar(memory.task);
-    memory.take_tables(state);
-    return memory.output();
-  }
-  const ResolveMemory<OnDevice> memory(on, shape, input, state);
-  on->kernels->resolve(memory.task, on->stream->native());
-  memory.take_tables(state);
-  return memory.output();
+  return call<ResolveMemory>(on, shape, input, state, [&](const ResolveTask& task) {
+    if (on == nullptr)
+      resolve_scalar(task);
+    else
+      on->kernels->resolve(task, on->stream->native());
+  });
 }
 
 PrefetchOutput prefetch(const TestDevice* on, const ResolveShape& shape, const PrefetchInput& input,
                         ResolveState& state) {
-  if (on == nullptr) {
-    const PrefetchMemory<HostArray> memory(on, shape, input, state);
-    prefetch_scalar(memory.task);
-    memory.take_tables(state);
-    return memory.output();
-  }
-  const PrefetchMemory<OnDevice> memory(on, shape, input, state);
-  on->kernels->prefetch(memory.task, on->stream->native());
-  memory.take_tables(state);
-  return memory.output();
+  return call<PrefetchMemory>(on, shape, input, state, [&](const PrefetchTask& task) {
+    if (on == nullptr)
+      prefetch_scalar(task);
+    else
+      on->kernels->prefetch(task, on->stream->native());
+  });
 }
 
 }  // namespace hearth::kernels

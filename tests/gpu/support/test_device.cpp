@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "base/error.h"
@@ -15,10 +16,11 @@
 namespace hearth::kernels {
 namespace {
 
-// HEARTH_TEST_DEVICES=gpu leaves out the emulation, on which rows take long.
-bool only_gpus() {
+// HEARTH_TEST_DEVICES=gpu leaves out the emulation, on which rows take long; 32 or 64 leaves of all
+// devices the emulation with warps of so many lanes.
+std::string_view wanted_devices() {
   const char* const wanted = std::getenv("HEARTH_TEST_DEVICES");
-  return wanted != nullptr && std::string_view(wanted) == "gpu";
+  return wanted != nullptr ? wanted : "";
 }
 
 // HEARTH_TEST_SEED: other orders of threads and blocks, which are counted on with every launch.
@@ -29,22 +31,27 @@ std::uint64_t first_seed(unsigned lanes) {
 
 struct OpenDevices {
   OpenDevices() {
-    if (!only_gpus()) add_emulations();
+    const std::string_view wanted = wanted_devices();
+    for (const unsigned lanes : {32u, 64u})
+      if (wanted.empty() || wanted == std::to_string(lanes)) add_emulation(lanes);
+    if (wanted.empty() || wanted == "gpu") add_gpus();
+    if (list.empty())
+      throw_error(ErrorCode::kDevice,
+                  "HEARTH_TEST_DEVICES={}, and there is no such device; unset it to test on the "
+                  "emulation",
+                  wanted);
+  }
+  void add_emulation(unsigned lanes) {
+    add(fmt::format("emulated, {} lanes", lanes),
+        std::make_unique<emulated::EmulatedDevice>(
+            emulated::DeviceOptions{.lanes = lanes, .seed = first_seed(lanes)}),
+        emulated_kernels());
+  }
+  void add_gpus() {
     for (const GpuBackend& backend : gpu_backends())
       for (const DeviceProperties& found : backend.find().devices)
         add(fmt::format("{} {}", backend.name, found.name), backend.open(found.ordinal),
             backend.kernels());
-    if (list.empty())
-      throw_error(
-          ErrorCode::kDevice,
-          "HEARTH_TEST_DEVICES=gpu, and there is no GPU; unset it to test on the emulation");
-  }
-  void add_emulations() {
-    for (const unsigned lanes : {32u, 64u})
-      add(fmt::format("emulated, {} lanes", lanes),
-          std::make_unique<emulated::EmulatedDevice>(
-              emulated::DeviceOptions{.lanes = lanes, .seed = first_seed(lanes)}),
-          emulated_kernels());
   }
   void add(std::string name, std::unique_ptr<Device> device, const GpuKernels& kernels) {
     streams.push_back(device->new_stream(StreamPriority::kNormal));

@@ -120,4 +120,12 @@ class FakeReader final : public io::AsyncReader {
   std::uint64_t now_ = 0;
 };
 
+// As EngineOptions::open_reader.
+inline auto readers_in(std::shared_ptr<ReadWeather> weather) {
+  return [weather = std::move(weather)](const std::vector<std::string>& paths,
+                                        const io::ReaderOptions&) {
+    return std::make_unique<FakeReader>(paths, weather);
+  };
+}
+
 }  // namespace hearth::testing

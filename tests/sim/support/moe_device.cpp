@@ -254,6 +254,27 @@ void MoeOnDevice::capture() {
   graph_ = main_->end_capture();
 }
 
+// A layer's router on the norms that there are.
+void MoeOnDevice::enqueue_router(std::uint32_t layer, const Routed& to, kernels::Stream& stream) {
+  const MoeShape& s = model_.shape();
+  kernels_.product({.format = kernels::WeightFormat::kF32,
+                    .rows = s.experts,
+                    .columns = s.embedding,
+                    .x = QuantizeTask{.to = memory_->x}.result(),
+                    .dense = {reinterpret_cast<const std::byte*>(memory_->routers[layer])},
+                    .y = to.logits,
+                    .y_stride = s.experts},
+                   stream.native());
+  kernels_.route({.spec = model_.router_spec(),
+                  .rows = s.rows,
+                  .logits = to.logits,
+                  .logit_stride = s.experts,
+                  .ids = to.ids,
+                  .weights = to.weights,
+                  .faults = to.faults},
+                 stream.native());
+}
+
 // One MoE layer: norm → route → resolve → hand over → gather beside the hits → the fetched → wait
 // for the CPU → combine, which is what the next layer gets.
 void MoeOnDevice::enqueue_layer(std::uint32_t layer) {
@@ -267,22 +288,7 @@ void MoeOnDevice::enqueue_layer(std::uint32_t layer) {
                       .epsilon = kNormEpsilon,
                       .outputs = {{.to = m.x}}},
                      stream);
-  kernels_.product({.format = kernels::WeightFormat::kF32,
-                    .rows = s.experts,
-                    .columns = s.embedding,
-                    .x = QuantizeTask{.to = m.x}.result(),
-                    .dense = {reinterpret_cast<const std::byte*>(m.routers[layer])},
-                    .y = m.logits,
-                    .y_stride = s.experts},
-                   stream);
-  kernels_.route({.spec = model_.router_spec(),
-                  .rows = s.rows,
-                  .logits = m.logits,
-                  .logit_stride = s.experts,
-                  .ids = m.ids,
-                  .weights = m.weights,
-                  .faults = m.faults},
-                 stream);
+  enqueue_router(layer, {m.logits, m.ids, m.weights, m.faults}, *main_);
   if (world_.mistake == Mistake::kGatheredBeforeResolve) main_->record(*resolved_);
   kernels_.resolve({.tables = m.tables,
                     .step = m.step,
@@ -351,21 +357,7 @@ void MoeOnDevice::enqueue_guess(std::uint32_t next) {
   Memory::Guess& list = memory_->guesses[one_list ? 0 : next % 2];
   const kernels::NativeStream stream = guesses_->native();
   guesses_->wait(*resolved_);
-  kernels_.product({.format = kernels::WeightFormat::kF32,
-                    .rows = s.experts,
-                    .columns = s.embedding,
-                    .x = QuantizeTask{.to = m.x}.result(),
-                    .dense = {reinterpret_cast<const std::byte*>(m.routers[next])},
-                    .y = m.guess_logits,
-                    .y_stride = s.experts},
-                   stream);
-  kernels_.route({.spec = model_.router_spec(),
-                  .rows = s.rows,
-                  .logits = m.guess_logits,
-                  .logit_stride = s.experts,
-                  .ids = m.guessed_ids,
-                  .weights = m.guess_weights},
-                 stream);
+  enqueue_router(next, {m.guess_logits, m.guessed_ids, m.guess_weights}, *guesses_);
   kernels_.prefetch({.tables = m.tables,
                      .step = m.step,
                      .layer = next,

@@ -97,7 +97,15 @@ class MoeOnDevice {
   void take_memory();
   void put_experts_in_ram();
   void capture();
+  struct Routed {
+    float* logits;
+    std::uint16_t* ids;
+    float* weights;
+    std::uint32_t* faults = nullptr;
+  };
+
   void enqueue_layer(std::uint32_t layer);
+  void enqueue_router(std::uint32_t layer, const Routed& to, kernels::Stream& stream);
   void enqueue_poison();
   void enqueue_product(const kernels::ExpertJob* jobs, std::uint32_t count);
   void enqueue_hand_over(std::uint32_t layer);
