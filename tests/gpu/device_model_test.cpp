@@ -18,25 +18,12 @@ using kernels::TestDevice;
 
 class DeviceModels : public ::testing::TestWithParam<Case> {};
 
-// Each GPU, and one of the emulations, by turns: of whole models only kernels know how wide a warp
-// is. Chunks of a model (DevicePrefills) have the other one.
-std::vector<TestDevice> devices_for(const Case& of) {
-  std::vector<TestDevice> devices, emulations;
-  for (const TestDevice& on : kernels::test_devices()) {
-    const bool emulated = dynamic_cast<kernels::emulated::EmulatedDevice*>(on.device) != nullptr;
-    (emulated ? emulations : devices).push_back(on);
-  }
-  if (!emulations.empty())
-    devices.push_back(of.model.size() % 2 == 0 ? emulations.back() : emulations.front());
-  return devices;
-}
-
 // Graphs of one and of several rows, used once and again.
 TEST_P(DeviceModels, GiveTheBitsOfTheCpu) {
   const auto engine = open(GetParam());
   const Outcome expected = run_on_cpu(GetParam(), *engine);
   ASSERT_FALSE(expected.logits.empty() || expected.experts.empty());
-  for (const TestDevice& on : devices_for(GetParam())) {
+  for (const TestDevice& on : kernels::test_devices()) {
     DeviceModel model(*engine, *on.device, *on.kernels);
     DeviceDecoder decoder(model, {.context = kContext, .formats = engine->kv_formats()});
     expect_same(expected, run_on_device(GetParam(), *engine, decoder), on.name);
