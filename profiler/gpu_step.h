@@ -4,6 +4,12 @@
 // Each of the top-k experts is in VRAM with the same probability, so the number of misses is
 // binomial. Misses in RAM are copied or computed by the CPU (profiler/step_split.h). Experts on
 // disk are read beside all this; the last of them is computed when it has arrived.
+//
+// What is gathered ahead while the link is idle (profiler/lane_tuner.h) is left out, so that a step
+// is predicted as it is without. A guess is the next layer's router on this layer's input: how
+// often it is right of the experts that VRAM misses follows from the weights, and no profile has
+// counted it. The partners of a profile are another guess, of popular experts above all. Trials let
+// a device prefetch only where its steps are sooner for it.
 #pragma once
 
 #include <cstdint>

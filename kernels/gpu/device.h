@@ -3,8 +3,9 @@
 //
 // Errors. Out of memory is expected at load and is a result (null, empty, false). Whatever else
 // fails is fatal, since a device that failed once answers nothing any more: Error(kDevice), one
-// line with the call, the device and the driver's reason. Destructors ignore errors. Threads: any
-// thread may use a device once it has made it current, one at a time each stream.
+// line with the call, the device and the driver's reason. Destructors ignore errors. Every wait of
+// the host has a limit (watchdog.h). Threads: any thread may use a device once it has made it
+// current, one at a time each stream.
 #pragma once
 
 #include <atomic>
@@ -49,9 +50,9 @@ struct DeviceMemory {
 };
 
 // What the host asked of a device, of all its streams together: what steps cost beside their work.
-// Neither what a capture keeps is counted, nor kernels that are launched one by one.
+// What a capture keeps is not counted.
 struct DeviceCalls {
-  std::uint64_t launches = 0;  // of graphs, copies and fills
+  std::uint64_t launches = 0;  // of graphs, kernels, copies and fills
   std::uint64_t waits = 0;     // for a stream, an event or the device
 };
 
@@ -125,8 +126,8 @@ class Device {
   virtual std::unique_ptr<Event> new_event(EventTiming timing) = 0;
   virtual void synchronize() = 0;  // all streams
   // Of a device that hangs, or is lost: from now on nothing is given back to it, since that waits
-  // for what it does. The end of the process frees all.
-  virtual void abandon() noexcept {}
+  // for what it does, and nothing is waited for. The end of the process frees all.
+  virtual void abandon() noexcept = 0;
   // Drivers keep for each thread which device its calls are for: this one from now on, as in the
   // thread that opened it. What fails is said by the next call.
   virtual void make_current() noexcept = 0;
@@ -149,8 +150,11 @@ void load_kernels_when_opened();
 // Counts them for a device; any thread.
 class CallCounter {
  public:
-  void launched() {
-    if (!captures_) launches_ += 1;
+  // False: captured, and not counted.
+  bool launched() {
+    if (captures_) return false;
+    launches_ += 1;
+    return true;
   }
   void waited() { waits_ += 1; }
   void begin_capture() { captures_ = true; }

@@ -13,8 +13,8 @@ struct LaunchShape {
   unsigned dynamic_shared = 0;  // bytes
 };
 
-// A cudaStream_t, a hipStream_t or an emulated::Queue*: the library of kernels that is given one
-// knows which.
+// A LaunchQueue* of CUDA or HIP (launch_queue.h) or an emulated::Queue*: the library of kernels
+// that is given one knows which.
 using NativeStream = void*;
 
 }  // namespace hearth::kernels

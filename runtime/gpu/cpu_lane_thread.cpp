@@ -13,8 +13,6 @@ namespace {
 
 constexpr auto kSpinTime = std::chrono::milliseconds(5);
 constexpr int kLooksPerClockRead = 64;
-// A step ends, for the conductor, half of this and a wake-up later: 0.5 % of one of 4 ms, for some
-// percent of a core.
 constexpr auto kNap = std::chrono::microseconds(20);
 
 [[noreturn]] void throw_late(const StepBound& bound, std::optional<LayerIndex> layer) {
@@ -23,10 +21,7 @@ constexpr auto kNap = std::chrono::microseconds(20);
                 "GPU: a step waits for the CPU, which has not computed the experts of layer {} "
                 "within {} s; the disk or the memory does not answer; see the system's log",
                 *layer, seconds(bound.silence));
-  throw_error(ErrorCode::kDevice,
-              "GPU: a step has not gone on for {} s, and waits for nothing of the CPU; the device "
-              "hangs; see the system's log, and restart it",
-              seconds(bound.silence));
+  kernels::throw_device_hangs(bound.silence);
 }
 
 }  // namespace
@@ -83,26 +78,16 @@ void CpuLaneThread::serve_step() {
 
 void wait_for_step(FunctionRef<bool()> finished, CpuLane& lane, const Clock& clock,
                    const StepBound& bound) {
-  const PunctualSleep punctual;
-  Nanoseconds end = clock.now() + bound.silence;
-  const auto naps_until_end = [&](FunctionRef<void()> each) {
-    while (clock.now() < end) {
-      if (finished()) return true;
-      each();
-      std::this_thread::sleep_for(kNap);
-    }
-    return false;
-  };
-  std::uint64_t seen = lane.progress();
-  const auto look = [&] {
-    if (const std::uint64_t now = lane.progress(); std::exchange(seen, now) != now)
-      end = clock.now() + bound.silence;
-  };
-  if (naps_until_end(look)) return;
+  if (kernels::wait_while_it_goes_on(
+          finished, [&] { return lane.progress(); }, clock, bound.silence))
+    return;
   const std::optional<LayerIndex> waits_for = lane.handed_over();
   // More than once: the lane may still answer, and a layer without work for it says so itself.
-  end = clock.now() + bound.after_end;
-  naps_until_end([&] { lane.give_up(); });
+  const auto give_up = [&] {
+    lane.give_up();
+    return std::uint64_t{0};
+  };
+  kernels::wait_while_it_goes_on(finished, give_up, clock, bound.after_end);
   throw_late(bound, waits_for);
 }
 

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/function_ref.h"
+#include "kernels/gpu/watchdog.h"
 #include "runtime/gpu/cpu_lane.h"
 
 namespace hearth::runtime {
@@ -47,7 +48,7 @@ struct StepBound {
   Nanoseconds silence{0};
   Nanoseconds after_end{0};  // for the GPU to finish once its waits for the lane were ended
 };
-inline constexpr StepBound kStepBound{.silence = std::chrono::seconds(30),
+inline constexpr StepBound kStepBound{.silence = kernels::kDeviceSilence,
                                       .after_end = std::chrono::seconds(2)};
 
 // Waits until `finished` says so; throws what that throws. A step that exceeds its bound ends with

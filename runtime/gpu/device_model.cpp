@@ -157,13 +157,19 @@ void DeviceModel::fill_slots() {
 }
 
 ChunkExperts* DeviceModel::begin_chunk() {
+  before_chunk_ = device_.calls();
   if (lanes_ != nullptr) lanes_->begin_chunk();
   if (chunks_ == nullptr) return nullptr;
-  const std::uint64_t waits = device_.calls().waits;
   chunks_->begin(std::exchange(moved_, false));
-  waits_before_chunks_ += device_.calls().waits - waits;
+  waits_before_chunks_ += device_.calls().waits - before_chunk_.waits;
   chunks_run_ += 1;
   return chunks_.get();
+}
+
+void DeviceModel::end_chunk() {
+  const kernels::DeviceCalls now = device_.calls();
+  of_chunks_.launches += now.launches - before_chunk_.launches;
+  of_chunks_.waits += now.waits - before_chunk_.waits;
 }
 
 void DeviceModel::run(FunctionRef<void()> enqueue, std::uint32_t rows) {
@@ -209,6 +215,8 @@ DeviceWork DeviceModel::work() {
                   .chunks = chunks_run_,
                   .launches = calls.launches - looks_.launches,
                   .waits = calls.waits - looks_.waits + polled_,
+                  .launches_of_chunks = of_chunks_.launches,
+                  .waits_of_chunks = of_chunks_.waits,
                   .waits_before_chunks = waits_before_chunks_};
   for (std::uint32_t l = 0; l < layers.size(); ++l) {
     const Bytes expert(model_.experts.layer(static_cast<LayerIndex>(l)).bytes());

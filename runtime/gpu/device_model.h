@@ -95,6 +95,7 @@ class DeviceModel {
   // Before a chunk of a prompt: where its experts are, until the next step. Null where a batch is
   // no more than a step.
   ChunkExperts* begin_chunk();
+  void end_chunk();  // one that was finished
   // Runs a step, which is enqueued when all is ready for it, to its end; throws what ended it
   // before.
   void run(FunctionRef<void()> enqueue, std::uint32_t rows);
@@ -171,6 +172,7 @@ class DeviceModel {
   std::vector<std::uint32_t> most_slots_;  // as at first, or as bounded
   std::uint64_t steps_run_ = 0;
   std::uint64_t chunks_run_ = 0, waits_before_chunks_ = 0;
+  kernels::DeviceCalls before_chunk_, of_chunks_;
   std::uint64_t polled_ = 0;    // steps whose end was seen without a call to wait
   kernels::DeviceCalls looks_;  // of the calls those before the first step, and by counters()
 };

@@ -89,6 +89,7 @@ void DevicePrefill::run(std::span<const TokenId> tokens, std::uint32_t position,
       count = record_logits(first);
       if (count > 0) step.stream.synchronize();
     }
+    decoder_.model().end_chunk();
   } catch (...) {
     finish();
     throw;

@@ -10,6 +10,8 @@ void visit(DeviceWork& to, const DeviceWork& from, Visit&& each) {
   each(to.chunks, from.chunks);
   each(to.launches, from.launches);
   each(to.waits, from.waits);
+  each(to.launches_of_chunks, from.launches_of_chunks);
+  each(to.waits_of_chunks, from.waits_of_chunks);
   each(to.waits_before_chunks, from.waits_before_chunks);
   each(to.experts.hits, from.experts.hits);
   each(to.experts.fetched, from.experts.fetched);

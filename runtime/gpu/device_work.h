@@ -21,11 +21,13 @@ struct ChunkCounters {
 struct DeviceWork {
   std::uint64_t steps = 0;
   std::uint64_t chunks = 0;  // of prompts; all else goes in steps
-  // Calls of the host. A launch is that of a graph, a copy or a fill: a step is one at least. The
-  // kernels of a chunk, which is no graph, are not counted. Steps and chunks are waited for once.
+  // Calls of the host. A launch is that of a graph, a kernel, a copy or a fill: a step is one at
+  // least, a chunk, which is no graph, hundreds. Steps and chunks are waited for once.
   std::uint64_t launches = 0;
   std::uint64_t waits = 0;
-  std::uint64_t waits_before_chunks = 0;  // of these, to see where experts are
+  std::uint64_t launches_of_chunks = 0;   // of these
+  std::uint64_t waits_of_chunks = 0;      // likewise
+  std::uint64_t waits_before_chunks = 0;  // of the latter, to see where experts are
 
   // Of all layers, by steps.
   kernels::ExpertCounters experts;

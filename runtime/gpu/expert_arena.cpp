@@ -228,11 +228,12 @@ void ExpertArena::send_sources() {
 }
 
 void ExpertArena::begin_changes() {
-  CHECK(!std::exchange(changing_, true));
+  CHECK(!changing_);
   copy(stream_, host_.slots, of_steps_.slots);
   copy(stream_, host_.slot_of, of_steps_.slot_of);
   copy(stream_, host_.guessed, of_steps_.guessed);
   stream_.synchronize();
+  changing_ = true;
   for (SizeClass& of : classes_) of.next_free = 0;
 }
 

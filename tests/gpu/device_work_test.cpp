@@ -90,7 +90,15 @@ TEST(DeviceWork, OfPrefetchesIsBytesOfTheLink) {
   EXPECT_EQ(work.waits_inside(), 0u);
 }
 
-// A chunk is waited for once. What has no slot is copied, the same for each chunk.
+// Of launches counted from the first of a device on.
+std::uint64_t marks_between(std::uint64_t begin, std::uint64_t end) {
+  constexpr std::uint64_t kEach = kernels::Watchdog::kOperationsPerMark;
+  return end / kEach - begin / kEach;
+}
+
+// A chunk is waited for once. Where it waits for no copies every operation of the device is a
+// launch of a kernel, a copy or a fill, but for the watchdog's marks. What has no slot is copied,
+// the same for each chunk.
 TEST(DeviceWork, OfChunksIsWhatWasStaged) {
   constexpr std::uint32_t kRows = 20;
   const Case of{.model = "qwen3moe", .pieces = {kRows}};
@@ -106,12 +114,16 @@ TEST(DeviceWork, OfChunksIsWhatWasStaged) {
     DevicePrefill prefill(on.decoder, kRows);
     const std::vector<TokenId> tokens = tokens_of(of, engine->config().vocabulary);
     Outcome outcome;
+    std::uint64_t operations = 0, calls = 0;
     const auto run = [&](bool step_before) {
       if (step_before) decode(on.decoder, std::span(tokens).first(1), 0, outcome);
       const DeviceWork begin = on.model.work();
+      operations = on.device.operations();
+      calls = on.device.calls().launches;
       prefill.run(
           tokens, 0, kRows, [](std::uint32_t, std::span<const float>) {},
           [](const profiler::Routing&) {});
+      operations = on.device.operations() - operations;
       return on.model.work() - begin;
     };
     for (const bool step_before : {false, false, true}) {
@@ -125,7 +137,12 @@ TEST(DeviceWork, OfChunksIsWhatWasStaged) {
       EXPECT_EQ(work.of_chunks.staged_bytes * experts.total(),
                 experts.bytes() * (experts.total() - slots));
       EXPECT_EQ(work.link_bytes(), work.of_chunks.staged_bytes);
-      EXPECT_GE(work.launches, all ? 0 : kernels::kExpertParts * work.of_chunks.staged);
+      EXPECT_EQ(work.launches_of_chunks, work.launches);
+      EXPECT_EQ(work.waits_of_chunks, work.waits);
+      EXPECT_GT(work.launches, kernels::kExpertParts * work.of_chunks.staged);
+      if (all) {
+        EXPECT_EQ(work.launches + marks_between(calls, calls + work.launches), operations);
+      }
     }
   }
 }

@@ -234,11 +234,16 @@ TEST(DeviceFlag, TellsWhatTheLinkCarriesForAPrompt) {
   EXPECT_EQ(chunk["link_bytes_per_token"], 0);
   EXPECT_EQ(chunk["host_syncs_inside_steps"], 0);
   EXPECT_TRUE(chunk["expert_hit_rate"].is_null());  // of steps
+  EXPECT_EQ(chunk["host_syncs_per_chunk"], 1);
+  EXPECT_GT(chunk["launches_per_chunk"], 30);  // of 3 layers, kernel by kernel
+  EXPECT_DOUBLE_EQ(chunk["launches_per_chunk"].get<double>(),
+                   chunk["launches_per_token"].get<double>() * 12);
   const std::uint64_t half = chunk["vram_planned"].get<std::uint64_t>() -
                              chunk["vram_planned_experts"].get<std::uint64_t>() / 2;
   const Strings fetches{"--vram", std::to_string(half), "--misses", "link"};
   const auto steps = measure("7", fetches);
   EXPECT_TRUE(steps["chunk_resident_share"].is_null());
+  EXPECT_TRUE(steps["launches_per_chunk"].is_null());
   EXPECT_GT(steps["link_bytes_per_token"], 0);
 
   Strings arguments = run_of({"--device", "emulated0"});
@@ -247,6 +252,7 @@ TEST(DeviceFlag, TellsWhatTheLinkCarriesForAPrompt) {
   EXPECT_NE(line_of(whole, "prompt").find(" chunks, 100.0 % of their experts in VRAM"),
             std::string::npos)
       << whole.errors;
+  EXPECT_NE(line_of(whole, "prompt").find(" launches and "), std::string::npos) << whole.errors;
   EXPECT_EQ(line_of(whole, "link"), "") << whole.errors;
   Strings halved = run_of({"--device", "emulated0"});
   halved.insert(halved.end(), fetches.begin(), fetches.end());

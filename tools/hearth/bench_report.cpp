@@ -132,6 +132,8 @@ void add_device(Json& record, const BenchSetup& setup, const BenchResult& result
                           "launches_per_token",
                           "host_syncs_per_token",
                           "host_syncs_inside_steps",
+                          "launches_per_chunk",
+                          "host_syncs_per_chunk",
                           "experts_fetched_per_token",
                           "experts_on_cpu_per_token",
                           "experts_not_in_ram_per_token",
@@ -169,6 +171,11 @@ void add_device(Json& record, const BenchSetup& setup, const BenchResult& result
   record["launches_per_token"] = of_token(static_cast<double>(work.launches));
   record["host_syncs_per_token"] = of_token(static_cast<double>(work.waits));
   record["host_syncs_inside_steps"] = work.waits_inside();
+  const auto of_chunk = [&](std::uint64_t calls) {
+    return ratio(static_cast<double>(calls), static_cast<double>(work.chunks));
+  };
+  record["launches_per_chunk"] = of_chunk(work.launches_of_chunks);
+  record["host_syncs_per_chunk"] = of_chunk(work.waits_of_chunks);
   record["experts_fetched_per_token"] = of_token(static_cast<double>(work.experts.fetched));
   record["experts_on_cpu_per_token"] = of_token(static_cast<double>(work.experts.on_host));
   record["experts_not_in_ram_per_token"] = of_token(static_cast<double>(work.experts.not_in_ram));
@@ -335,6 +342,9 @@ std::vector<BenchColumn> bench_columns() {
       {"launches", 8, [](const Json& r) { return or_dash(r["launches_per_token"], ""); },
        on_device},
       {"syncs", 5, [](const Json& r) { return or_dash(r["host_syncs_per_token"], ""); }, on_device},
+      {"of a chunk", 10, [](const Json& r) { return or_dash(r["launches_per_chunk"], ""); },
+       on_device},
+      {"syncs", 5, [](const Json& r) { return or_dash(r["host_syncs_per_chunk"], ""); }, on_device},
       {"stalled", 7, [](const Json& r) { return percent(r["stall_share"]); }},
       {"disk bound", 10, [](const Json& r) { return or_dash(r["disk_bound_tok_s"], ""); }},
       {"of bound", 8, [](const Json& r) { return percent(r["of_bound"]); }},

@@ -101,8 +101,13 @@ void print_prompt(const RunReport& r, const runtime::DeviceWork& work,
                   const runtime::Engine& engine) {
   if (work.chunks > 0)
     fmt::print(
-        stderr, "prompt    {} chunks, {:.1f} % of their experts in VRAM\n", work.chunks,
-        percent(static_cast<double>(work.of_chunks.resident), static_cast<double>(work.passed())));
+        stderr,
+        "prompt    {} chunks, {:.1f} % of their experts in VRAM, {:.0f} launches and {:.2f} host "
+        "synchronisations each\n",
+        work.chunks,
+        percent(static_cast<double>(work.of_chunks.resident), static_cast<double>(work.passed())),
+        static_cast<double>(work.launches_of_chunks) / static_cast<double>(work.chunks),
+        static_cast<double>(work.waits_of_chunks) / static_cast<double>(work.chunks));
   if (work.link_bytes() > Bytes(0))
     print_link("link", static_cast<double>(work.link_bytes().count), r.prompt_tokens,
                r.prefilled.now - r.start.now, link_peak(work, engine), "a token of the prompt");

@@ -20,7 +20,8 @@ void* allocate_host(std::size_t bytes) {
 
 }  // namespace
 
-EmulatedDevice::EmulatedDevice(const DeviceOptions& options) : options_(options) {
+EmulatedDevice::EmulatedDevice(const DeviceOptions& options)
+    : options_(options), hangs_after_(options.hangs_after), watchdog_(*this, options.silence) {
   properties_.name = "emulated";
   properties_.architecture = "host";
   properties_.driver = "none";
@@ -35,7 +36,7 @@ EmulatedDevice::EmulatedDevice(const DeviceOptions& options) : options_(options)
   driver_ = peak_ = options.context;
   if (options.streams == Streams::kScheduled)
     schedule_ = std::make_unique<Schedule>(options.seed, options.beside,
-                                           [this](const char* name) { operate(name); });
+                                           [this](const char* name) { return operate(name); });
   make_current();
 }
 
@@ -100,7 +101,18 @@ void EmulatedDevice::synchronize() {
   check_captures_nothing();
   calls_.waited();
   throw_if_lost();
-  if (schedule_ != nullptr) schedule_->finish_all();
+  watchdog_.wait([this] {
+    if (schedule_ == nullptr) return !hangs_;
+    schedule_->finish_all();
+    return schedule_->idle();
+  });
+}
+
+void EmulatedDevice::wait_for(const Pending& pending) {
+  watchdog_.wait([&] {
+    if (schedule_ != nullptr) schedule_->finish(pending);
+    return is_done(pending);
+  });
 }
 
 void* EmulatedDevice::try_allocate(Bytes bytes) {
@@ -205,11 +217,14 @@ void EmulatedDevice::check_current() const {
     throw_error(ErrorCode::kDevice, "emulated device: not the current one of this thread");
 }
 
-void EmulatedDevice::operate(const char* name) {
+bool EmulatedDevice::operate(const char* name) {
   check_current();
+  if (operations_ >= hangs_after_) hangs_ = true;
+  if (hangs_) return false;
   const std::uint64_t number = ++operations_;
   if (options_.last_operation != 0 && number > options_.last_operation)
     throw_error(ErrorCode::kDevice, "emulated device: lost at operation {}, a {}", number, name);
+  return true;
 }
 
 void EmulatedDevice::throw_if_lost() const {

@@ -16,6 +16,7 @@
 
 #include "kernels/gpu/device.h"
 #include "kernels/gpu/emulation/schedule.h"
+#include "kernels/gpu/watchdog.h"
 
 namespace hearth::kernels::emulated {
 
@@ -45,6 +46,10 @@ struct DeviceOptions {
   // After so many operations (a copy, a kernel, a flag …) the device is lost: the next one throws
   // Error(kDevice) where it is done, and all later ones where they are enqueued; 0: never.
   std::uint64_t last_operation = 0;
+  // After so many it hangs: it does nothing more and says nothing. Who waits for it does so until
+  // nothing has gone on for the silence.
+  std::uint64_t hangs_after = ~std::uint64_t{0};
+  Nanoseconds silence = kDeviceSilence;
 };
 
 class EmulatedDevice final : public Device {
@@ -60,6 +65,7 @@ class EmulatedDevice final : public Device {
   std::unique_ptr<Stream> new_stream(StreamPriority priority) override;
   std::unique_ptr<Event> new_event(EventTiming timing) override;
   void synchronize() override;
+  void abandon() noexcept override { watchdog_.abandon(); }
   void make_current() noexcept override;
 
   void* try_allocate(Bytes bytes) override;
@@ -71,14 +77,19 @@ class EmulatedDevice final : public Device {
 
   // Memory that other programs use from now on.
   void set_others(Bytes bytes);
+  // After so many more operations it hangs.
+  void hang_after(std::uint64_t operations) { hangs_after_ = operations_ + operations; }
   // Of a captured graph; false: there is none. With what its driver took for it.
   bool try_take_graph();
   void give_graph_back();
 
-  // Counts an operation; throws where the device is lost.
-  void operate(const char* name);
+  // Counts an operation; false: the device hangs. Throws where it is lost.
+  bool operate(const char* name);
   void throw_if_lost() const;
+  // The host waits until this is done.
+  void wait_for(const Pending& pending);
   CallCounter& count() { return calls_; }
+  Watchdog& watchdog() { return watchdog_; }
   std::uint64_t operations() const { return operations_; }
   // The host waits for what was enqueued.
   void host_waits() { ++waits_; }
@@ -107,9 +118,12 @@ class EmulatedDevice final : public Device {
   std::multiset<std::thread::id> captures_in_;
   Bytes used_, driver_, others_, peak_, pinned_bytes_;
   bool has_kernels_ = false;
+  std::uint64_t hangs_after_;
+  std::atomic<bool> hangs_ = false;
   std::uint64_t allocations_asked_ = 0, mapped_asked_ = 0;
   std::atomic<std::uint64_t> streams_ = 0, operations_ = 0, waits_ = 0;
   std::unique_ptr<Schedule> schedule_;
+  Watchdog watchdog_;
 };
 
 }  // namespace hearth::kernels::emulated

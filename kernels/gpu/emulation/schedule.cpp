@@ -8,7 +8,7 @@
 namespace hearth::kernels::emulated {
 
 Schedule::Schedule(std::uint64_t seed, std::function<bool()> beside,
-                   std::function<void(const char*)> operate)
+                   std::function<bool(const char*)> operate)
     : random_(seed),
       by_stream_(random_.below(2) == 0),
       beside_(std::move(beside)),
@@ -31,9 +31,7 @@ bool Schedule::step() {
   for (const Pending& pending : pending_)
     if (can_run(pending)) can.push_back(pending);
   if (random_.below(can.size() + 1) == can.size() && run_beside()) return true;
-  if (can.empty()) return false;
-  run(choose(can));
-  return true;
+  return !can.empty() && run(choose(can));
 }
 
 const Pending& Schedule::choose(const std::vector<Pending>& can) {
@@ -54,26 +52,28 @@ bool Schedule::run_beside() {
   return did_something;
 }
 
-void Schedule::run(const Pending& pending) {
+bool Schedule::run(const Pending& pending) {
   Operation& operation = pending->operation;
-  operate_(operation.name);
+  hangs_ = !operate_(operation.name);
+  if (hangs_) return false;
   if (operation.first_part) {
     std::exchange(operation.first_part, {})();
-    return;
+    return true;
   }
   if (operation.work) operation.work();
   pending->done = true;
   std::erase(pending_, pending);
+  return true;
 }
 
 void Schedule::finish(const Pending& pending) {
-  while (!is_done(pending))
-    if (!step())
+  while (!is_done(pending) && !hangs_)
+    if (!step() && !hangs_)
       throw EmulationError("the host waits for what can never happen: the device would hang");
 }
 
 void Schedule::finish_all() {
-  while (!pending_.empty()) {
+  while (!pending_.empty() && !hangs_) {
     const Pending first = pending_.front();
     finish(first);
   }

@@ -21,16 +21,19 @@ namespace hearth::kernels::emulated {
 class Schedule {
  public:
   // `beside` does one thing, and says whether there was any; it does not throw, and may call step()
-  // itself. `operate` is told of each operation and may throw.
+  // itself. `operate` is told of each operation and may throw; false: the device hangs, and this
+  // one is never done, nor is any after it.
   Schedule(std::uint64_t seed, std::function<bool()> beside,
-           std::function<void(const char*)> operate);
+           std::function<bool(const char*)> operate);
 
   Pending add(Operation operation, std::vector<Pending> after);
   // Does one thing, of the device or beside it; false where nothing can be done.
   bool step();
-  // Until this is done. Throws EmulationError where nothing can be done before: a hang.
+  // Until this is done, or the device hangs. Throws EmulationError where nothing can be done
+  // before: what was enqueued hangs.
   void finish(const Pending& pending);
   void finish_all();
+  bool idle() const { return pending_.empty(); }
   // What can be done without anything beside is done, the rest never will be.
   void abandon() noexcept;
 
@@ -38,14 +41,15 @@ class Schedule {
   const Pending& choose(const std::vector<Pending>& can);
   bool run_beside();
   bool can_run(const Pending& pending) const;
-  void run(const Pending& pending);
+  bool run(const Pending& pending);
 
   Random random_;
   const bool by_stream_;
   std::vector<std::uint64_t> turns_;  // of streams
   std::function<bool()> beside_;
   bool beside_runs_ = false;
-  std::function<void(const char*)> operate_;
+  std::function<bool(const char*)> operate_;
+  bool hangs_ = false;
   std::vector<Pending> pending_;
 };
 

@@ -39,7 +39,7 @@ EmulatedGraph::~EmulatedGraph() { device_.give_graph_back(); }
 bool EmulatedEvent::reached() const {
   device_.check_captures_nothing();
   if (is_done(pending_)) return true;
-  device_.schedule()->step();
+  if (device_.schedule() != nullptr) device_.schedule()->step();
   return is_done(pending_);
 }
 
@@ -47,7 +47,7 @@ void EmulatedEvent::wait() const {
   device_.host_waits();
   device_.check_captures_nothing();
   device_.count().waited();
-  if (!is_done(pending_)) device_.schedule()->finish(pending_);
+  device_.wait_for(pending_);
 }
 
 Nanoseconds EmulatedEvent::since(const Event& earlier) const {
@@ -57,6 +57,15 @@ Nanoseconds EmulatedEvent::since(const Event& earlier) const {
 bool EmulatedStream::captures() {
   if (capture_ != nullptr && capture_->ended) capture_ = nullptr;
   return capture_ != nullptr;
+}
+
+void EmulatedStream::launched() {
+  if (device_.count().launched()) device_.watchdog().enqueued(*this, operations_);
+}
+
+void EmulatedStream::enqueue(Work kernel) {
+  enqueue(Operation{.name = "kernel", .work = std::move(kernel)});
+  launched();
 }
 
 void EmulatedStream::enqueue(Operation operation) {
@@ -72,14 +81,17 @@ void EmulatedStream::enqueue(Operation operation) {
 }
 
 void EmulatedStream::run_at_once(const Operation& operation) {
-  device_.operate(operation.name);
+  if (!device_.operate(operation.name)) {
+    last_ = {std::make_shared<PendingOperation>()};  // which is never done
+    return;
+  }
   while (operation.ready && !operation.ready()) std::this_thread::yield();
   if (operation.first_part) operation.first_part();
   if (operation.work) operation.work();
 }
 
 void EmulatedStream::copy(void* to, const void* from, Bytes bytes) {
-  device_.count().launched();
+  launched();
   if (captures()) CHECK(device_.sees(to, bytes) && device_.sees(from, bytes));
   const auto part = [=](std::size_t begin, std::size_t end) {
     return [=] {
@@ -93,7 +105,7 @@ void EmulatedStream::copy(void* to, const void* from, Bytes bytes) {
 }
 
 void EmulatedStream::fill(void* to, std::uint8_t byte, Bytes bytes) {
-  device_.count().launched();
+  launched();
   enqueue(Operation{.name = "fill", .work = [=] { std::memset(to, byte, bytes.count); }});
 }
 
@@ -149,8 +161,7 @@ void EmulatedStream::synchronize() {
   device_.host_waits();
   device_.check_captures_nothing();
   device_.count().waited();
-  for (const Pending& pending : last_)
-    if (!is_done(pending)) device_.schedule()->finish(pending);
+  for (const Pending& pending : last_) device_.wait_for(pending);
 }
 
 void EmulatedStream::begin_capture() {
@@ -175,7 +186,7 @@ std::unique_ptr<Graph> EmulatedStream::end_capture() {
 
 void EmulatedStream::launch(const Graph& graph) {
   CHECK(!captures());
-  device_.count().launched();
+  launched();
   const auto& operations = static_cast<const EmulatedGraph&>(graph).operations();
   Schedule* const schedule = device_.schedule();
   if (schedule == nullptr) {

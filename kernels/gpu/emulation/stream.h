@@ -66,7 +66,7 @@ class EmulatedStream final : public Stream, public Queue {
   NativeStream native() const override {
     return const_cast<Queue*>(static_cast<const Queue*>(this));
   }
-  void enqueue(Work kernel) override { enqueue({.name = "kernel", .work = std::move(kernel)}); }
+  void enqueue(Work kernel) override;
 
   void copy(void* to, const void* from, Bytes bytes) override;
   void fill(void* to, std::uint8_t byte, Bytes bytes) override;
@@ -84,12 +84,14 @@ class EmulatedStream final : public Stream, public Queue {
 
  private:
   void enqueue(Operation operation);
+  void launched();
   void run_at_once(const Operation& operation);
   bool captures();
 
   EmulatedDevice& device_;
   const std::uint32_t number_;
-  std::vector<Pending> last_;  // what the next operation comes after
+  std::uint64_t operations_ = 0;  // for the watchdog
+  std::vector<Pending> last_;     // what the next operation comes after
   std::shared_ptr<Capture> capture_;
   std::vector<std::size_t> last_captured_;  // likewise, in the capture
 };

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernels/gpu/launch_error.h"
+#include "kernels/gpu/launch_queue.h"
 #include "kernels/gpu/launch_shape.h"
 
 #define HEARTH_GPU_TARGET cuda
@@ -182,10 +183,12 @@ HEARTH_DEVICE void multiply_tiles(const RowTile& a, const ColumnTile& b, int (&s
 template <typename... Parameters, typename... Args>
 void launch(void (*kernel)(Parameters...), const LaunchShape& shape, NativeStream stream,
             const Args&... args) {
+  auto& queue = *static_cast<LaunchQueue*>(stream);
   kernel<<<dim3(shape.blocks_x, shape.blocks_y, shape.blocks_z), shape.threads,
-           shape.dynamic_shared, static_cast<cudaStream_t>(stream)>>>(args...);
+           shape.dynamic_shared, static_cast<cudaStream_t>(queue.stream())>>>(args...);
   if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess)
     launch_failed(cudaGetErrorString(error), shape);
+  queue.launched();
 }
 
 }  // namespace hearth::kernels::cuda

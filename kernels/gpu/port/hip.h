@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernels/gpu/launch_error.h"
+#include "kernels/gpu/launch_queue.h"
 #include "kernels/gpu/launch_shape.h"
 
 #define HEARTH_GPU_TARGET hip
@@ -179,10 +180,12 @@ using by_dot4::RowTile;
 template <typename... Parameters, typename... Args>
 void launch(void (*kernel)(Parameters...), const LaunchShape& shape, NativeStream stream,
             const Args&... args) {
+  auto& queue = *static_cast<LaunchQueue*>(stream);
   kernel<<<dim3(shape.blocks_x, shape.blocks_y, shape.blocks_z), dim3(shape.threads),
-           shape.dynamic_shared, static_cast<hipStream_t>(stream)>>>(args...);
+           shape.dynamic_shared, static_cast<hipStream_t>(queue.stream())>>>(args...);
   if (const hipError_t error = hipGetLastError(); error != hipSuccess)
     launch_failed(hipGetErrorString(error), shape);
+  queue.launched();
 }
 
 }  // namespace hearth::kernels::hip

@@ -12,14 +12,17 @@
 #include <cstring>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string_view>
 #include <thread>
 #include <utility>
 
 #include "base/error.h"
 #include "kernels/gpu/backend.h"
+#include "kernels/gpu/launch_queue.h"
 #include "kernels/gpu/pinned_ranges.h"
 #include "kernels/gpu/vendor/open.h"
+#include "kernels/gpu/watchdog.h"
 
 namespace hearth::kernels::HEARTH_GPU_TARGET {
 namespace {
@@ -52,6 +55,16 @@ bool had_room(Status status, const char* what) {
     return false;
   }
   require(status, what);
+  return true;
+}
+
+// What a stream or an event says of the work before it.
+bool is_done(Status status) {
+  if (status == GPU(ErrorNotReady)) {
+    static_cast<void>(GPU(GetLastError)());
+    return false;
+  }
+  require(status, "work on the device");
   return true;
 }
 
@@ -104,26 +117,21 @@ DeviceProperties properties_of(int ordinal) {
 
 class VendorEvent final : public Event {
  public:
-  VendorEvent(EventTiming timing, CallCounter& calls) : calls_(calls) {
+  VendorEvent(EventTiming timing, CallCounter& calls, Watchdog& watchdog)
+      : calls_(calls), watchdog_(watchdog) {
     const unsigned flags = timing == EventTiming::kTimed ? 0u : GPU(EventDisableTiming);
     require(GPU(EventCreateWithFlags)(&event_, flags), "creating an event");
   }
-  ~VendorEvent() override { ignore(GPU(EventDestroy)(event_)); }
+  ~VendorEvent() override {
+    if (!watchdog_.abandoned()) ignore(GPU(EventDestroy)(event_));
+  }
   VendorEvent(const VendorEvent&) = delete;
   VendorEvent& operator=(const VendorEvent&) = delete;
 
-  bool reached() const override {
-    const Status status = GPU(EventQuery)(event_);
-    if (status == GPU(ErrorNotReady)) {
-      static_cast<void>(GPU(GetLastError)());
-      return false;
-    }
-    require(status, "work on the device");
-    return true;
-  }
+  bool reached() const override { return is_done(GPU(EventQuery)(event_)); }
   void wait() const override {
     calls_.waited();
-    require(GPU(EventSynchronize)(event_), "work on the device");
+    watchdog_.wait([this] { return reached(); });
   }
   Nanoseconds since(const Event& earlier) const override {
     float milliseconds = 0;
@@ -137,13 +145,13 @@ class VendorEvent final : public Event {
 
  private:
   CallCounter& calls_;
+  Watchdog& watchdog_;
   GPU(Event_t) event_ = nullptr;
 };
 
 class VendorGraph final : public Graph {
  public:
-  VendorGraph(GPU(Graph_t) graph, const std::atomic<bool>& abandoned)
-      : abandoned_(abandoned), graph_(graph) {
+  VendorGraph(GPU(Graph_t) graph, const Watchdog& watchdog) : watchdog_(watchdog), graph_(graph) {
     require(GPU(GraphGetNodes)(graph_, nullptr, &nodes_), "counting the nodes of a graph");
   }
   // What it takes of the device is taken here, not by its first launch, as far as drivers can.
@@ -152,7 +160,7 @@ class VendorGraph final : public Graph {
            had_room(upload(executable_, stream), "building a graph");
   }
   ~VendorGraph() override {
-    if (abandoned_) return;
+    if (watchdog_.abandoned()) return;
     if (executable_ != nullptr) ignore(GPU(GraphExecDestroy)(executable_));
     ignore(GPU(GraphDestroy)(graph_));
   }
@@ -164,7 +172,7 @@ class VendorGraph final : public Graph {
   bool first_launch() const { return !std::exchange(launched_, true); }
 
  private:
-  const std::atomic<bool>& abandoned_;
+  const Watchdog& watchdog_;
   GPU(Graph_t) graph_;
   GPU(GraphExec_t) executable_ = nullptr;
   std::size_t nodes_ = 0;
@@ -197,14 +205,18 @@ struct FlagCall {
   }
 };
 
-class VendorStream final : public Stream {
+class VendorStream final : public Stream, public LaunchQueue {
  public:
   VendorStream(VendorDevice& device, StreamPriority priority);
   ~VendorStream() override;
   VendorStream(const VendorStream&) = delete;
   VendorStream& operator=(const VendorStream&) = delete;
 
-  NativeStream native() const override { return here(); }
+  NativeStream native() const override {
+    return const_cast<LaunchQueue*>(static_cast<const LaunchQueue*>(this));
+  }
+  void* stream() override { return here(); }
+  void launched() override;
   void copy(void* to, const void* from, Bytes bytes) override;
   void fill(void* to, std::uint8_t byte, Bytes bytes) override;
   void record(Event& event) override {
@@ -235,6 +247,7 @@ class VendorStream final : public Stream {
 
   VendorDevice& device_;
   GPU(Stream_t) stream_ = nullptr;
+  std::uint64_t operations_ = 0;
   Bytes used_before_capture_;
 };
 
@@ -279,12 +292,22 @@ class VendorDevice final : public Device {
   }
   std::unique_ptr<Event> new_event(EventTiming timing) override {
     turn_to();
-    return std::make_unique<VendorEvent>(timing, calls_made_);
+    return std::make_unique<VendorEvent>(timing, calls_made_, watchdog_);
   }
   void synchronize() override {
     turn_to();
     calls_made_.waited();
-    require(GPU(DeviceSynchronize)(), "work on the device");
+    const std::lock_guard lock(streams_mutex_);
+    for (const GPU(Stream_t) stream : streams_)
+      watchdog_.wait([stream] { return is_done(GPU(StreamQuery)(stream)); });
+  }
+  void opened(GPU(Stream_t) stream) {
+    const std::lock_guard lock(streams_mutex_);
+    streams_.insert(stream);
+  }
+  void closed(GPU(Stream_t) stream) {
+    const std::lock_guard lock(streams_mutex_);
+    streams_.erase(stream);
   }
 
   void* try_allocate(Bytes bytes) override {
@@ -324,7 +347,7 @@ class VendorDevice final : public Device {
   }
   // From whatever thread: what is asked here is asked of this device.
   void free(void* memory) noexcept override {
-    if (abandoned_) return;
+    if (watchdog_.abandoned()) return;
     make_current();
     std::size_t before = 0, after = 0, total = 0;
     const bool known = GPU(MemGetInfo)(&before, &total) == kSuccess;
@@ -334,14 +357,14 @@ class VendorDevice final : public Device {
       meter_.changed(Bytes(total - before), Bytes(total - after));
   }
   void free_mapped(void* memory) noexcept override {
-    if (!abandoned_) ignore(free_host(memory));
+    if (!watchdog_.abandoned()) ignore(free_host(memory));
   }
   void unpin(std::byte* memory) noexcept override {
     pinned_.remove(memory);
-    if (!abandoned_) ignore(GPU(HostUnregister)(memory));
+    if (!watchdog_.abandoned()) ignore(GPU(HostUnregister)(memory));
   }
-  void abandon() noexcept override { abandoned_ = true; }
-  const std::atomic<bool>& abandoned() const { return abandoned_; }
+  void abandon() noexcept override { watchdog_.abandon(); }
+  Watchdog& watchdog() { return watchdog_; }
   const PinnedRanges& pinned() const { return pinned_; }
 
   void make_current() noexcept override { ignore(GPU(SetDevice)(properties_.ordinal)); }
@@ -366,8 +389,10 @@ class VendorDevice final : public Device {
   bool captures_memory_operations();
 
   DeviceProperties properties_;
-  std::atomic<bool> abandoned_ = false;
   CallCounter calls_made_;
+  Watchdog watchdog_{*this};
+  std::mutex streams_mutex_;
+  std::set<GPU(Stream_t)> streams_;
   MemoryMeter meter_;
   PinnedRanges pinned_;
   std::mutex calls_mutex_;
@@ -380,10 +405,16 @@ VendorStream::VendorStream(VendorDevice& device, StreamPriority priority) : devi
   require(GPU(StreamCreateWithPriority)(&stream_, GPU(StreamNonBlocking),
                                         priority == StreamPriority::kHigh ? greatest : least),
           "creating a stream");
+  device_.opened(stream_);
 }
 
 VendorStream::~VendorStream() {
-  if (!device_.abandoned()) ignore(GPU(StreamDestroy)(stream_));
+  device_.closed(stream_);
+  if (!device_.watchdog().abandoned()) ignore(GPU(StreamDestroy)(stream_));
+}
+
+void VendorStream::launched() {
+  if (device_.count().launched()) device_.watchdog().enqueued(*this, operations_);
 }
 
 GPU(Stream_t) VendorStream::here() const {
@@ -398,7 +429,7 @@ bool VendorStream::is_captured() const {
 }
 
 void VendorStream::copy(void* to, const void* from, Bytes bytes) {
-  device_.count().launched();
+  launched();
   const GPU(Stream_t) stream = here();
   auto* target = static_cast<std::byte*>(to);
   const auto* source = static_cast<const std::byte*>(from);
@@ -411,7 +442,7 @@ void VendorStream::copy(void* to, const void* from, Bytes bytes) {
 }
 
 void VendorStream::fill(void* to, std::uint8_t byte, Bytes bytes) {
-  device_.count().launched();
+  launched();
   require(GPU(MemsetAsync)(to, byte, bytes.count, here()), "filling memory");
 }
 
@@ -424,7 +455,7 @@ void VendorStream::mark(Event& event) {
 
 void VendorStream::synchronize() {
   device_.count().waited();
-  require(GPU(StreamSynchronize)(here()), "work on the device");
+  device_.watchdog().wait([stream = here()] { return is_done(GPU(StreamQuery)(stream)); });
 }
 
 void VendorStream::write_value(SharedFlag flag, std::uint32_t value) {
@@ -460,7 +491,7 @@ bool VendorDevice::captures_memory_operations() {
   const std::atomic_ref<std::uint32_t> released(flags[0]), reached(flags[1]);
   VendorStream stream(*this, StreamPriority::kNormal);
   stream.begin_capture();
-  const auto native = static_cast<GPU(Stream_t)>(stream.native());
+  const auto native = static_cast<GPU(Stream_t)>(stream.stream());
   const StreamMemoryOperations& operations = stream_memory_operations();
   const bool taken =
       operations.wait_value(native, flags, 1) && operations.write_value(native, flags + 1, 1);
@@ -478,7 +509,7 @@ bool VendorDevice::captures_memory_operations() {
   };
   if (works) go_on(instantiate(&executable, graph));
   if (works) go_on(GPU(GraphLaunch)(executable, native));
-  go_on(GPU(StreamSynchronize)(native));
+  watchdog_.wait([native] { return is_done(GPU(StreamQuery)(native)); });
   works = works && reached.load() == 1;
   if (executable != nullptr) ignore(GPU(GraphExecDestroy)(executable));
   if (graph != nullptr) ignore(GPU(GraphDestroy)(graph));
@@ -496,18 +527,18 @@ std::unique_ptr<Graph> VendorStream::end_capture() {
   device_.count().end_capture();
   GPU(Graph_t) native = nullptr;
   require(GPU(StreamEndCapture)(stream_, &native), "capturing a graph");
-  auto graph = std::make_unique<VendorGraph>(native, device_.abandoned());
+  auto graph = std::make_unique<VendorGraph>(native, device_.watchdog());
   if (!graph->try_build(stream_)) graph.reset();
   device_.meter().changed(used_before_capture_, device_.used());
   return graph;
 }
 
 void VendorStream::launch(const Graph& graph) {
-  device_.count().launched();
-  const auto& launched = static_cast<const VendorGraph&>(graph);
-  const bool first = launched.first_launch();
+  launched();
+  const auto& launchable = static_cast<const VendorGraph&>(graph);
+  const bool first = launchable.first_launch();
   const Bytes before = first ? device_.used() : Bytes(0);
-  require(GPU(GraphLaunch)(launched.native(), here()), "launching a graph");
+  require(GPU(GraphLaunch)(launchable.native(), here()), "launching a graph");
   if (first) device_.meter().changed(before, device_.used());
 }
 
