@@ -71,10 +71,12 @@ cudaError_t cudaPeekAtLastError() {
 const char* cudaGetErrorName(cudaError_t error) {
   switch (error) {
 #define HEARTH_ERROR(name) \
-  case name: return #name;
+  case name:               \
+    return #name;
 #include "tests/cudart/errors.def"
 #undef HEARTH_ERROR
-    default: return "an error that the stand-in does not use";
+    default:
+      return "an error that the stand-in does not use";
   }
 }
 

@@ -12,12 +12,13 @@ namespace hearth::cudart {
 // Why a call is refused; `why` cites the rule. `error` comes back.
 cudaError_t refuse(cudaError_t error, const char* why);
 
-// A failed kernel: every call answers with `error` from then on, "the process must be terminated and
-// relaunched" (cuda_runtime_api.h of cudaErrorLaunchFailure). `what` is printed.
+// A failed kernel: every call answers with `error` from then on, "the process must be terminated
+// and relaunched" (cuda_runtime_api.h of cudaErrorLaunchFailure). `what` is printed.
 void fail_device(cudaError_t error, const std::string& what);
 cudaError_t device_error();  // cudaSuccess while it works
 
-// What the rules forbid, but no call returns: a line, and the exit code is 1 with HEARTH_CUDART_LEAKS.
+// What the rules forbid, but no call returns: a line, and the exit code is 1 with
+// HEARTH_CUDART_LEAKS.
 void report_misuse(const std::string& what);
 bool was_misused();
 

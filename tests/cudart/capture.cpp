@@ -33,8 +33,7 @@ bool are_joined(const Graph& graph, const std::vector<NodeId>& last,
 
 bool is_joined(const Capture& capture, const Stream& origin) {
   for (const auto& [handle, stream] : state().streams.all())
-    if (stream->capture.get() == &capture &&
-        !are_joined(capture.graph, origin.last, stream->last))
+    if (stream->capture.get() == &capture && !are_joined(capture.graph, origin.last, stream->last))
       return false;
   return true;
 }
@@ -85,8 +84,8 @@ cudaError_t begin_capture(Stream& stream, cudaStreamCaptureMode mode) {
   return cudaSuccess;
 }
 
-// "Capture must be ended on the same stream in which it was initiated", and "if mode is not relaxed,
-// from the same thread". An invalid one ends with an error and no graph.
+// "Capture must be ended on the same stream in which it was initiated", and "if mode is not
+// relaxed, from the same thread". An invalid one ends with an error and no graph.
 cudaError_t end_capture(Stream& stream, cudaGraph_t* graph) {
   *graph = nullptr;
   const auto capture = stream.capture;
@@ -117,13 +116,12 @@ cudaError_t record(Stream& stream, const std::shared_ptr<Event>& event) {
   event->capture = nullptr;
   auto moment = std::make_shared<Moment>();
   event->moment = moment;
-  return submit(stream, {.what = "record of an event",
-                         .run = [moment] { moment->reach(); },
-                         .always = true});
+  return submit(
+      stream, {.what = "record of an event", .run = [moment] { moment->reach(); }, .always = true});
 }
 
-// "Event is captured in the graph as an external event node when performing stream capture. This flag
-// is invalid outside of stream capture" (cudaEventRecordExternal).
+// "Event is captured in the graph as an external event node when performing stream capture. This
+// flag is invalid outside of stream capture" (cudaEventRecordExternal).
 cudaError_t record_external(Stream& stream, const std::shared_ptr<Event>& event) {
   if (stream.capture == nullptr)
     return refuse(cudaErrorInvalidValue, "cudaEventRecordExternal outside of a capture");

@@ -67,8 +67,8 @@ CUresult wait_value(CUstream handle, CUdeviceptr address, cuuint32_t value, unsi
 
 }  // namespace
 
-// "If the symbol was not found [...], driverStatus is cudaDriverEntryPointSymbolNotFound". The forms
-// of version 11070 are the second ones, without the restrictions of the first.
+// "If the symbol was not found [...], driverStatus is cudaDriverEntryPointSymbolNotFound". The
+// forms of version 11070 are the second ones, without the restrictions of the first.
 cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function, unsigned version,
                                              unsigned long long flags,
                                              cudaDriverEntryPointQueryResult* result) {
@@ -81,8 +81,8 @@ cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function
     if (known && symbol == std::string_view("cuStreamWaitValue32"))
       *function = reinterpret_cast<void*>(&wait_value);
     if (result != nullptr)
-      *result = *function != nullptr ? cudaDriverEntryPointSuccess
-                                     : cudaDriverEntryPointSymbolNotFound;
+      *result =
+          *function != nullptr ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
     return cudaSuccess;
   });
 }

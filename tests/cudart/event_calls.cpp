@@ -89,13 +89,12 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 }
 
 cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t stream, unsigned flags) {
-  return with_event("cudaEventRecordWithFlags", stream, event,
-                    [&](Stream& here, const auto& found) {
-                      return flags == cudaEventRecordExternal ? record_external(here, found)
-                             : flags == cudaEventRecordDefault
-                                 ? record(here, found)
-                                 : refuse(cudaErrorInvalidValue, "unknown flags");
-                    });
+  return with_event(
+      "cudaEventRecordWithFlags", stream, event, [&](Stream& here, const auto& found) {
+        return flags == cudaEventRecordExternal  ? record_external(here, found)
+               : flags == cudaEventRecordDefault ? record(here, found)
+                                                 : refuse(cudaErrorInvalidValue, "unknown flags");
+      });
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags) {
@@ -132,8 +131,7 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t from, cudaEven
       return error;
     if (const cudaError_t error = find_timed_moment(to, last); error != cudaSuccess) return error;
     if (!first->reached() || !last->reached()) return cudaErrorNotReady;
-    *milliseconds =
-        std::chrono::duration<float, std::milli>(last->time() - first->time()).count();
+    *milliseconds = std::chrono::duration<float, std::milli>(last->time() - first->time()).count();
     return cudaSuccess;
   });
 }

@@ -33,8 +33,8 @@ class Executable {
   // Performs all nodes; one call at a time.
   void run() const;
 
-  // The end of its latest launch, which the next one comes after: cudaGraphLaunch is "ordered behind
-  // both any previous work in stream and any previous launches of graphExec".
+  // The end of its latest launch, which the next one comes after: cudaGraphLaunch is "ordered
+  // behind both any previous work in stream and any previous launches of graphExec".
   std::shared_ptr<Moment> last_launch;
 
  private:

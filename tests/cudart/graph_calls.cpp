@@ -69,8 +69,7 @@ cudaError_t with_executable(const char* name, cudaGraphExec_t handle, cudaStream
   return called(name, [&] {
     const std::unique_lock lock(state().mutex);
     const auto executable = state().executables.find(handle);
-    if (executable == nullptr)
-      return refuse(cudaErrorInvalidValue, "no executable of that handle");
+    if (executable == nullptr) return refuse(cudaErrorInvalidValue, "no executable of that handle");
     const auto stream = state().streams.find(stream_handle);
     if (stream == nullptr) return refuse(cudaErrorInvalidResourceHandle, "a graph on no stream");
     // The documentation says nothing of it; what a graph of a graph would be is not modelled.
@@ -91,14 +90,14 @@ cudaError_t cudaGraphUpload(cudaGraphExec_t handle, cudaStream_t stream) {
 }
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t handle, cudaStream_t stream) {
-  return with_executable("cudaGraphLaunch", handle, stream, [](Stream& here,
-                                                               const auto& executable) {
-    auto end = std::make_shared<Moment>();
-    auto run = [executable, before = std::exchange(executable->last_launch, end), end] {
-      if (before != nullptr) before->wait();
-      executable->run();
-      end->reach();
-    };
-    return submit(here, {.what = "graph", .run = std::move(run), .always = true});
-  });
+  return with_executable(
+      "cudaGraphLaunch", handle, stream, [](Stream& here, const auto& executable) {
+        auto end = std::make_shared<Moment>();
+        auto run = [executable, before = std::exchange(executable->last_launch, end), end] {
+          if (before != nullptr) before->wait();
+          executable->run();
+          end->reach();
+        };
+        return submit(here, {.what = "graph", .run = std::move(run), .always = true});
+      });
 }

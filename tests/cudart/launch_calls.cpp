@@ -42,10 +42,12 @@ cudaError_t check_grid(const dim3& blocks, const dim3& threads) {
 
 cudaError_t check_kernel(const RegisteredKernel& kernel, const ptx::KernelFacts& facts,
                          const Configuration& of) {
-  // "A kernel will fail to launch if it is executed with more threads per block than its launch bound".
+  // "A kernel will fail to launch if it is executed with more threads per block than its launch
+  // bound".
   if (of.threads.x * of.threads.y * of.threads.z > facts.max_threads)
     return refuse(cudaErrorInvalidValue, "more threads than the launch bounds of the kernel");
-  // Static allocations "are limited to 48 KB"; more wants "an explicit opt-in using cudaFuncSetAttribute".
+  // Static allocations "are limited to 48 KB"; more wants "an explicit opt-in using
+  // cudaFuncSetAttribute".
   if (of.shared + facts.static_shared > kernel.most_dynamic_shared)
     return refuse(cudaErrorInvalidValue, "more shared memory than the kernel was set to");
   if (facts.parameter_bytes > kMostParameterBytes)
@@ -72,7 +74,8 @@ cudaError_t launch(RegisteredKernel* named, const Configuration& of, void** argu
     return refuse(cudaErrorInvalidResourceHandle, "no stream (the default one is not modelled)");
   const ptx::Module* const module = named->module->load();
   if (module == nullptr)
-    return refuse(cudaErrorMemoryAllocation, "the device has no memory for the kernels of a module");
+    return refuse(cudaErrorMemoryAllocation,
+                  "the device has no memory for the kernels of a module");
   const ptx::Kernel* const kernel = module->find(named->name);
   if (kernel == nullptr)
     return refuse(cudaErrorInvalidDeviceFunction, "the module has no such kernel");

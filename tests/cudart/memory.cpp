@@ -192,10 +192,9 @@ std::vector<std::string> Memory::leaks() const {
   for (const auto& [at, allocation] : device_)
     lines.push_back(fmt::format("{} bytes of device memory at {:#x}", allocation.bytes, at));
   for (const auto& [at, pinned] : pinned_)
-    lines.push_back(fmt::format("{} bytes of {} at {:#x}", pinned.bytes,
-                                pinned.origin == Origin::kAllocated ? "cudaHostAlloc"
-                                                                    : "cudaHostRegister",
-                                at));
+    lines.push_back(fmt::format(
+        "{} bytes of {} at {:#x}", pinned.bytes,
+        pinned.origin == Origin::kAllocated ? "cudaHostAlloc" : "cudaHostRegister", at));
   return lines;
 }
 

@@ -1,6 +1,6 @@
 // The memory that a device reaches: its own, and pinned memory of the host. All functions from any
-// thread. Addresses of device memory are never given out twice, and freed memory is unmapped, so that
-// a use after the end is one of no memory.
+// thread. Addresses of device memory are never given out twice, and freed memory is unmapped, so
+// that a use after the end is one of no memory.
 #pragma once
 
 #include <driver_types.h>
@@ -66,7 +66,7 @@ class Memory final : public ptx::AddressSpace {
   std::map<std::uintptr_t, Pinned> pinned_;
   std::byte* addresses_ = nullptr;  // of all device memory, reserved
   std::byte* unused_ = nullptr;     // those not given out yet
-  int noise_ = -1;               // a file of random bytes, which new memory maps
+  int noise_ = -1;                  // a file of random bytes, which new memory maps
   Bytes small_, large_, other_, most_;
 };
 

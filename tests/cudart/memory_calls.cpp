@@ -42,11 +42,16 @@ cudaError_t freed_by(const char* name, Free&& free) {
 
 bool fits_direction(cudaMemcpyKind direction, Kind to, Kind from) {
   switch (direction) {
-    case cudaMemcpyDefault: return true;
-    case cudaMemcpyHostToDevice: return from != Kind::kDevice && to == Kind::kDevice;
-    case cudaMemcpyDeviceToHost: return from == Kind::kDevice && to != Kind::kDevice;
-    case cudaMemcpyDeviceToDevice: return from == Kind::kDevice && to == Kind::kDevice;
-    case cudaMemcpyHostToHost: return from != Kind::kDevice && to != Kind::kDevice;
+    case cudaMemcpyDefault:
+      return true;
+    case cudaMemcpyHostToDevice:
+      return from != Kind::kDevice && to == Kind::kDevice;
+    case cudaMemcpyDeviceToHost:
+      return from == Kind::kDevice && to != Kind::kDevice;
+    case cudaMemcpyDeviceToDevice:
+      return from == Kind::kDevice && to == Kind::kDevice;
+    case cudaMemcpyHostToHost:
+      return from != Kind::kDevice && to != Kind::kDevice;
   }
   return false;
 }
@@ -179,8 +184,7 @@ cudaError_t cudaHostRegister(void* host, std::size_t bytes, unsigned flags) {
     if (madvise(reinterpret_cast<void*>(first), hearth::round_up(at + bytes, 4096) - first,
                 MADV_NORMAL) != 0)
       return refuse(cudaErrorInvalidValue, "memory that the process does not have");
-    return memory().pin(static_cast<std::byte*>(host), bytes,
-                        (flags & cudaHostRegisterMapped) != 0)
+    return memory().pin(static_cast<std::byte*>(host), bytes, (flags & cudaHostRegisterMapped) != 0)
                ? cudaSuccess
                : refuse(cudaErrorHostMemoryAlreadyRegistered, "a page of it is pinned already");
   });

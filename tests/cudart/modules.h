@@ -1,5 +1,5 @@
-// The kernels of this program: nvcc's fat binaries, which register themselves when it starts. Each is
-// parsed when one of its kernels is first launched, as drivers load them.
+// The kernels of this program: nvcc's fat binaries, which register themselves when it starts. Each
+// is parsed when one of its kernels is first launched, as drivers load them.
 #pragma once
 
 #include <driver_types.h>

@@ -1,5 +1,5 @@
-// The work of a stream: a thread that performs one operation after the other, some time after it was
-// enqueued.
+// The work of a stream: a thread that performs one operation after the other, some time after it
+// was enqueued.
 #pragma once
 
 #include <condition_variable>

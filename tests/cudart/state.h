@@ -1,5 +1,5 @@
-// The objects of the runtime, all under one mutex, and the rules of captures. Nothing waits while it
-// holds the mutex.
+// The objects of the runtime, all under one mutex, and the rules of captures. Nothing waits while
+// it holds the mutex.
 #pragma once
 
 #include <driver_types.h>
@@ -88,8 +88,8 @@ cudaError_t need_context();
 
 // Calls that are "potentially unsafe" (cudaThreadExchangeStreamCaptureMode): not in a thread with a
 // capture that is not relaxed, nor while another thread has a global one; they invalidate it. Its
-// documentation names cudaMalloc alone. Here they are whatever allocates, frees, pins, waits or asks
-// for the progress of work: the strictest reading.
+// documentation names cudaMalloc alone. Here they are whatever allocates, frees, pins, waits or
+// asks for the progress of work: the strictest reading.
 cudaError_t refuse_if_captures(const char* call);
 // "It is also invalid to query the execution status of or synchronize a broader handle which
 // encompasses an active stream capture" (programming guide): whoever captures, in whatever mode.

@@ -70,8 +70,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
   std::shared_ptr<Moment> end;
   return called("cudaStreamSynchronize", [&] {
     const cudaError_t error = on_stream("cudaStreamSynchronize", handle, [&](Stream& stream) {
-      if (const cudaError_t refused = refuse_to_ask(stream); refused != cudaSuccess)
-        return refused;
+      if (const cudaError_t refused = refuse_to_ask(stream); refused != cudaSuccess) return refused;
       end = stream.queue->end();
       return cudaSuccess;
     });
@@ -109,9 +108,9 @@ cudaError_t cudaStreamEndCapture(cudaStream_t handle, cudaGraph_t* graph) {
 
 cudaError_t cudaStreamIsCapturing(cudaStream_t handle, cudaStreamCaptureStatus* status) {
   return on_stream("cudaStreamIsCapturing", handle, [&](Stream& stream) {
-    *status = stream.capture == nullptr      ? cudaStreamCaptureStatusNone
+    *status = stream.capture == nullptr     ? cudaStreamCaptureStatusNone
               : stream.capture->invalidated ? cudaStreamCaptureStatusInvalidated
-                                             : cudaStreamCaptureStatusActive;
+                                            : cudaStreamCaptureStatusActive;
     return cudaSuccess;
   });
 }
