@@ -11,21 +11,24 @@ std::shared_ptr<Queue> Queue::start() {
   return queue;
 }
 
-void Queue::push(Operation operation) {
+void Queue::push(Operation operation) { push(std::move(operation), true); }
+
+void Queue::push(Operation operation, bool counted) {
   const std::lock_guard lock(mutex_);
-  waiting_.push_back(std::move(operation));
+  waiting_.push_back({std::move(operation), counted});
+  if (counted) ++pending_;
   changed_.notify_one();
 }
 
 std::shared_ptr<Moment> Queue::end() {
   auto moment = std::make_shared<Moment>();
-  push({.what = "end of the queue", .run = [moment] { moment->reach(); }, .always = true});
+  push({.what = "end of the queue", .run = [moment] { moment->reach(); }, .always = true}, false);
   return moment;
 }
 
 bool Queue::idle() const {
   const std::lock_guard lock(mutex_);
-  return waiting_.empty() && !busy_;
+  return pending_ == 0;
 }
 
 void Queue::close() {
@@ -36,7 +39,7 @@ void Queue::close() {
 
 bool Queue::ended() const {
   const std::lock_guard lock(mutex_);
-  return closed_ && waiting_.empty() && !busy_;
+  return closed_ && pending_ == 0;
 }
 
 void Queue::work() {
@@ -44,15 +47,16 @@ void Queue::work() {
   while (true) {
     changed_.wait(lock, [&] { return closed_ || !waiting_.empty(); });
     if (waiting_.empty()) return;
+    bool counted = false;
     {
-      const Operation operation = std::move(waiting_.front());
+      const Entry entry = std::move(waiting_.front());
+      counted = entry.counted;
       waiting_.pop_front();
-      busy_ = true;
       lock.unlock();
-      perform(operation);
+      perform(entry.operation);
     }
     lock.lock();
-    busy_ = false;
+    if (counted) --pending_;
   }
 }
 

@@ -24,12 +24,17 @@ class Queue {
   bool ended() const;
 
  private:
+  struct Entry {
+    Operation operation;
+    bool counted;
+  };
+  void push(Operation operation, bool counted);
   void work();
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<Operation> waiting_;
-  bool busy_ = false;
+  std::deque<Entry> waiting_;
+  std::size_t pending_ = 0;  // operations that were pushed from outside and are not done
   bool closed_ = false;
 };
 
