@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <cstring>
+#include <exception>
 #include <limits>
 #include <vector>
 
@@ -72,7 +73,13 @@ cudaError_t launch(RegisteredKernel* named, const Configuration& of, void** argu
   const auto stream = state().streams.find(of.stream);
   if (stream == nullptr)
     return refuse(cudaErrorInvalidResourceHandle, "no stream (the default one is not modelled)");
-  const ptx::Module* const module = named->module->load();
+  const ptx::Module* module = nullptr;
+  try {
+    module = named->module->load();
+  } catch (const std::exception& wrong) {
+    fmt::print(stderr, "cudart: the module of {}: {}\n", named->name, wrong.what());
+    return cudaErrorInvalidKernelImage;
+  }
   if (module == nullptr)
     return refuse(cudaErrorMemoryAllocation,
                   "the device has no memory for the kernels of a module");

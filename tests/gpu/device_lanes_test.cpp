@@ -14,12 +14,14 @@
 #include "base/error.h"
 #include "kernels/gpu/emulation/device.h"
 #include "tests/gpu/support/model_run.h"
+#include "tests/gpu/support/one_device.h"
 #include "tests/gpu/support/test_device.h"
 #include "tests/runtime/support/fake_reader.h"
 
 namespace hearth::runtime {
 namespace {
 
+using kernels::OneDevice;
 using kernels::emulated::EmulatedDevice;
 using kernels::emulated::Streams;
 using testing::FakeReader;
@@ -73,13 +75,17 @@ struct Seen {
   kernels::ExpertCounters counters;
 };
 
-Seen run(const Case& of, Engine& engine, const Setting& setting, EmulatedDevice& device) {
-  DeviceModel model(engine, device, kernels::emulated_kernels(),
+Seen run(const Case& of, Engine& engine, const Setting& setting, kernels::Device& device,
+         const kernels::GpuKernels& kernels = kernels::emulated_kernels()) {
+  DeviceModel model(engine, device, kernels,
                     {.slots_of_class = share(engine.model(), setting.slots),
                      .fetches = ladder(engine.model(), setting.misses)});
   DeviceDecoder decoder(model, {.context = kContext, .formats = engine.kv_formats()});
   Outcome outcome = run_on_device(of, engine, decoder);
   return {std::move(outcome), sum(model)};
+}
+Seen run(const Case& of, Engine& engine, const Setting& setting, OneDevice& device) {
+  return run(of, engine, setting, device.get(), device.kernels());
 }
 
 void expect_bits_of_the_cpu(const Case& of, std::span<const Setting> settings) {
@@ -88,7 +94,7 @@ void expect_bits_of_the_cpu(const Case& of, std::span<const Setting> settings) {
   engine->experts().load_absent();
   unsigned lanes = 32;
   for (const Setting& setting : settings) {
-    EmulatedDevice device({.lanes = lanes});
+    OneDevice device({.lanes = lanes});
     const Seen found = run(of, *engine, setting, device);
     const std::string where = fmt::format("{} of the slots, misses {}, {} lanes", setting.slots,
                                           static_cast<int>(setting.misses), lanes);
@@ -137,7 +143,7 @@ TEST(DeviceLanes, TheLinkAloneServesAllMisses) {
   const auto engine = open(of);
   const Outcome expected = run_on_cpu(of, *engine);
   engine->experts().load_absent();
-  EmulatedDevice device({});
+  OneDevice device({});
   const Seen found = run(of, *engine, {.slots = 0.5, .misses = Misses::kOverTheLink}, device);
   expect_same(expected, found.outcome, "the link alone");
   EXPECT_GT(found.counters.fetched, 0u);
@@ -152,7 +158,7 @@ TEST(DeviceLanes, BelowOneCycleNothingIsFetched) {
   engine->experts().load_absent();
   const ModelConfig& config = engine->config();
   const double cycle = config.layers * config.experts_used;
-  EmulatedDevice device({});
+  OneDevice device({});
   const Seen found =
       run(of, *engine,
           {.slots = (cycle - 1) / engine->model().experts.total(), .misses = Misses::kOverTheLink},
@@ -180,7 +186,7 @@ TEST(DeviceLanes, ExpertsComeFromDisk) {
       return std::make_unique<FakeReader>(paths, weather);
     };
     Engine engine(options);
-    EmulatedDevice device({.lanes = times == 1 ? 32u : 64u});
+    OneDevice device({.lanes = times == 1 ? 32u : 64u});
     const Seen found = run(of, engine, {.slots = 0.5, .misses = Misses::kToBoth}, device);
     expect_same(expected, found.outcome, fmt::format("{} times the least RAM", times));
     EXPECT_GT(found.counters.not_in_ram, 0u);
@@ -194,7 +200,7 @@ TEST(DeviceLanes, EveryOrderOfStreamsGivesTheBitsOfTheCpu) {
   const Outcome expected = run_on_cpu(of, *engine);
   engine->experts().load_absent();
   for (const std::uint64_t seed : {1u, 2u}) {
-    EmulatedDevice device(
+    OneDevice device(
         {.lanes = seed == 1 ? 32u : 64u, .seed = seed, .streams = Streams::kScheduled});
     const Seen found = run(of, *engine, {.slots = 0.5, .misses = Misses::kToBoth}, device);
     expect_same(expected, found.outcome, fmt::format("seed {}", seed));
@@ -218,10 +224,10 @@ TEST(DeviceLanes, SlotsAreGivenBackAndTakenAgain) {
   const auto engine = open(of);
   const Outcome expected = run_on_cpu(of, *engine);
   engine->experts().load_absent();
-  EmulatedDevice device({});
+  OneDevice device({});
   const std::vector<std::uint32_t> many = share(engine->model(), 0.75),
                                    few = share(engine->model(), 0.25);
-  DeviceModel model(*engine, device, kernels::emulated_kernels(),
+  DeviceModel model(*engine, device.get(), device.kernels(),
                     {.slots_of_class = many, .fetches = ladder(engine->model(), Misses::kToBoth)});
   DeviceDecoder decoder(model, {.context = kContext, .formats = engine->kv_formats()});
   const auto tokens = tokens_of(of, engine->config().vocabulary);
@@ -248,8 +254,8 @@ TEST(DeviceLanes, AnExpertThatCannotBeReadIsTheErrorItIsAndOtherStepsAreRight) {
     return std::make_unique<FakeReader>(paths, weather);
   };
   Engine engine(options);
-  EmulatedDevice device({});
-  DeviceModel model(engine, device, kernels::emulated_kernels(),
+  OneDevice device({});
+  DeviceModel model(engine, device.get(), device.kernels(),
                     {.slots_of_class = share(engine.model(), 0.25)});
   DeviceDecoder decoder(model, {.context = kContext, .formats = engine.kv_formats()});
   weather->fault = [](std::uint64_t, const io::ReadRequest&) { return EIO; };
@@ -295,8 +301,8 @@ TEST(DeviceLanes, FollowALadderOfMeasuredRates) {
                                   .both_rate = 50e9,
                                   .link_join = 5e-6,
                                   .cpu_join = 5e-6};
-  EmulatedDevice device({});
-  DeviceModel model(*engine, device, kernels::emulated_kernels(),
+  OneDevice device({});
+  DeviceModel model(*engine, device.get(), device.kernels(),
                     {.slots_of_class = share(engine->model(), 0.5),
                      .fetches = profiler::fetch_ladder(
                          costs, DeviceLanes::experts_of_step(engine->model(), kMostDeviceRows))});

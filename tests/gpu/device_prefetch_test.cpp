@@ -11,12 +11,13 @@
 #include "kernels/gpu/emulation/device.h"
 #include "runtime/gpu/device_prefill.h"
 #include "tests/gpu/support/model_run.h"
+#include "tests/gpu/support/one_device.h"
 
 namespace hearth::runtime {
 namespace {
 
+using kernels::OneDevice;
 using kernels::emulated::DeviceOptions;
-using kernels::emulated::EmulatedDevice;
 using kernels::emulated::Streams;
 
 // A link that carries so many experts in a layer's time, from the first step on.
@@ -55,7 +56,7 @@ class OnDevice {
  public:
   OnDevice(Engine& engine, const Setting& setting, const DeviceOptions& options = {})
       : device_(options),
-        model_(engine, device_, kernels::emulated_kernels(), of(engine, setting)),
+        model_(engine, device_.get(), device_.kernels(), of(engine, setting)),
         decoder_(model_,
                  {.context = kContext, .formats = engine.kv_formats(), .batch = setting.batch}) {}
 
@@ -80,7 +81,7 @@ class OnDevice {
     return options;
   }
 
-  EmulatedDevice device_;
+  OneDevice device_;
   DeviceModel model_;
   DeviceDecoder decoder_;
 };

@@ -13,12 +13,14 @@
 #include "base/error.h"
 #include "kernels/gpu/emulation/device.h"
 #include "tests/gpu/support/model_run.h"
+#include "tests/gpu/support/one_device.h"
 #include "tests/gpu/support/test_device.h"
 #include "tests/runtime/support/fake_reader.h"
 
 namespace hearth::runtime {
 namespace {
 
+using kernels::OneDevice;
 using kernels::emulated::DeviceOptions;
 using kernels::emulated::EmulatedDevice;
 using kernels::emulated::Streams;
@@ -42,9 +44,11 @@ struct Loaded {
               {.slots_of_class = std::move(slots), .batch = kBatch, .most_staging = most_staging}),
         decoder(model, {.context = kContext, .formats = engine.kv_formats(), .batch = kBatch}),
         prefill(decoder, kBatch) {}
-  Loaded(Engine& engine, EmulatedDevice& device, double of_all,
+  Loaded(Engine& engine, EmulatedDevice& device, double of_all)
+      : Loaded(engine, device, kernels::emulated_kernels(), share(engine.model(), of_all)) {}
+  Loaded(Engine& engine, OneDevice& device, double of_all,
          Bytes most_staging = ChunkExperts::kMostStaging)
-      : Loaded(engine, device, kernels::emulated_kernels(), share(engine.model(), of_all),
+      : Loaded(engine, device.get(), device.kernels(), share(engine.model(), of_all),
                most_staging) {}
 
   DeviceModel model;
@@ -77,7 +81,7 @@ TEST_P(DevicePrefills, GiveTheBitsOfTheCpu) {
   const auto engine = open(GetParam());
   const Outcome expected = run_on_cpu(GetParam(), *engine);
   ASSERT_FALSE(expected.logits.empty() || expected.experts.empty());
-  EmulatedDevice device({.lanes = GetParam().model.size() % 2 == 0 ? 32u : 64u});
+  OneDevice device({.lanes = GetParam().model.size() % 2 == 0 ? 32u : 64u});
   Loaded on(*engine, device, 0.3);
   expect_same(expected, run(GetParam(), on), "0.3 of the slots");
 }
@@ -126,8 +130,8 @@ TEST(DevicePrefill, AllExpertsOnTheDeviceGiveTheBitsOfTheCpu) {
     const Case of{.model = name, .pieces = {9, 1, 10}};
     const auto engine = open(of);
     for (const unsigned lanes : {32u, 64u}) {
-      EmulatedDevice device({.lanes = lanes});
-      Loaded on(*engine, device, kernels::emulated_kernels(), {});
+      OneDevice device({.lanes = lanes});
+      Loaded on(*engine, device.get(), device.kernels(), {});
       expect_same(run_on_cpu(of, *engine), run(of, on), name);
     }
   }
@@ -138,7 +142,7 @@ TEST(DevicePrefill, CutsOfAPromptGiveTheSameBits) {
   const Case whole{.model = "qwen3moe", .pieces = {21}};
   const auto engine = open(whole);
   const Outcome expected = run_on_cpu(whole, *engine);
-  EmulatedDevice device({});
+  OneDevice device({});
   Loaded on(*engine, device, 0.5);
   for (const std::vector<std::uint32_t>& pieces :
        std::vector<std::vector<std::uint32_t>>{{21}, {9, 12}, {8, 8, 5}, {2, 10, 9}}) {
@@ -152,7 +156,7 @@ TEST(DevicePrefill, GivesOnlyTheLogitsThatAreWanted) {
   const Case of{.model = "qwen3moe", .pieces = {18}};
   const auto engine = open(of);
   const Outcome expected = run_on_cpu(of, *engine);
-  EmulatedDevice device({});
+  OneDevice device({});
   Loaded on(*engine, device, 0.25);
   const std::size_t vocabulary = engine->config().vocabulary;
   const auto tokens = tokens_of(of, engine->config().vocabulary);
@@ -180,7 +184,7 @@ TEST(DevicePrefill, FollowsATrace) {
   const auto engine = open(of);
   const ForcedRouting trace = made_trace(*engine, 11);
   const Outcome expected = run_on_cpu(of, *engine, &trace);
-  EmulatedDevice device({});
+  OneDevice device({});
   Loaded on(*engine, device, 0.5);
   on.decoder.force_routing(&trace);
   expect_same(expected, run(of, on), "forced");
@@ -193,7 +197,7 @@ TEST(DevicePrefill, EveryOrderOfStreamsGivesTheBitsOfTheCpu) {
   const Outcome expected = run_on_cpu(of, *engine);
   engine->experts().load_absent();
   for (std::uint64_t seed = 1; seed <= 6; ++seed) {
-    EmulatedDevice device(
+    OneDevice device(
         {.lanes = seed % 2 == 0 ? 32u : 64u, .seed = seed, .streams = Streams::kScheduled});
     // A buffer has room for all experts of a layer, for one, or for some at a time.
     constexpr Bytes kRoom[] = {kMiB, Bytes(1), Bytes(20'000)};
@@ -220,7 +224,7 @@ TEST(DevicePrefill, ExpertsComeFromDisk) {
       return std::make_unique<FakeReader>(paths, weather);
     };
     Engine engine(options);
-    EmulatedDevice device(
+    OneDevice device(
         {.seed = times, .streams = times == 1 ? Streams::kAtOnce : Streams::kScheduled});
     Loaded on(engine, device, 0.5);
     expect_same(expected, run(of, on), fmt::format("{} times the least RAM", times));
@@ -241,7 +245,7 @@ TEST(DevicePrefill, LeavesTheExpertsOfDecodingWhereTheyAre) {
   const Case of{.model = "qwen3moe", .pieces = {1, 1, 20, 1}};
   const auto engine = open(of);
   engine->experts().load_absent();
-  EmulatedDevice device({});
+  OneDevice device({});
   Loaded on(*engine, device, 0.5);
   const auto tokens = tokens_of(of, engine->config().vocabulary);
   Outcome outcome;
@@ -288,7 +292,7 @@ TEST(DevicePrefill, AnExpertThatCannotBeReadIsTheErrorItIsAndOtherChunksAreRight
     return std::make_unique<FakeReader>(paths, weather);
   };
   Engine engine(options);
-  EmulatedDevice device({.streams = Streams::kScheduled});
+  OneDevice device({.streams = Streams::kScheduled});
   Loaded on(engine, device, 0.25);
   weather->fault = [](std::uint64_t, const io::ReadRequest&) { return EIO; };
   try {

@@ -8,14 +8,14 @@
 #include <bit>
 #include <numeric>
 
-#include "kernels/gpu/emulation/device.h"
 #include "runtime/gpu/device_prefill.h"
 #include "tests/gpu/support/model_run.h"
+#include "tests/gpu/support/one_device.h"
 
 namespace hearth::runtime {
 namespace {
 
-using kernels::emulated::EmulatedDevice;
+using kernels::OneDevice;
 
 constexpr std::uint64_t kMostLaunches = 3;  // of a step
 
@@ -45,8 +45,8 @@ std::uint64_t chosen_by(const Engine& engine, std::uint64_t steps) {
 
 TEST(DeviceWork, OfResidentExpertsIsALaunchAndAWaitForEachStep) {
   const auto engine = open(kSingleTokens);
-  EmulatedDevice device({});
-  DeviceModel model(*engine, device, kernels::emulated_kernels());
+  OneDevice device({});
+  DeviceModel model(*engine, device.get(), device.kernels());
   const DeviceWork work = work_of(model, *engine, kSingleTokens);
   EXPECT_EQ(work.steps, 3u);
   EXPECT_EQ(work.launches, work.steps);
@@ -62,11 +62,11 @@ TEST(DeviceWork, OfLanesHasNoWaitInsideAStep) {
   for (const MissService misses : {MissService::kLink, MissService::kCpu}) {
     const auto engine = open(kSingleTokens);
     engine->experts().load_absent();
-    EmulatedDevice device({});
+    OneDevice device({});
     profiler::FetchLadder fetches;
     if (misses == MissService::kLink)
       fetches = profiler::only_fetches(DeviceLanes::experts_of_step(engine->model(), 8));
-    DeviceModel model(*engine, device, kernels::emulated_kernels(),
+    DeviceModel model(*engine, device.get(), device.kernels(),
                       {.slots_of_class = half_of_the_slots(engine->model()), .fetches = fetches});
     const DeviceWork work = work_of(model, *engine, kSingleTokens);
     EXPECT_EQ(work.steps, 3u);
@@ -86,12 +86,12 @@ TEST(DeviceWork, OfLanesHasNoWaitInsideAStep) {
 TEST(DeviceWork, OfPrefetchesIsBytesOfTheLink) {
   const auto engine = open(kSingleTokens);
   engine->experts().load_absent();
-  EmulatedDevice device({});
+  OneDevice device({});
   profiler::PrefetchLink link = DeviceLanes::prefetch_link(engine->model(), 1e9);
   link.layer_seconds = 1000;
   link.experts_per_token = 64;
   DeviceModel model(
-      *engine, device, kernels::emulated_kernels(),
+      *engine, device.get(), device.kernels(),
       {.slots_of_class = half_of_the_slots(engine->model()),
        .fetches = profiler::only_fetches(DeviceLanes::experts_of_step(engine->model(), 8)),
        .prefetch = link});
@@ -112,12 +112,12 @@ TEST(DeviceWork, OfChunksIsWhatWasStaged) {
   engine->experts().load_absent();
   const ExpertCatalog& experts = engine->model().experts;
   for (const bool all : {true, false}) {
-    EmulatedDevice device({});
+    OneDevice device({});
     const std::vector<std::uint32_t> half = half_of_the_slots(engine->model());
     const std::uint64_t slots =
         all ? experts.total() : std::accumulate(half.begin(), half.end(), 0u);
     DeviceModel model(
-        *engine, device, kernels::emulated_kernels(),
+        *engine, device.get(), device.kernels(),
         {.slots_of_class = all ? std::vector<std::uint32_t>() : half, .batch = kRows});
     DeviceDecoder decoder(model,
                           {.context = kContext, .formats = engine->kv_formats(), .batch = kRows});
@@ -182,9 +182,9 @@ TEST(DeviceWork, LanesAreTimedWhenAsked) {
   const auto engine = open(kSingleTokens);
   const Outcome expected = run_on_cpu(kSingleTokens, *engine);
   engine->experts().load_absent();
-  EmulatedDevice device({});
+  OneDevice device({});
   DeviceModel model(
-      *engine, device, kernels::emulated_kernels(),
+      *engine, device.get(), device.kernels(),
       {.slots_of_class = half_of_the_slots(engine->model()),
        .fetches = profiler::only_fetches(DeviceLanes::experts_of_step(engine->model(), 8))});
   DeviceDecoder decoder(model, {.context = kContext, .formats = engine->kv_formats()});
@@ -207,8 +207,8 @@ TEST(DeviceWork, LanesAreTimedWhenAsked) {
 // Asking copies tables, which is none of the steps' calls.
 TEST(DeviceWork, DoesNotCountWhoAsks) {
   const auto engine = open(kSingleTokens);
-  EmulatedDevice device({});
-  DeviceModel model(*engine, device, kernels::emulated_kernels());
+  OneDevice device({});
+  DeviceModel model(*engine, device.get(), device.kernels());
   for (int i = 0; i < 3; ++i) {
     const DeviceWork work = model.work();
     EXPECT_EQ(work.launches, 0u);

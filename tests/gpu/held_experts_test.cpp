@@ -13,6 +13,7 @@
 #include "runtime/trace_header.h"
 #include "tests/gpu/support/made_device.h"
 #include "tests/gpu/support/model_run.h"
+#include "tests/gpu/support/one_device.h"
 #include "tests/gpu/support/test_device.h"
 #include "tests/runtime/support/fake_reader.h"
 #include "tests/runtime/support/made_profile.h"
@@ -96,8 +97,8 @@ TEST(HeldExperts, RandomTrafficGivesTheBitsOfTheCpuForEveryBudget) {
         weather);
     const std::vector<std::uint32_t> slots =
         slots_up_to(random, DeviceModel::classes(engine->model()).experts);
-    EmulatedDevice device({.lanes = seed % 2 == 0 ? 32u : 64u, .seed = seed});
-    DeviceModel model(*engine, device, kernels::emulated_kernels(),
+    kernels::OneDevice device({.lanes = seed % 2 == 0 ? 32u : 64u, .seed = seed});
+    DeviceModel model(*engine, device.get(), device.kernels(),
                       {.slots_of_class = slots,
                        .held_of_class = slots_up_to(random, slots),
                        .fetches = half_over_the_link(engine->model())});

@@ -15,12 +15,14 @@
 #include "runtime/gpu/device_prefill.h"
 #include "tests/gpu/support/made_device.h"
 #include "tests/gpu/support/model_run.h"
+#include "tests/gpu/support/one_device.h"
 #include "tests/gpu/support/test_device.h"
 #include "tests/runtime/support/fake_reader.h"
 
 namespace hearth::runtime {
 namespace {
 
+using kernels::OneDevice;
 using kernels::emulated::DeviceOptions;
 using kernels::emulated::EmulatedDevice;
 using kernels::emulated::Streams;
@@ -40,22 +42,30 @@ std::vector<std::uint32_t> share(const Model& model, double of_all) {
   return slots;
 }
 
+kernels::Device& device_of(OneDevice& device) { return device.get(); }
+kernels::Device& device_of(EmulatedDevice& device) { return device; }
+const kernels::GpuKernels& kernels_of(const OneDevice& device) { return device.kernels(); }
+const kernels::GpuKernels& kernels_of(const EmulatedDevice&) { return kernels::emulated_kernels(); }
+
 // A model with slots for a part of its experts, of which some may be held.
-struct Lanes {
-  EmulatedDevice device;
+template <typename OnDevice>
+struct LanesOn {
+  OnDevice device;
   DeviceModel model;
   DeviceDecoder decoder;
 
-  Lanes(Engine& engine, GpuCache cache, const DeviceOptions& options, double slots = 0.5,
-        double held = 0)
+  LanesOn(Engine& engine, GpuCache cache, const DeviceOptions& options, double slots = 0.5,
+          double held = 0)
       : device(options),
-        model(engine, device, kernels::emulated_kernels(),
+        model(engine, device_of(device), kernels_of(device),
               {.slots_of_class = share(engine.model(), slots),
                .held_of_class = share(engine.model(), held),
                .fetches = half_over_the_link(engine.model()),
                .cache = cache}),
         decoder(model, {.context = kContext, .formats = engine.kv_formats()}) {}
 };
+using Lanes = LanesOn<OneDevice>;
+using EmulatedLanes = LanesOn<EmulatedDevice>;
 
 // Engine with RAM for so many experts of each class, from a disk that is late.
 std::unique_ptr<Engine> engine_of(const Case& of, std::uint32_t ram_slots,
@@ -111,7 +121,7 @@ struct Decided {
   bool operator==(const Decided&) const = default;
 };
 
-Decided decided(Lanes& run) {
+Decided decided(EmulatedLanes& run) {
   const ExpertArena& arena = run.model.experts();
   const ExpertSlots& experts = arena.experts();
   std::uint32_t slots = 0;
@@ -145,8 +155,8 @@ TEST(HostCache, DecidesAsTheDeviceDoes) {
       of_device->load_absent();
       of_host->load_absent();
     }
-    Lanes device(*of_device, GpuCache::kDevice, {.seed = seed}, 0.5, held);
-    Lanes host(*of_host, GpuCache::kHost, {.seed = seed}, 0.5, held);
+    EmulatedLanes device(*of_device, GpuCache::kDevice, {.seed = seed}, 0.5, held);
+    EmulatedLanes host(*of_host, GpuCache::kHost, {.seed = seed}, 0.5, held);
     device.decoder.force_routing(&traffic);
     host.decoder.force_routing(&traffic);
     Outcome expected, found;
@@ -161,7 +171,7 @@ TEST(HostCache, DecidesAsTheDeviceDoes) {
       ASSERT_EQ(decided(device), decided(host)) << seed << ", position " << position;
       if (random.below(3) > 0) continue;
       const auto slots = share(of_host->model(), 0.5 * random.uniform());
-      for (Lanes* const run : {&device, &host}) {
+      for (EmulatedLanes* const run : {&device, &host}) {
         run->model.set_slots(slots);
         if (rows % 2 == 0) run->model.leave_ram();
       }
@@ -193,7 +203,7 @@ TEST(HostCache, EveryOrderOfStreamsGivesTheBitsOfTheCpu) {
 TEST(HostCache, WaitsOncePerLayerAndCapturesNothing) {
   const Case of{.model = "qwen3moe", .pieces = {1, 3, 1}};
   const auto engine = open(of);
-  Lanes run(*engine, GpuCache::kHost, {.graph = kMiB});
+  EmulatedLanes run(*engine, GpuCache::kHost, {.graph = kMiB});
   run.decoder.prepare();
   run_on_device(of, *engine, run.decoder);
   const DeviceWork work = run.model.work();
@@ -222,7 +232,7 @@ TEST(HostCache, TakesTheMemoryOfThePlan) {
 TEST(HostCache, MemoryThatIsRefusedIsOneError) {
   const auto engine = open({.model = "qwen3moe"});
   const auto load = [&](const DeviceOptions& options) {
-    Lanes run(*engine, GpuCache::kHost, options);
+    EmulatedLanes run(*engine, GpuCache::kHost, options);
     return run.device.mapped_allocations();
   };
   const std::uint64_t all = load({});
@@ -257,7 +267,7 @@ TEST(HostCache, EndsWithItsDevice) {
   const auto engine = open(of);
   engine->experts().load_absent();
   const auto run = [&](std::uint64_t last) {
-    Lanes lost(*engine, GpuCache::kHost, {.last_operation = last});
+    EmulatedLanes lost(*engine, GpuCache::kHost, {.last_operation = last});
     run_on_device(of, *engine, lost.decoder);
     return lost.device.operations();
   };
@@ -276,8 +286,8 @@ TEST(HostCache, ChunksOfAPromptFindTheSlots) {
   const auto engine = open(of);
   const Outcome expected = run_on_cpu(of, *engine);
   engine->experts().load_absent();
-  EmulatedDevice device({});
-  DeviceModel model(*engine, device, kernels::emulated_kernels(),
+  OneDevice device({});
+  DeviceModel model(*engine, device.get(), device.kernels(),
                     {.slots_of_class = share(engine->model(), 0.5),
                      .fetches = half_over_the_link(engine->model()),
                      .batch = 16,
