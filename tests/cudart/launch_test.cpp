@@ -23,7 +23,7 @@ constexpr const char* kKernels = R"(
 .address_size 64
 
 .visible .entry add(
-	.param .u64 .ptr .align 1 add_param_0,
+	.param .u64 add_param_0,
 	.param .u32 add_param_1
 )
 .maxntid 64
