@@ -60,6 +60,14 @@ class AddressSpace {
   // The whole allocation around an address. A launch asks once for each and relies on the answer to its end.
   virtual Range around(std::uintptr_t address) const = 0;
 
+  // Addresses whose memory lies elsewhere in the process, so that the host cannot reach it by them.
+  struct Alias {
+    std::uintptr_t begin = 0;
+    std::uintptr_t bytes = 0;
+    std::uintptr_t distance = 0;  // from an address to its memory
+  };
+  virtual Alias alias() const { return {}; }
+
  protected:
   ~AddressSpace() = default;
 };
