@@ -38,7 +38,7 @@ CUresult enqueue(const char* name, CUstream handle, CUdeviceptr address, MakeOpe
 std::atomic_ref<std::uint32_t> shared_word(std::uint32_t* word) {
   if (!memory().reaches(word, sizeof *word))
     throw std::runtime_error("the memory of a memory operation was freed");
-  return std::atomic_ref(*word);
+  return std::atomic_ref(*reinterpret_cast<std::uint32_t*>(memory().place(word)));
 }
 
 CUresult write_value(CUstream handle, CUdeviceptr address, cuuint32_t value, unsigned flags) {

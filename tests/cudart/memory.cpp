@@ -55,13 +55,28 @@ bool contains(const Ranges& ranges, std::uintptr_t begin, std::size_t bytes) {
 
 std::uintptr_t number(const void* memory) { return reinterpret_cast<std::uintptr_t>(memory); }
 
-}  // namespace
-
-Memory::Memory() : noise_(noise_file()) {
+std::byte* reserve() {
   void* const addresses =
       mmap(nullptr, kAddresses, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   CHECK(addresses != MAP_FAILED);
-  addresses_ = unused_ = static_cast<std::byte*>(addresses);
+  return static_cast<std::byte*>(addresses);
+}
+
+}  // namespace
+
+Memory::Memory()
+    : addresses_(reserve()), places_(reserve()), unused_(addresses_), noise_(noise_file()) {}
+
+Memory::Alias Memory::alias() const {
+  return {.begin = number(addresses_),
+          .bytes = kAddresses,
+          .distance = number(places_) - number(addresses_)};
+}
+
+std::byte* Memory::place(const void* at) const {
+  const std::uintptr_t offset = number(at) - number(addresses_);
+  return offset < kAddresses ? places_ + offset
+                             : const_cast<std::byte*>(static_cast<const std::byte*>(at));
 }
 
 Bytes Memory::in_use_locked() const {
@@ -105,7 +120,7 @@ void* Memory::allocate(Bytes bytes) {
   const std::size_t mapped = round_up(skipped + bytes.count, kPage);
   std::byte* const begin = std::exchange(unused_, unused_ + mapped + kPage);
   for (std::size_t done = 0; done < mapped; done += kNoise)
-    CHECK(mmap(begin + done, std::min(kNoise, mapped - done), PROT_READ | PROT_WRITE,
+    CHECK(mmap(place(begin) + done, std::min(kNoise, mapped - done), PROT_READ | PROT_WRITE,
                MAP_PRIVATE | MAP_FIXED, noise_, 0) != MAP_FAILED);
   device_[number(begin) + skipped] = {bytes.count, begin, mapped};
   return begin + skipped;
@@ -121,7 +136,7 @@ bool Memory::free(void* memory) {
     small_ -= Bytes(round_up(gone.bytes, kAlignment));
   else
     large_ -= Bytes(round_up(gone.bytes, kGranularity));
-  CHECK(mmap(gone.mapping, gone.mapped_bytes, PROT_NONE,
+  CHECK(mmap(place(gone.mapping), gone.mapped_bytes, PROT_NONE,
              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != MAP_FAILED);
   return true;
 }

@@ -50,6 +50,9 @@ class Memory final : public ptx::AddressSpace {
   // Whether a device reaches all of it now.
   bool reaches(const void* memory, std::size_t bytes) const;
   ptx::Range around(std::uintptr_t address) const override;
+  Alias alias() const override;
+  // Where memory of the device or of the host lies.
+  std::byte* place(const void* memory) const;
 
   std::vector<std::string> leaks() const;
 
@@ -65,6 +68,7 @@ class Memory final : public ptx::AddressSpace {
   std::map<std::uintptr_t, Allocation> device_;
   std::map<std::uintptr_t, Pinned> pinned_;
   std::byte* addresses_ = nullptr;  // of all device memory, reserved
+  std::byte* places_ = nullptr;     // of what lies there
   std::byte* unused_ = nullptr;     // those not given out yet
   int noise_ = -1;                  // a file of random bytes, which new memory maps
   Bytes small_, large_, other_, most_;

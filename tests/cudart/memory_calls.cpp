@@ -60,7 +60,7 @@ Operation copy_of(void* to, const void* from, std::size_t bytes) {
   return {.what = "copy", .run = [=] {
             require_reachable(to, bytes);
             require_reachable(from, bytes);
-            std::memcpy(to, from, bytes);
+            std::memcpy(memory().place(to), memory().place(from), bytes);
           }};
 }
 
@@ -71,7 +71,7 @@ Operation copy_of_staged(void* to, const void* from, std::size_t bytes) {
   return {.what = "copy of pageable memory",
           .run = [to, staged = std::vector<std::byte>(first, first + bytes)] {
             require_reachable(to, staged.size());
-            std::memcpy(to, staged.data(), staged.size());
+            std::memcpy(memory().place(to), staged.data(), staged.size());
           }};
 }
 
@@ -79,7 +79,7 @@ Operation copy_of_staged(void* to, const void* from, std::size_t bytes) {
 Operation copy_to_pageable(void* to, const void* from, std::size_t bytes, Kind kind) {
   return {.what = "copy to pageable memory", .run = [=] {
             if (kind != Kind::kPageable) require_reachable(from, bytes);
-            std::memcpy(to, from, bytes);
+            std::memcpy(to, memory().place(from), bytes);
           }};
 }
 
@@ -230,7 +230,7 @@ cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t
       return refuse(cudaErrorInvalidValue, "a fill of what is no memory of the device");
     return submit(*stream, {.what = "fill", .run = [=] {
                               require_reachable(to, bytes);
-                              std::memset(to, value, bytes);
+                              std::memset(memory().place(to), value, bytes);
                             }});
   });
 }

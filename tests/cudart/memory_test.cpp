@@ -1,6 +1,7 @@
 // Memory and copies, by the rules of the CUDA runtime API.
 #include <algorithm>
 #include <array>
+#include <csignal>
 #include <vector>
 
 #include "base/units.h"
@@ -53,6 +54,15 @@ TEST(CudartMemory, IsNeitherZeroNorTheSameAgain) {
   EXPECT_EQ(copy(found.data(), some.data, sizeof found, stream), cudaSuccess);
   EXPECT_LT(std::ranges::count(found, 0u), 2);
   EXPECT_EQ(reinterpret_cast<std::uintptr_t>(some.data) % 256, 0u);
+}
+
+TEST(CudartMemory, OfTheDeviceIsNotTheHosts) {
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  const auto read = [] {
+    const DeviceBytes there(8);
+    _exit(static_cast<int>(there.data[0]));
+  };
+  EXPECT_EXIT(read(), testing::KilledBySignal(SIGSEGV), "");
 }
 
 TEST(CudartMemory, IsFreedAsItWasTaken) {

@@ -64,6 +64,14 @@ class AddressSpace {
   // its end.
   virtual Range around(std::uintptr_t address) const = 0;
 
+  // Addresses whose memory lies elsewhere in the process, so that the host cannot reach it by them.
+  struct Alias {
+    std::uintptr_t begin = 0;
+    std::uintptr_t bytes = 0;
+    std::uintptr_t distance = 0;  // from an address to its memory
+  };
+  virtual Alias alias() const { return {}; }
+
  protected:
   ~AddressSpace() = default;
 };

@@ -69,8 +69,7 @@ void place_in_global(Warp& warp, Space space, const std::uint64_t (&addresses)[k
   for (unsigned lane = 0; elsewhere && lane < kLanes; ++lane)
     if (!reach.has(warp.pc(), addresses[lane], bytes, write))
       out_of_bounds(warp, lane, space, addresses[lane], bytes, write);
-  for (unsigned lane = 0; lane < kLanes; ++lane)
-    places[lane] = reinterpret_cast<std::byte*>(addresses[lane]);
+  for (unsigned lane = 0; lane < kLanes; ++lane) places[lane] = reach.place(addresses[lane]);
 }
 
 void find_places(Warp& warp, const Instruction& instruction, std::size_t bytes, bool write,

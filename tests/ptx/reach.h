@@ -1,6 +1,7 @@
 // Which memory a launch may reach: remembers what the address space has said.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -12,8 +13,14 @@ class Reach {
  public:
   // `known`: the variables of the module.
   Reach(const AddressSpace& space, std::vector<Range> known, std::size_t instructions)
-      : space_(space), ranges_(std::move(known)), last_(instructions, 0) {
+      : space_(space), alias_(space.alias()), ranges_(std::move(known)), last_(instructions, 0) {
     if (ranges_.empty()) ranges_.push_back({0, 0, false});
+  }
+
+  // Where memory that was found at an address lies.
+  std::byte* place(std::uintptr_t address) const {
+    return reinterpret_cast<std::byte*>(
+        address + (address - alias_.begin < alias_.bytes ? alias_.distance : 0));
   }
 
   // The range in which the instruction last found what it reached for: most likely the next, too.
@@ -38,6 +45,7 @@ class Reach {
   }
 
   const AddressSpace& space_;
+  const AddressSpace::Alias alias_;
   std::vector<Range> ranges_;
   std::vector<std::uint32_t> last_;
 };
