@@ -1,4 +1,5 @@
-// Arithmetic on integers and floats. Results of .f32 that are no number are the canonical one, 0x7fffffff.
+// Arithmetic on integers and floats. Results of .f32 that are no number are the canonical one,
+// 0x7fffffff.
 #include <cmath>
 #include <limits>
 #include <type_traits>
@@ -8,9 +9,7 @@
 namespace hearth::ptx {
 namespace {
 
-float canonical(float x) {
-  return x != x ? std::bit_cast<float>(0x7fffffffu) : x;
-}
+float canonical(float x) { return x != x ? std::bit_cast<float>(0x7fffffffu) : x; }
 double canonical(double x) { return x; }  // the ISA keeps what .f64 carries
 
 // Sums and products wrap: those of the unsigned type, of at least int's width.
@@ -113,7 +112,8 @@ void add_dot_products(Forms& forms, const std::string& types) {
   using Sum = std::int32_t;
   add(forms, "dp4a." + types, [](Word a, Word b, Sum c) { return dot4<A8, B8>(a, b, c); });
   add(forms, "dp2a.lo." + types, [](Word a, Word b, Sum c) { return dot2<A16, B8>(a, b, c); });
-  add(forms, "dp2a.hi." + types, [](Word a, Word b, Sum c) { return dot2<A16, B8>(a, b >> 16, c); });
+  add(forms, "dp2a.hi." + types,
+      [](Word a, Word b, Sum c) { return dot2<A16, B8>(a, b >> 16, c); });
 }
 
 }  // namespace

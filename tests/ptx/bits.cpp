@@ -37,16 +37,16 @@ void add_predicates(Forms& forms) {
 template <typename T, typename Signed>
 void add_shifts(Forms& forms, const std::string& width) {
   static constexpr unsigned kBits = 8 * sizeof(T);
-  add(forms, "shl.b" + width,
-      [](T a, std::uint32_t b) { return b < kBits ? static_cast<T>(a << (b & (kBits - 1))) : T{0}; });
+  add(forms, "shl.b" + width, [](T a, std::uint32_t b) {
+    return b < kBits ? static_cast<T>(a << (b & (kBits - 1))) : T{0};
+  });
   const auto logical = [](T a, std::uint32_t b) {
     return b < kBits ? static_cast<T>(a >> (b & (kBits - 1))) : T{0};
   };
   add(forms, "shr.b" + width, logical);
   add(forms, "shr.u" + width, logical);
-  add(forms, "shr.s" + width, [](Signed a, std::uint32_t b) {
-    return static_cast<Signed>(a >> std::min(b, kBits - 1));
-  });
+  add(forms, "shr.s" + width,
+      [](Signed a, std::uint32_t b) { return static_cast<Signed>(a >> std::min(b, kBits - 1)); });
 }
 
 std::uint32_t funnel_left(std::uint32_t low, std::uint32_t high, std::uint32_t bits) {
@@ -58,7 +58,8 @@ std::uint32_t funnel_right(std::uint32_t low, std::uint32_t high, std::uint32_t 
   return static_cast<std::uint32_t>(both >> bits);
 }
 
-// Each nibble of the selector names a byte of b:a; with its top bit set, that byte's sign takes all bits.
+// Each nibble of the selector names a byte of b:a; with its top bit set, that byte's sign takes all
+// bits.
 std::uint32_t permute(std::uint32_t a, std::uint32_t b, std::uint32_t selector) {
   const std::uint64_t both = std::uint64_t{b} << 32 | a;
   std::uint32_t result = 0;

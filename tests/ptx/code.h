@@ -1,5 +1,6 @@
-// A kernel as it is run. Registers are rows of 32 lanes; so are immediates and addresses of variables, which lie
-// in rows of constants. An operand is the offset of its row, with kConstant set for one of the constants.
+// A kernel as it is run. Registers are rows of 32 lanes; so are immediates and addresses of
+// variables, which lie in rows of constants. An operand is the offset of its row, with kConstant
+// set for one of the constants.
 #pragma once
 
 #include <cstddef>
@@ -46,8 +47,21 @@ struct Instruction {
 
 // The rows that a warp finds filled.
 enum Special : std::uint32_t {
-  kTidX, kTidY, kTidZ, kNtidX, kNtidY, kNtidZ, kCtaidX, kCtaidY, kCtaidZ,
-  kNctaidX, kNctaidY, kNctaidZ, kLaneid, kWarpid, kSpecials
+  kTidX,
+  kTidY,
+  kTidZ,
+  kNtidX,
+  kNtidY,
+  kNtidZ,
+  kCtaidX,
+  kCtaidY,
+  kCtaidZ,
+  kNctaidX,
+  kNctaidY,
+  kNctaidZ,
+  kLaneid,
+  kWarpid,
+  kSpecials
 };
 constexpr std::size_t kSpecialBytes = kLanes * sizeof(std::uint32_t);
 

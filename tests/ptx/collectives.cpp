@@ -40,12 +40,14 @@ Source source_of(unsigned lane, std::uint32_t b, std::uint32_t c) {
       const unsigned j = least | (value & ~segments);
       return {j, j <= most};
     }
-    case Shuffle::kButterfly: return {lane ^ value, (lane ^ value) <= most};
+    case Shuffle::kButterfly:
+      return {lane ^ value, (lane ^ value) <= most};
     case Shuffle::kUp: {
       const int j = static_cast<int>(lane) - static_cast<int>(value);
       return {static_cast<unsigned>(j), j >= static_cast<int>(most)};
     }
-    case Shuffle::kDown: return {lane + value, lane + value <= most};
+    case Shuffle::kDown:
+      return {lane + value, lane + value <= most};
   }
   return {};
 }
@@ -102,10 +104,11 @@ void add_vote(Forms& forms, const std::string& name, Count) {
   forms.emplace("vote.sync." + name, Form{&vote<To, Count>, 1, {kWidth<To>, 0, 4}});
 }
 
-// D = A B + C over signed bytes, where fragments lie in the lanes as the manual's section "Matrix fragments" says for each
-// shape: with group = lane / 4 and place = lane % 4, register r of A holds row group + 8 (r % 2) and columns
-// 4 place + 16 (r / 2) + i of byte i; register r of B rows 4 place + 16 r + i and column group; register r of C and
-// D row group + 8 (r / 2) and column 2 place + r % 2.
+// D = A B + C over signed bytes, where fragments lie in the lanes as the manual's section "Matrix
+// fragments" says for each shape: with group = lane / 4 and place = lane % 4, register r of A holds
+// row group + 8 (r % 2) and columns 4 place + 16 (r / 2) + i of byte i; register r of B rows 4
+// place + 16 r + i and column group; register r of C and D row group + 8 (r / 2) and column 2 place
+// + r % 2.
 template <unsigned rows, unsigned depth>
 void multiply(Warp& warp, const Instruction& instruction) {
   constexpr unsigned kColumns = 8;
@@ -135,8 +138,9 @@ void multiply(Warp& warp, const Instruction& instruction) {
   for (unsigned row = 0; row < rows; ++row)
     for (unsigned k = 0; k < depth; ++k)
       for (unsigned column = 0; column < kColumns; ++column)
-        sums[row][column] = static_cast<std::int32_t>(static_cast<std::uint32_t>(sums[row][column]) +
-                                                      static_cast<std::uint32_t>(a[row][k] * b[k][column]));
+        sums[row][column] =
+            static_cast<std::int32_t>(static_cast<std::uint32_t>(sums[row][column]) +
+                                      static_cast<std::uint32_t>(a[row][k] * b[k][column]));
   for (unsigned r = 0; r < kSums; ++r) {
     std::int32_t results[kLanes];
     for (unsigned lane = 0; lane < kLanes; ++lane)

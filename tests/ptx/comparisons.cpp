@@ -1,4 +1,5 @@
-// setp: of integers, and of floats ordered (false where one is no number) and unordered (true there).
+// setp: of integers, and of floats ordered (false where one is no number) and unordered (true
+// there).
 #include "tests/ptx/lanes.h"
 
 namespace hearth::ptx {

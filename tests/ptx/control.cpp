@@ -32,7 +32,8 @@ template <bool negated>
 void branch_uniformly(Warp& warp, const Instruction& instruction) {
   const std::uint32_t set = lanes_of(warp.row<Flag>(instruction.operands[0]));
   const std::uint32_t taken = (negated ? ~set : set) & warp.mask();
-  if (taken != 0 && taken != warp.mask()) warp.fail(warp.first_lane(), "bra.uni that is not uniform");
+  if (taken != 0 && taken != warp.mask())
+    warp.fail(warp.first_lane(), "bra.uni that is not uniform");
   warp.branch(taken, target(instruction));
 }
 

@@ -8,8 +8,8 @@
 namespace hearth::ptx {
 namespace {
 
-// The manual: no number becomes 0, unless .f64, .s64 or .u64 takes part; then only the highest bit is set. What the
-// integer cannot hold becomes its least or greatest.
+// The manual: no number becomes 0, unless .f64, .s64 or .u64 takes part; then only the highest bit
+// is set. What the integer cannot hold becomes its least or greatest.
 template <typename To, typename From>
 To clamped(From rounded) {
   if (rounded != rounded) {

@@ -1,7 +1,9 @@
-// Runs kernels on the host from the PTX that nvcc made of them, as strictly as the PTX ISA allows: what a card may do in
-// more than one way is drawn from a seed, and what the manual leaves undefined is an error. README.md says what that shows.
+// Runs kernels on the host from the PTX that nvcc made of them, as strictly as the PTX ISA allows:
+// what a card may do in more than one way is drawn from a seed, and what the manual leaves
+// undefined is an error. README.md says what that shows.
 //
-// A module is immutable but for the memory of its variables. Any number of threads may run kernels of one module at once.
+// A module is immutable but for the memory of its variables. Any number of threads may run kernels
+// of one module at once.
 #pragma once
 
 #include <cstddef>
@@ -43,7 +45,8 @@ class Module {
 
   // By mangled name; null where there is none.
   virtual const Kernel* find(std::string_view name) const = 0;
-  // The memory of a .global or .const variable, which lives as long as the module; empty where there is none.
+  // The memory of a .global or .const variable, which lives as long as the module; empty where
+  // there is none.
   virtual std::span<std::byte> variable(std::string_view name) const = 0;
 };
 
@@ -57,7 +60,8 @@ struct Range {
 // Which memory of the process is global memory: that of the device, and pinned memory.
 class AddressSpace {
  public:
-  // The whole allocation around an address. A launch asks once for each and relies on the answer to its end.
+  // The whole allocation around an address. A launch asks once for each and relies on the answer to
+  // its end.
   virtual Range around(std::uintptr_t address) const = 0;
 
   // Addresses whose memory lies elsewhere in the process, so that the host cannot reach it by them.
@@ -78,10 +82,11 @@ struct Grid {
   unsigned dynamic_shared;
 };
 
-// Runs all blocks on the calling thread and returns when the last has ended. `seed` draws the order of blocks and warps,
-// and what lies in registers and shared memory before anyone wrote there. Throws Error at a trap; at an address outside
-// of the memory that the instruction names, or not at a multiple of the access; at a collective whose lanes never meet;
-// where threads leave while others wait for them at a barrier.
+// Runs all blocks on the calling thread and returns when the last has ended. `seed` draws the order
+// of blocks and warps, and what lies in registers and shared memory before anyone wrote there.
+// Throws Error at a trap; at an address outside of the memory that the instruction names, or not at
+// a multiple of the access; at a collective whose lanes never meet; where threads leave while
+// others wait for them at a barrier.
 void run(const Kernel&, const Grid&, std::span<const std::byte> parameters, const AddressSpace&,
          std::uint64_t seed);
 

@@ -1,6 +1,7 @@
 // Blocks and warps by turns.
 #include <algorithm>
 #include <numeric>
+#include <thread>
 
 #include "tests/ptx/warp.h"
 
@@ -8,7 +9,7 @@ namespace hearth::ptx {
 namespace {
 
 constexpr std::uint64_t kResidentBlocks = 4;  // at once, as a multiprocessor has some
-constexpr unsigned kPasses = 32;              // over a block's warps before it is another block's turn
+constexpr unsigned kPasses = 32;  // over a block's warps before it is another block's turn
 
 std::uint64_t product(const unsigned (&sizes)[3]) {
   return std::uint64_t{sizes[0]} * sizes[1] * sizes[2];
@@ -43,26 +44,34 @@ void start(Launch& launch, Block& block, std::uint64_t index) {
   for (Warp& warp : block.warps) warp.begin();
 }
 
-// Runs each warp that can; whether one could.
-bool pass(Launch& launch, Block& block) {
+enum class Outcome { kWentOn, kWaited, kStuck };
+
+// Runs each warp that can.
+Outcome pass(Launch& launch, Block& block) {
   const auto warps = static_cast<unsigned>(block.warps.size());
   const unsigned first = launch.noise.below(warps);
-  bool ran = false;
+  Outcome outcome = Outcome::kStuck;
   for (unsigned i = 0; i < warps; ++i) {
     Warp& warp = block.warps[(first + i) % warps];
     if (warp.done() || warp.at_barrier()) continue;
     warp.run();
-    ran = true;
+    if (!warp.waited()) outcome = Outcome::kWentOn;
+    if (outcome == Outcome::kStuck) outcome = Outcome::kWaited;
   }
-  return ran;
+  return outcome;
 }
 
-void take_turn(Launch& launch, Block& block) {
+// Whether it went on rather than waited for others.
+bool take_turn(Launch& launch, Block& block) {
   for (unsigned i = 0; i < kPasses && block.alive > 0; ++i) {
-    if (pass(launch, block)) continue;
-    const auto stuck = std::ranges::find_if(block.warps, [](const Warp& warp) { return !warp.done(); });
+    const Outcome outcome = pass(launch, block);
+    if (outcome == Outcome::kWaited) return i > 0;
+    if (outcome == Outcome::kWentOn) continue;
+    const auto stuck =
+        std::ranges::find_if(block.warps, [](const Warp& warp) { return !warp.done(); });
     stuck->fail(stuck->first_lane(), "threads wait at a barrier for ever: " + stuck->where());
   }
+  return true;
 }
 
 void check(const Kernel& kernel, const Grid& grid, std::span<const std::byte> parameters) {
@@ -98,12 +107,14 @@ void run(const Kernel& kernel, const Grid& grid, std::span<const std::byte> para
   }
   for (bool running = true; running;) {
     running = false;
+    bool went_on = false;
     for (Block& block : blocks) {
       if (block.alive == 0 && !order.empty()) start(launch, block, order.take());
       if (block.alive == 0) continue;
-      take_turn(launch, block);
+      went_on |= take_turn(launch, block);
       running = true;
     }
+    if (running && !went_on) std::this_thread::yield();  // to the thread for which all wait
   }
 }
 

@@ -145,12 +145,18 @@ class Lowering {
   bool fits(const Operand& operand, std::uint8_t width, bool written) const {
     if (operand.negated) return false;
     switch (operand.kind) {
-      case Operand::Kind::kRegister: return function_.registers[operand.reg].bytes == width;
-      case Operand::Kind::kInteger: return !written;
-      case Operand::Kind::kFloat: return !written && width == 4;
-      case Operand::Kind::kDouble: return !written && width == 8;
-      case Operand::Kind::kName: return !written && (width == 4 || width == 8);
-      default: return false;
+      case Operand::Kind::kRegister:
+        return function_.registers[operand.reg].bytes == width;
+      case Operand::Kind::kInteger:
+        return !written;
+      case Operand::Kind::kFloat:
+        return !written && width == 4;
+      case Operand::Kind::kDouble:
+        return !written && width == 8;
+      case Operand::Kind::kName:
+        return !written && (width == 4 || width == 8);
+      default:
+        return false;
     }
   }
 
@@ -159,17 +165,18 @@ class Lowering {
     std::vector<std::uint8_t> widths;
     for (const Operand* operand : operands) {
       const bool is_register = operand->kind == Operand::Kind::kRegister;
-      widths.push_back(is_register ? function_.registers[operand->reg].bytes : width_of_type(opcode));
+      widths.push_back(is_register ? function_.registers[operand->reg].bytes
+                                   : width_of_type(opcode));
     }
     const Operand& base = address.parts[0];
     const std::uint8_t base_width =
         base.kind == Operand::Kind::kRegister ? function_.registers[base.reg].bytes : 8;
     const MemoryForm form = find_memory_form(opcode, widths, base_width);
-    if (form.execute == nullptr)
-      fail("no known access, or of unknown operands: " + opcode);
+    if (form.execute == nullptr) fail("no known access, or of unknown operands: " + opcode);
     Lowered lowered{.execute = form.execute, .slots = {}};
     for (std::size_t i = 0; i < operands.size(); ++i) {
-      if (!fits(*operands[i], widths[i], i < form.access.outputs)) fail("unknown operand of " + opcode);
+      if (!fits(*operands[i], widths[i], i < form.access.outputs))
+        fail("unknown operand of " + opcode);
       lowered.slots.push_back(slot(*operands[i], widths[i]));
     }
     lowered.slots.push_back(slot(base, base_width));
@@ -186,8 +193,10 @@ class Lowering {
 
   Slot slot(const Operand& operand, std::uint8_t width) {
     switch (operand.kind) {
-      case Operand::Kind::kRegister: return {true, operand.reg};
-      case Operand::Kind::kName: break;
+      case Operand::Kind::kRegister:
+        return {true, operand.reg};
+      case Operand::Kind::kName:
+        break;
       default:
         return constant(width == 0 && operand.bits != 0 ? ~std::uint64_t{0} : operand.bits, width);
     }

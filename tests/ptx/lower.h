@@ -37,8 +37,8 @@ struct Addresses {  // of variables
 // Also fills the constants of the kernel. Throws Error at whatever has no form.
 std::vector<Lowered> lower(const Function&, const Addresses&, Kernel&);
 
-// Where in a warp's memory each register lies; two that are never in use at once may have the same place. Sets the size
-// of that memory.
+// Where in a warp's memory each register lies; two that are never in use at once may have the same
+// place. Sets the size of that memory.
 std::vector<std::uint32_t> place_registers(const Function&, const std::vector<Lowered>&, Kernel&);
 
 }  // namespace hearth::ptx

@@ -1,5 +1,5 @@
-// Loads, stores, atomics and prefetches. Each lane's address is checked: in memory of the space that the instruction names,
-// and a multiple of all that it accesses.
+// Loads, stores, atomics and prefetches. Each lane's address is checked: in memory of the space
+// that the instruction names, and a multiple of all that it accesses.
 #include <atomic>
 
 #include "tests/ptx/lanes.h"
@@ -19,10 +19,14 @@ std::string hexadecimal(std::uint64_t x) {
 
 const char* name(Space space) {
   switch (space) {
-    case Space::kGeneric: return "generic";
-    case Space::kGlobal: return "global";
-    case Space::kShared: return "shared";
-    case Space::kParam: return "parameter";
+    case Space::kGeneric:
+      return "generic";
+    case Space::kGlobal:
+      return "global";
+    case Space::kShared:
+      return "shared";
+    case Space::kParam:
+      return "parameter";
   }
   return "";
 }
@@ -33,19 +37,21 @@ const char* name(Space space) {
                       " bytes outside of " + name(space) + " memory at " + hexadecimal(address));
 }
 
-void check_alignment(const Warp& warp, const std::uint64_t (&addresses)[kLanes], std::size_t bytes) {
+void check_alignment(const Warp& warp, const std::uint64_t (&addresses)[kLanes],
+                     std::size_t bytes) {
   std::uint64_t any = 0;
   for (unsigned lane = 0; lane < kLanes; ++lane) any |= addresses[lane];
   if ((any & (bytes - 1)) == 0) return;
   for (unsigned lane = 0; lane < kLanes; ++lane)
     if (warp.mask() >> lane & 1 && addresses[lane] & (bytes - 1))
-      warp.fail(lane, "accesses " + std::to_string(bytes) + " bytes at " + hexadecimal(addresses[lane]) +
-                          ", which is no multiple of that");
+      warp.fail(lane, "accesses " + std::to_string(bytes) + " bytes at " +
+                          hexadecimal(addresses[lane]) + ", which is no multiple of that");
 }
 
 // In a stretch of its own that begins at 0.
 void place_in(Warp& warp, Space space, std::byte* memory, std::size_t size,
-              const std::uint64_t (&addresses)[kLanes], std::size_t bytes, bool write, Places& places) {
+              const std::uint64_t (&addresses)[kLanes], std::size_t bytes, bool write,
+              Places& places) {
   for (unsigned lane = 0; lane < kLanes; ++lane)
     if (addresses[lane] > size || bytes > size - addresses[lane])
       out_of_bounds(warp, lane, space, addresses[lane], bytes, write);
@@ -66,7 +72,8 @@ void place_in_global(Warp& warp, Space space, const std::uint64_t (&addresses)[k
   for (unsigned lane = 0; lane < kLanes; ++lane) places[lane] = reach.place(addresses[lane]);
 }
 
-void find_places(Warp& warp, const Instruction& instruction, std::size_t bytes, bool write, Places& places) {
+void find_places(Warp& warp, const Instruction& instruction, std::size_t bytes, bool write,
+                 Places& places) {
   const Access& access = instruction.access;
   const std::uint32_t operand = instruction.operands[access.values];
   std::uint64_t addresses[kLanes];
@@ -88,15 +95,18 @@ void find_places(Warp& warp, const Instruction& instruction, std::size_t bytes, 
   const auto parameters = warp.launch().parameters;
   switch (access.space) {
     case Space::kShared:
-      return place_in(warp, access.space, shared.data(), shared.size(), addresses, bytes, write, places);
+      return place_in(warp, access.space, shared.data(), shared.size(), addresses, bytes, write,
+                      places);
     case Space::kParam:  // which nothing writes
-      return place_in(warp, access.space, const_cast<std::byte*>(parameters.data()), parameters.size(),
-                      addresses, bytes, write, places);
+      return place_in(warp, access.space, const_cast<std::byte*>(parameters.data()),
+                      parameters.size(), addresses, bytes, write, places);
     case Space::kGeneric:
       if (first - kSharedWindow >= kWindowBytes) break;
       for (std::uint64_t& address : addresses) address -= kSharedWindow;
-      return place_in(warp, access.space, shared.data(), shared.size(), addresses, bytes, write, places);
-    case Space::kGlobal: break;
+      return place_in(warp, access.space, shared.data(), shared.size(), addresses, bytes, write,
+                      places);
+    case Space::kGlobal:
+      break;
   }
   place_in_global(warp, access.space, addresses, bytes, write, places);
 }
@@ -129,7 +139,8 @@ void load_in_order(Warp& warp, const Instruction& instruction) {
   find_places(warp, instruction, sizeof(T), false, places);
   Register values[kLanes];
   for (unsigned lane = 0; lane < kLanes; ++lane)
-    values[lane] = static_cast<Register>(atomic_at<T>(places[lane]).load(std::memory_order_acquire));
+    values[lane] =
+        static_cast<Register>(atomic_at<T>(places[lane]).load(std::memory_order_acquire));
   warp.store(instruction.operands[0], values);
   warp.may_be_waiting();
 }
@@ -239,7 +250,8 @@ Execute access_of(std::string_view type, std::uint8_t bytes, bool stores, bool i
   if (type == "s8" && !stores) return access_of<std::int8_t>(bytes, stores, in_order);
   if (type == "s16" && !stores) return access_of<std::int16_t>(bytes, stores, in_order);
   if (type == "s32" && !stores) return access_of<std::int32_t>(bytes, stores, in_order);
-  if (type == "f32") return bytes == 4 ? access_of<std::uint32_t>(bytes, stores, in_order) : nullptr;
+  if (type == "f32")
+    return bytes == 4 ? access_of<std::uint32_t>(bytes, stores, in_order) : nullptr;
   if (type.size() < 2 || std::string_view("bsuf").find(type[0]) == type.npos) return nullptr;
   type.remove_prefix(1);
   if (type == "8") return access_of<std::uint8_t>(bytes, stores, in_order);
@@ -249,7 +261,8 @@ Execute access_of(std::string_view type, std::uint8_t bytes, bool stores, bool i
 }
 
 // ld{.weak|.volatile|.relaxed.scope|.acquire.scope}{.space}{.nc}{.vN}.type, and st likewise
-Execute find_access(Words words, bool stores, const std::vector<std::uint8_t>& widths, Space& space) {
+Execute find_access(Words words, bool stores, const std::vector<std::uint8_t>& widths,
+                    Space& space) {
   bool in_order = words.take_if("volatile");
   if (!in_order && words.take_one_of({"relaxed", stores ? "release" : "acquire"})) {
     in_order = true;
@@ -289,7 +302,8 @@ Execute change_of_bits(std::string_view name) {
 }
 
 // atom{.sem}{.scope}{.space}.op.type: all are as ordered as the strongest.
-Execute find_change(Words words, bool returns, const std::vector<std::uint8_t>& widths, Space& space) {
+Execute find_change(Words words, bool returns, const std::vector<std::uint8_t>& widths,
+                    Space& space) {
   words.take_one_of({"relaxed", "acquire", "release", "acq_rel"});
   words.take_one_of({"cta", "gpu", "sys"});
   space = take_space(words);
@@ -334,7 +348,8 @@ MemoryForm find_memory_form(std::string_view opcode, const std::vector<std::uint
   } else if (what == "prefetch" && widths.empty()) {
     form.execute = find_prefetch(words, space);
   }
-  if (address_bytes != 8 && !(address_bytes == 4 && space == Space::kShared)) form.execute = nullptr;
+  if (address_bytes != 8 && !(address_bytes == 4 && space == Space::kShared))
+    form.execute = nullptr;
   return form;
 }
 

@@ -1,8 +1,8 @@
 // What instructions do, by opcode and by the widths of their operands.
 //
-// A form of an opcode lists the bytes of each operand, vectors taken apart, 0 for a predicate; those written come first.
-// What has no form is unknown: also whatever the ISA leaves to the card (.approx, .ftz) or to ptxas (a product and
-// a sum without .rn may become one instruction).
+// A form of an opcode lists the bytes of each operand, vectors taken apart, 0 for a predicate;
+// those written come first. What has no form is unknown: also whatever the ISA leaves to the card
+// (.approx, .ftz) or to ptxas (a product and a sum without .rn may become one instruction).
 #pragma once
 
 #include <cstdint>
@@ -30,7 +30,8 @@ void add_collectives(Forms&);
 void add_control(Forms&);
 const Forms& forms();
 
-// A load, store, atomic or prefetch. The registers besides the address have these widths, and come before it.
+// A load, store, atomic or prefetch. The registers besides the address have these widths, and come
+// before it.
 struct MemoryForm {
   Execute execute;
   Access access;

@@ -1,9 +1,9 @@
-// PTX has a register for each value, thousands in a kernel, of which few are in use at a time. Those that
-// are not share places, so that what a warp holds stays in a cache.
+// PTX has a register for each value, thousands in a kernel, of which few are in use at a time.
+// Those that are not share places, so that what a warp holds stays in a cache.
 //
-// In use means: written before on some way here, and read later on some way from here, without a write between
-// (liveness, by the usual backward iteration over blocks). What counts is the way of one lane, for each has a place of
-// its own in a row.
+// In use means: written before on some way here, and read later on some way from here, without a
+// write between (liveness, by the usual backward iteration over blocks). What counts is the way of
+// one lane, for each has a place of its own in a row.
 #include <algorithm>
 #include <array>
 
@@ -40,7 +40,7 @@ class Bits {
 
 struct BasicBlock {
   std::size_t begin, end;
-  Bits reads;   // before any write in it, or in those that follow
+  Bits reads;  // before any write in it, or in those that follow
   Bits writes;
   std::vector<std::size_t> next;
 };
@@ -61,7 +61,8 @@ std::vector<BasicBlock> basic_blocks(const std::vector<Lowered>& code, std::size
     block.end = i + 1;
     const auto& slots = code[i].slots;
     for (std::size_t s = code[i].outputs; s < slots.size(); ++s)
-      if (slots[s].is_register && !block.writes.has(slots[s].value)) block.reads.set(slots[s].value);
+      if (slots[s].is_register && !block.writes.has(slots[s].value))
+        block.reads.set(slots[s].value);
     for (std::size_t s = 0; s < code[i].outputs; ++s) block.writes.set(slots[s].value);
   }
   for (BasicBlock& block : blocks) {
@@ -72,7 +73,8 @@ std::vector<BasicBlock> basic_blocks(const std::vector<Lowered>& code, std::size
   return blocks;
 }
 
-// From the first to the last point at which a register is in use. An instruction has two: it reads, then it writes.
+// From the first to the last point at which a register is in use. An instruction has two: it reads,
+// then it writes.
 struct Interval {
   std::size_t begin = ~std::size_t{0}, end = 0;
   void extend(std::size_t point) {
@@ -104,8 +106,8 @@ std::vector<Interval> intervals(const std::vector<Lowered>& code, std::size_t re
 
 }  // namespace
 
-std::vector<std::uint32_t> place_registers(const Function& function, const std::vector<Lowered>& code,
-                                           Kernel& kernel) {
+std::vector<std::uint32_t> place_registers(const Function& function,
+                                           const std::vector<Lowered>& code, Kernel& kernel) {
   const std::size_t registers = function.registers.size();
   const std::vector<Interval> in_use = intervals(code, registers);
   std::vector<std::size_t> by_begin, by_end;
@@ -121,7 +123,8 @@ std::vector<std::uint32_t> place_registers(const Function& function, const std::
   std::size_t ended = 0;
   for (std::size_t r : by_begin) {
     const auto width = [&](std::size_t reg) {
-      return std::max<std::size_t>(function.registers[reg].bytes, function.registers[reg].bytes ? 2 : 4);
+      return std::max<std::size_t>(function.registers[reg].bytes,
+                                   function.registers[reg].bytes ? 2 : 4);
     };
     for (; in_use[by_end[ended]].end < in_use[r].begin; ++ended)
       free[width(by_end[ended])].push_back(places[by_end[ended]]);

@@ -27,11 +27,24 @@ std::optional<Number> number_of(std::string_view word) {
   int base = 10;
   if (word.size() > 2 && word[0] == '0') {
     switch (word[1]) {
-      case 'f': case 'F': kind = Operand::Kind::kFloat, base = 16; break;
-      case 'd': case 'D': kind = Operand::Kind::kDouble, base = 16; break;
-      case 'x': case 'X': base = 16; break;
-      case 'b': case 'B': base = 2; break;
-      default: base = 8;
+      case 'f':
+      case 'F':
+        kind = Operand::Kind::kFloat, base = 16;
+        break;
+      case 'd':
+      case 'D':
+        kind = Operand::Kind::kDouble, base = 16;
+        break;
+      case 'x':
+      case 'X':
+        base = 16;
+        break;
+      case 'b':
+      case 'B':
+        base = 2;
+        break;
+      default:
+        base = 8;
     }
     word.remove_prefix(base == 8 ? 1 : 2);
   }
@@ -44,9 +57,9 @@ std::optional<Number> number_of(std::string_view word) {
 
 std::size_t bytes_of_type(std::string_view type) {
   static const std::map<std::string_view, std::size_t> known = {
-      {".b8", 1},  {".u8", 1},  {".s8", 1},  {".b16", 2}, {".u16", 2}, {".s16", 2}, {".f16", 2},
-      {".b32", 4}, {".u32", 4}, {".s32", 4}, {".f32", 4}, {".b64", 8}, {".u64", 8}, {".s64", 8},
-      {".f64", 8}};
+      {".b8", 1},  {".u8", 1},  {".s8", 1},  {".b16", 2}, {".u16", 2},
+      {".s16", 2}, {".f16", 2}, {".b32", 4}, {".u32", 4}, {".s32", 4},
+      {".f32", 4}, {".b64", 8}, {".u64", 8}, {".s64", 8}, {".f64", 8}};
   const auto found = known.find(type);
   return found == known.end() ? 0 : found->second;
 }
@@ -83,7 +96,8 @@ class Reader {
     return true;
   }
   void expect(std::string_view text) {
-    if (!take_if(text)) fail("'" + std::string(text) + "' expected before '" + std::string(peek()) + "'");
+    if (!take_if(text))
+      fail("'" + std::string(text) + "' expected before '" + std::string(peek()) + "'");
   }
   [[noreturn]] void fail(const std::string& what) const { fail_at(line(), what); }
 
@@ -259,7 +273,8 @@ class Reader {
       auto found = scope->find(name);
       if (found == scope->end() || found->second.count != 0) {
         found = scope->find(prefix);
-        if (digits == name.size() || found == scope->end() || number >= found->second.count) continue;
+        if (digits == name.size() || found == scope->end() || number >= found->second.count)
+          continue;
       }
       const std::string key = std::to_string(found->second.scope) + std::string(name);
       const auto [known, fresh] = used_.emplace(key, function_.registers.size());
@@ -280,6 +295,8 @@ class Reader {
       statement.guard = static_cast<int>(*guard);
     }
     statement.opcode = take();
+    if (statement.opcode.starts_with('.'))
+      fail("unknown in a kernel: " + std::string(statement.opcode));
     if (!take_if(";")) {
       do statement.operands.push_back(read_operand());
       while (take_if(","));

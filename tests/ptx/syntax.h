@@ -13,11 +13,12 @@ namespace hearth::ptx {
 struct Operand {
   enum class Kind { kRegister, kName, kInteger, kFloat, kDouble, kAddress, kVector };
   Kind kind;
-  std::string_view name;      // of a symbol, a label, a special register; of what an address starts from
-  unsigned reg = 0;           // index into Function::registers
-  std::uint64_t bits = 0;     // an immediate's, or the offset of an address
-  std::vector<Operand> parts; // of {a, b}, of a|b; what an address starts from
-  bool negated = false;       // !p
+  std::string_view
+      name;          // of a symbol, a label, a special register; of what an address starts from
+  unsigned reg = 0;  // index into Function::registers
+  std::uint64_t bits = 0;      // an immediate's, or the offset of an address
+  std::vector<Operand> parts;  // of {a, b}, of a|b; what an address starts from
+  bool negated = false;        // !p
 };
 
 struct Statement {

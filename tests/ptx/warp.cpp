@@ -1,12 +1,13 @@
 #include "tests/ptx/warp.h"
 
 #include <algorithm>
-#include <thread>
 
 namespace hearth::ptx {
 
 Warp::Warp(Launch& launch, Block& block, unsigned first_thread)
-    : launch_(launch), block_(block), first_thread_(first_thread),
+    : launch_(launch),
+      block_(block),
+      first_thread_(first_thread),
       registers_(launch.kernel.register_bytes) {
   launch.noise.fill(registers_);
 }
@@ -47,22 +48,12 @@ void Warp::set_mask(std::uint32_t mask) {
 
 void Warp::run() {
   budget_ = kQuantum;
-  waits_ = 0;
+  loads_of_a_wait_ = 0;
   keeps_group_ = false;
-  if (join_ != kNever || (mask_ != (alive_ & ~waiting_))) {
-    // Somebody in this warp is elsewhere: perhaps it is he for whom the others wait.
-    if (launch_.noise.below(2) == 0) {
-      for (unsigned lane = 0; lane < kLanes; ++lane)
-        if (mask_ >> lane & 1) lane_pc_[lane] = pc_;
-      const std::uint32_t others = alive_ & ~waiting_;
-      unsigned lane = launch_.noise.below(kLanes);
-      while (!(others >> lane & 1)) lane = (lane + 1) % kLanes;
-      pc_ = lane_pc_[lane];
-      std::uint32_t mask = 0;
-      for (unsigned i = 0; i < kLanes; ++i) mask |= std::uint32_t{lane_pc_[i] == pc_} << i;
-      set_mask(mask & others);
-      keeps_group_ = true;
-    }
+  waited_ = false;
+  if (mask_ != (alive_ & ~waiting_)) {
+    // Some lanes are elsewhere: perhaps the others wait for one of them.
+    if (launch_.noise.below(2) == 0) choose_any_group();
     regroup();
   }
   const Instruction* code = launch_.kernel.code.data();
@@ -71,6 +62,27 @@ void Warp::run() {
     const Instruction& instruction = code[pc_++];
     instruction.execute(*this, instruction);
   }
+}
+
+// Puts one group in the place of the active lanes, as likely as each other, and has it go on for
+// some time.
+void Warp::choose_any_group() {
+  for (unsigned lane = 0; lane < kLanes; ++lane)
+    lane_pc_[lane] = lanes_[lane] ? pc_ : lane_pc_[lane];
+  std::uint32_t left = alive_ & ~waiting_, chosen = 0;
+  for (unsigned groups = 1; left != 0; ++groups) {
+    const std::uint32_t first = lane_pc_[std::countr_zero(left)];
+    std::uint32_t group = 0;
+    for (unsigned lane = 0; lane < kLanes; ++lane)
+      group |= left & std::uint32_t{lane_pc_[lane] == first} << lane;
+    if (launch_.noise.below(groups) == 0) {
+      chosen = group;
+      pc_ = first;
+    }
+    left &= ~group;
+  }
+  set_mask(chosen);
+  keeps_group_ = chosen != 0;
 }
 
 // The active lanes, if any, are at pc_. Chooses which go on.
@@ -83,7 +95,8 @@ void Warp::regroup() {
     // Those that wait may find nobody missing, now that others have left; but only then.
     if (alive_ == let_go_)
       fail(static_cast<unsigned>(std::countr_zero(alive_)),
-           "lanes wait at a collective or barrier for others of their warp, which wait elsewhere or have left");
+           "lanes wait at a collective or barrier for others of their warp, which wait elsewhere "
+           "or have left");
     let_go_ = alive_;
     ready = alive_;
     waiting_ = 0;
@@ -148,9 +161,9 @@ void Warp::wait_at(unsigned barrier) {
 }
 
 void Warp::may_be_waiting() {
-  if (++waits_ < kLoadsOfAWait) return;
+  if (++loads_of_a_wait_ < kLoadsOfAWait) return;
+  waited_ = true;
   leave();
-  std::this_thread::yield();
 }
 
 void Warp::fail(unsigned lane, const std::string& what) const {
@@ -168,8 +181,8 @@ void Warp::fail(unsigned lane, const std::string& what) const {
 }
 
 std::string Warp::where() const {
-  return "warp " + std::to_string(first_thread_ / kLanes) + " at barrier " + std::to_string(barrier_) +
-         ", PTX line " + std::to_string(launch_.kernel.lines[pc()]);
+  return "warp " + std::to_string(first_thread_ / kLanes) + " at barrier " +
+         std::to_string(barrier_) + ", PTX line " + std::to_string(launch_.kernel.lines[pc()]);
 }
 
 }  // namespace hearth::ptx

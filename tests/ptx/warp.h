@@ -1,10 +1,12 @@
 // A warp on its way through a kernel, and the block and launch that it belongs to.
 //
-// Lanes at the same instruction go on together. Of several such groups the one that is least far runs, until it meets
-// another: so lanes that a branch has parted come together again behind it. Since lanes may wait for one another in
-// loops, now and then a group runs that is not the least far.
+// Lanes at the same instruction go on together. Of several such groups the one that is least far
+// runs, until it meets another: so lanes that a branch has parted come together again behind it.
+// Since lanes may wait for one another in loops, now and then a group runs that is not the least
+// far.
 //
-// A lane is alive until it exits. It waits while others have yet to come to its collective or barrier.
+// A lane is alive until it exits. It waits while others have yet to come to its collective or
+// barrier.
 #pragma once
 
 #include <bit>
@@ -53,6 +55,7 @@ class Warp {
   // Until it has run some thousands of instructions, or can run no more.
   void run();
   bool done() const { return alive_ == 0; }
+  bool waited() const { return waited_; }  // in the last run, for others, as it seems
   bool at_barrier() const { return barrier_ >= 0; }
   std::string where() const;  // it stands, for a message
 
@@ -67,7 +70,8 @@ class Warp {
     if (mask_ == kAllLanes) {
       std::memcpy(to, values, sizeof values);
     } else {
-      for (unsigned lane = 0; lane < kLanes; ++lane) to[lane] = lanes_[lane] ? values[lane] : to[lane];
+      for (unsigned lane = 0; lane < kLanes; ++lane)
+        to[lane] = lanes_[lane] ? values[lane] : to[lane];
     }
   }
   std::uint32_t mask() const { return mask_; }
@@ -81,8 +85,8 @@ class Warp {
   // `taken` of the active lanes go on there, the others here.
   void branch(std::uint32_t taken, std::size_t target);
   void exit();
-  // Whether all lanes of `wanted` that are alive are here with this instruction. If not, those that are wait for them,
-  // and the instruction must return; it is run again when more have come.
+  // Whether all lanes of `wanted` that are alive are here with this instruction. If not, those that
+  // are wait for them, and the instruction must return; it is run again when more have come.
   bool together(std::uint32_t wanted);
   // Of a block's barrier, after together(): the warp waits there.
   void wait_at(unsigned barrier);
@@ -93,11 +97,12 @@ class Warp {
 
  private:
   static constexpr std::uint32_t kNever = ~0u;
-  static constexpr int kQuantum = 8192;      // instructions
+  static constexpr int kQuantum = 8192;  // instructions
   static constexpr int kLoadsOfAWait = 64;
 
   void set_mask(std::uint32_t mask);
   void regroup();
+  void choose_any_group();
   void leave() { budget_ = 0; }
 
   Launch& launch_;
@@ -112,7 +117,8 @@ class Warp {
   std::uint32_t let_go_ = 0;  // alive lanes when those that waited were last run again
   bool keeps_group_ = false;  // for this time the least far is not preferred
   int budget_ = 0;
-  int waits_ = 0;
+  int loads_of_a_wait_ = 0;
+  bool waited_ = false;
   int barrier_ = -1;
   std::uint32_t lane_pc_[kLanes];
   alignas(32) std::uint32_t lanes_[kLanes];  // the mask, as a Flag for each lane
