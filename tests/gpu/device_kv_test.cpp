@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "kernels/gpu/emulation/device.h"
 #include "runtime/gpu/device_decoder.h"
 #include "tests/gpu/support/model_run.h"
+#include "tests/gpu/support/one_device.h"
 #include "tests/io/support/temporary_directory.h"
 #include "tests/runtime/support/latent_model.h"
 
@@ -32,8 +32,8 @@ void expect_bits_of_the_cpu(const Case& of) {
   lanes = 96 - lanes;
   const auto engine = open(of);
   const Outcome expected = run_on_cpu(of, *engine);
-  kernels::emulated::EmulatedDevice device({.lanes = lanes});
-  DeviceModel model(*engine, device, kernels::emulated_kernels());
+  kernels::OneDevice device({.lanes = lanes});
+  DeviceModel model(*engine, device.get(), device.kernels());
   DeviceDecoder decoder(model, {.context = of.context, .formats = engine->kv_formats()});
   expect_same(expected, run_on_device(of, *engine, decoder),
               fmt::format("{}/{}, {} lanes", kernels::traits(of.formats.keys).name,

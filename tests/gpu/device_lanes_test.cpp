@@ -17,6 +17,7 @@
 namespace hearth::runtime {
 namespace {
 
+using kernels::DeviceKind;
 using kernels::emulated::DeviceOptions;
 using kernels::emulated::EmulatedDevice;
 using kernels::emulated::Streams;
@@ -38,11 +39,12 @@ struct Setting {
 };
 
 struct Lanes : DeviceRun {
-  Lanes(Engine& engine, const Setting& setting, const DeviceOptions& of_device = {})
+  Lanes(Engine& engine, const Setting& setting, const DeviceOptions& of_device = {},
+        DeviceKind kind = DeviceKind::kAny)
       : DeviceRun(engine,
                   {.slots_of_class = share_of_slots(engine.model(), setting.slots),
                    .fetches = fetches(engine.model(), setting.misses)},
-                  of_device) {}
+                  of_device, kind) {}
 };
 
 void expect_bits_of_the_cpu(const Case& of, std::span<const Setting> settings) {
@@ -202,9 +204,10 @@ TEST(DeviceLanes, EndWithTheirDevice) {
   const auto engine = open(of);
   engine->experts().load_absent();
   const auto operations = [&](std::uint64_t last) {
-    Lanes on(*engine, {.slots = 0.5, .misses = Misses::kToBoth}, {.last_operation = last});
+    Lanes on(*engine, {.slots = 0.5, .misses = Misses::kToBoth}, {.last_operation = last},
+             DeviceKind::kEmulated);
     run_on_device(of, *engine, on.decoder);
-    return on.device.operations();
+    return on.device.emulation().operations();
   };
   const std::uint64_t all = operations(0);
   for (const std::uint64_t before_the_end : {4u, 20u, 60u})

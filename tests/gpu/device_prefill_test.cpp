@@ -16,6 +16,7 @@
 namespace hearth::runtime {
 namespace {
 
+using kernels::DeviceKind;
 using kernels::emulated::DeviceOptions;
 using kernels::emulated::Streams;
 using ::testing::HasSubstr;
@@ -26,16 +27,17 @@ constexpr std::uint32_t kBatch = 40;
 // A model, a session and its chunks, with a share of all experts on the device.
 struct Loaded : DeviceRun {
   Loaded(Engine& engine, double of_all, const DeviceOptions& of_device = {},
-         Bytes most_staging = ChunkExperts::kMostStaging)
+         Bytes most_staging = ChunkExperts::kMostStaging, DeviceKind kind = DeviceKind::kAny)
       : DeviceRun(engine,
                   {.slots_of_class = share_of_slots(engine.model(), of_all),
                    .batch = kBatch,
                    .most_staging = most_staging},
-                  of_device),
+                  of_device, kind),
         prefill(decoder, kBatch) {}
   // With all of them, for good.
-  explicit Loaded(Engine& engine, const DeviceOptions& of_device = {})
-      : DeviceRun(engine, {.batch = kBatch}, of_device), prefill(decoder, kBatch) {}
+  explicit Loaded(Engine& engine, const DeviceOptions& of_device = {},
+                  DeviceKind kind = DeviceKind::kAny)
+      : DeviceRun(engine, {.batch = kBatch}, of_device, kind), prefill(decoder, kBatch) {}
 
   DevicePrefill prefill;
 };
@@ -189,17 +191,20 @@ TEST(DevicePrefill, IsEnqueuedAsAWhole) {
   engine->experts().load_absent();
   for (const double slots : {1.0, 0.5}) {
     const DeviceOptions scheduled{.streams = Streams::kScheduled};
-    Loaded on = slots < 1 ? Loaded(*engine, slots, scheduled) : Loaded(*engine, scheduled);
+    constexpr auto kKind = DeviceKind::kEmulated;
+    Loaded on = slots < 1 ? Loaded(*engine, slots, scheduled, ChunkExperts::kMostStaging, kKind)
+                          : Loaded(*engine, scheduled, kKind);
+    const kernels::emulated::EmulatedDevice& device = on.device.emulation();
     const auto tokens = tokens_of(of, engine->config().vocabulary);
     std::vector<std::uint64_t> operations;
     for (const std::uint32_t rows : {9u, 9u, 40u}) {
-      const std::uint64_t before = on.device.operations(), waits = on.device.waits();
+      const std::uint64_t before = device.operations(), waits = device.waits();
       on.prefill.run(
           std::span(tokens).first(rows), 0, rows, [](std::uint32_t, std::span<const float>) {},
           [](const profiler::Routing&) {});
-      operations.push_back(on.device.operations() - before);
+      operations.push_back(device.operations() - before);
       // The first chunk looks where experts are.
-      EXPECT_EQ(on.device.waits() - waits, operations.size() == 1 ? 3u : 1u) << slots;
+      EXPECT_EQ(device.waits() - waits, operations.size() == 1 ? 3u : 1u) << slots;
     }
     EXPECT_EQ(operations[1], operations[2]) << slots;
   }
@@ -223,9 +228,10 @@ TEST(DevicePrefill, EndsWithItsDevice) {
   const auto engine = open(of);
   engine->experts().load_absent();
   const auto operations = [&](std::uint64_t last) {
-    Loaded on(*engine, 0.5, {.last_operation = last});
+    Loaded on(*engine, 0.5, {.last_operation = last}, ChunkExperts::kMostStaging,
+              DeviceKind::kEmulated);
     run(of, on);
-    return on.device.operations();
+    return on.device.emulation().operations();
   };
   const std::uint64_t all = operations(0);
   for (const std::uint64_t before_the_end : {4u, 60u})
@@ -237,7 +243,9 @@ TEST(DevicePrefill, TakesTheMemoryOfThePlan) {
     const auto engine = open({.model = name});
     for (const bool all : {true, false}) {
       const auto slots = share_of_slots(engine->model(), 0.5);
-      const Loaded on = all ? Loaded(*engine) : Loaded(*engine, 0.5);
+      constexpr auto kKind = DeviceKind::kEmulated;  // whose allocations are not rounded up
+      Loaded on = all ? Loaded(*engine, {}, kKind)
+                      : Loaded(*engine, 0.5, {}, ChunkExperts::kMostStaging, kKind);
       const DeviceModel::Plan model =
           all ? DeviceModel::plan(engine->model(), kBatch)
               : DeviceModel::plan(engine->model(), slots, engine->threads(), kBatch);
@@ -246,7 +254,7 @@ TEST(DevicePrefill, TakesTheMemoryOfThePlan) {
                                                                   .batch = kBatch})
                                 .total();
       const Bytes chunks = DevicePrefill::plan(engine->model(), kBatch).inputs;
-      EXPECT_EQ(on.device.use().total(), model.total() + session + chunks) << name;
+      EXPECT_EQ(on.device.get().use().total(), model.total() + session + chunks) << name;
     }
   }
 }

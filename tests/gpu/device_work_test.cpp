@@ -13,7 +13,7 @@
 namespace hearth::runtime {
 namespace {
 
-using kernels::emulated::EmulatedDevice;
+using kernels::OneDevice;
 
 constexpr std::uint64_t kMostLaunches = 3;  // of a step
 
@@ -110,7 +110,9 @@ TEST(DeviceWork, OfChunksIsWhatWasStaged) {
     const std::uint64_t slots =
         all ? experts.total() : std::accumulate(half.begin(), half.end(), 0u);
     DeviceRun on(*engine,
-                 {.slots_of_class = all ? std::vector<std::uint32_t>() : half, .batch = kRows});
+                 {.slots_of_class = all ? std::vector<std::uint32_t>() : half, .batch = kRows}, {},
+                 kernels::DeviceKind::kEmulated);
+    const kernels::emulated::EmulatedDevice& device = on.device.emulation();
     DevicePrefill prefill(on.decoder, kRows);
     const std::vector<TokenId> tokens = tokens_of(of, engine->config().vocabulary);
     Outcome outcome;
@@ -118,12 +120,12 @@ TEST(DeviceWork, OfChunksIsWhatWasStaged) {
     const auto run = [&](bool step_before) {
       if (step_before) decode(on.decoder, std::span(tokens).first(1), 0, outcome);
       const DeviceWork begin = on.model.work();
-      operations = on.device.operations();
-      calls = on.device.calls().launches;
+      operations = device.operations();
+      calls = device.calls().launches;
       prefill.run(
           tokens, 0, kRows, [](std::uint32_t, std::span<const float>) {},
           [](const profiler::Routing&) {});
-      operations = on.device.operations() - operations;
+      operations = device.operations() - operations;
       return on.model.work() - begin;
     };
     for (const bool step_before : {false, false, true}) {
@@ -201,8 +203,8 @@ TEST(DeviceWork, LanesAreTimedWhenAsked) {
 // Asking copies tables, which is none of the steps' calls.
 TEST(DeviceWork, DoesNotCountWhoAsks) {
   const auto engine = open(kSingleTokens);
-  EmulatedDevice device({});
-  DeviceModel model(*engine, device, kernels::emulated_kernels());
+  OneDevice device({});
+  DeviceModel model(*engine, device.get(), device.kernels());
   for (int i = 0; i < 3; ++i) {
     const DeviceWork work = model.work();
     EXPECT_EQ(work.launches, 0u);

@@ -18,6 +18,7 @@
 namespace hearth::runtime {
 namespace {
 
+using kernels::DeviceKind;
 using kernels::emulated::DeviceOptions;
 using kernels::emulated::EmulatedDevice;
 using kernels::emulated::Streams;
@@ -28,14 +29,21 @@ using testing::ReadWeather;
 // Slots for a part of the experts, of which some may be held.
 struct Lanes : DeviceRun {
   Lanes(Engine& engine, GpuCache cache, const DeviceOptions& of_device, double slots = 0.5,
-        double held = 0, std::uint32_t batch = kMostDeviceRows)
+        double held = 0, std::uint32_t batch = kMostDeviceRows, DeviceKind kind = DeviceKind::kAny)
       : DeviceRun(engine,
                   {.slots_of_class = share_of_slots(engine.model(), slots),
                    .held_of_class = share_of_slots(engine.model(), held),
                    .fetches = fetches(engine.model(), Misses::kToBoth),
                    .batch = batch,
                    .cache = cache},
-                  of_device) {}
+                  of_device, kind) {}
+};
+
+// With what only the emulation has.
+struct EmulatedLanes : Lanes {
+  EmulatedLanes(Engine& engine, GpuCache cache, const DeviceOptions& of_device, double slots = 0.5,
+                double held = 0)
+      : Lanes(engine, cache, of_device, slots, held, kMostDeviceRows, DeviceKind::kEmulated) {}
 };
 
 class HostCacheOf : public ::testing::TestWithParam<const char*> {};
@@ -67,7 +75,7 @@ struct Decided {
   bool operator==(const Decided&) const = default;
 };
 
-Decided decided(Lanes& run) {
+Decided decided(EmulatedLanes& run) {
   const ExpertArena& arena = run.model.experts();
   const ExpertSlots& experts = arena.experts();
   std::uint32_t slots = 0;
@@ -101,8 +109,8 @@ TEST(HostCache, DecidesAsTheDeviceDoes) {
       of_device->load_absent();
       of_host->load_absent();
     }
-    Lanes device(*of_device, GpuCache::kDevice, {.seed = seed}, 0.5, held);
-    Lanes host(*of_host, GpuCache::kHost, {.seed = seed}, 0.5, held);
+    EmulatedLanes device(*of_device, GpuCache::kDevice, {.seed = seed}, 0.5, held);
+    EmulatedLanes host(*of_host, GpuCache::kHost, {.seed = seed}, 0.5, held);
     device.decoder.force_routing(&traffic);
     host.decoder.force_routing(&traffic);
     Outcome expected, found;
@@ -117,7 +125,7 @@ TEST(HostCache, DecidesAsTheDeviceDoes) {
       ASSERT_EQ(decided(device), decided(host)) << seed << ", position " << position;
       if (random.below(3) > 0) continue;
       const auto slots = share_of_slots(of_host->model(), 0.5 * random.uniform());
-      for (Lanes* const run : {&device, &host}) {
+      for (EmulatedLanes* const run : {&device, &host}) {
         run->model.set_slots(slots);
         if (rows % 2 == 0) run->model.leave_ram();
       }
@@ -145,13 +153,13 @@ TEST(HostCache, EveryOrderOfStreamsGivesTheBitsOfTheCpu) {
 TEST(HostCache, WaitsOncePerLayerAndCapturesNothing) {
   const Case of{.model = "qwen3moe", .pieces = {1, 3, 1}};
   const auto engine = open(of);
-  Lanes run(*engine, GpuCache::kHost, {.graph = kMiB});
+  EmulatedLanes run(*engine, GpuCache::kHost, {.graph = kMiB});
   run.decoder.prepare();
   run_on_device(of, *engine, run.decoder);
   const DeviceWork work = run.model.work();
   EXPECT_EQ(work.steps, of.pieces.size());
   EXPECT_EQ(work.waits_inside(), of.pieces.size() * engine->config().layers);
-  EXPECT_EQ(run.device.use().driver, Bytes(0));
+  EXPECT_EQ(run.device.get().use().driver, Bytes(0));
 }
 
 // The same slots as with a cache of the device: a few lists of the host are all that is more.
@@ -174,8 +182,8 @@ TEST(HostCache, TakesTheMemoryOfThePlan) {
 TEST(HostCache, MemoryThatIsRefusedIsOneError) {
   const auto engine = open({.model = "qwen3moe"});
   const auto load = [&](const DeviceOptions& options) {
-    Lanes run(*engine, GpuCache::kHost, options);
-    return run.device.mapped_allocations();
+    EmulatedLanes run(*engine, GpuCache::kHost, options);
+    return run.device.emulation().mapped_allocations();
   };
   const std::uint64_t all = load({});
   for (std::uint64_t n = 1; n <= all; ++n)
@@ -202,9 +210,9 @@ TEST(HostCache, EndsWithItsDevice) {
   const auto engine = open(of);
   engine->experts().load_absent();
   const auto run = [&](std::uint64_t last) {
-    Lanes lost(*engine, GpuCache::kHost, {.last_operation = last});
+    EmulatedLanes lost(*engine, GpuCache::kHost, {.last_operation = last});
     run_on_device(of, *engine, lost.decoder);
-    return lost.device.operations();
+    return lost.device.emulation().operations();
   };
   const std::uint64_t all = run(0);
   for (const std::uint64_t before_the_end : {4u, 33u, 70u})

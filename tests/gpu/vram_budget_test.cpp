@@ -11,6 +11,7 @@
 #include "runtime/session.h"
 #include "tests/gpu/support/made_device.h"
 #include "tests/gpu/support/model_run.h"
+#include "tests/gpu/support/one_device.h"
 
 namespace hearth::runtime {
 namespace {
@@ -43,17 +44,17 @@ TEST(VramBudget, KeysAndValuesGrowAtAnyMoment) {
                         {.model = "qwen35moe", .pieces = {8, 8, 8, 8, 1}}};
   for (const Case& of : cases) {
     const auto engine = open(of);
-    EmulatedDevice device({});
-    DeviceModel model(*engine, device, kernels::emulated_kernels());
+    kernels::OneDevice device({});
+    DeviceModel model(*engine, device.get(), device.kernels());
     DeviceDecoder decoder(model,
                           {.context = kContext, .formats = engine->kv_formats(), .positions = 16});
     EXPECT_EQ(decoder.positions(), 16u);
     expect_same(run_on_cpu(of, *engine), run_on_device(of, *engine, decoder), of.model);
     EXPECT_GT(decoder.positions(), 16u);
-    const Bytes grown = device.use().allocated;
+    const Bytes grown = device.get().use().allocated;
     decoder.reset();
     EXPECT_EQ(decoder.positions(), 16u);
-    EXPECT_LT(device.use().allocated, grown);
+    EXPECT_LT(device.get().use().allocated, grown);
     Outcome again;
     decode(decoder, tokens_of({.model = of.model, .pieces = {2}}, engine->config().vocabulary), 0,
            again);

@@ -68,7 +68,7 @@ const std::vector<Vendor> kVendors = {
     {"gmock/", {"tests/"}},
     {"rapidcheck", {"tests/"}},
     {"benchmark/", {"benchmarks/"}},
-    {"cuda", {"kernels/gpu/"}},
+    {"cuda", {"kernels/gpu/", "tests/cudart/"}},
     {"hip/", {"kernels/gpu/"}},
     {"boost/", {"kernels/gpu/emulation/"}},
 };

@@ -35,9 +35,9 @@ std::unique_ptr<Engine> open(const Case& c, std::uint32_t ram_slots,
 }
 
 DeviceRun::DeviceRun(Engine& engine, const DeviceModel::Options& options,
-                     const kernels::emulated::DeviceOptions& of_device)
-    : device(of_device),
-      model(engine, device, kernels::emulated_kernels(), options),
+                     const kernels::emulated::DeviceOptions& of_device, kernels::DeviceKind kind)
+    : device(of_device, kind),
+      model(engine, device.get(), device.kernels(), options),
       decoder(model,
               {.context = kContext, .formats = engine.kv_formats(), .batch = options.batch}) {}
 

@@ -1,4 +1,4 @@
-// A whole model on an emulated device that has a part of its experts: how many, what is fetched of
+// A whole model on a device that has a part of its experts: how many, what is fetched of
 // the others, and where RAM has them from.
 #pragma once
 
@@ -7,9 +7,9 @@
 #include <span>
 #include <vector>
 
-#include "kernels/gpu/emulation/device.h"
 #include "runtime/gpu/device_prefill.h"
 #include "tests/gpu/support/model_run.h"
+#include "tests/gpu/support/one_device.h"
 #include "tests/runtime/support/fake_reader.h"
 
 namespace hearth::runtime {
@@ -28,9 +28,10 @@ std::unique_ptr<Engine> open(const Case& c, std::uint32_t ram_slots,
 // A device, a model on it and a session.
 struct DeviceRun {
   explicit DeviceRun(Engine& engine, const DeviceModel::Options& options = {},
-                     const kernels::emulated::DeviceOptions& of_device = {});
+                     const kernels::emulated::DeviceOptions& of_device = {},
+                     kernels::DeviceKind kind = kernels::DeviceKind::kAny);
 
-  kernels::emulated::EmulatedDevice device;
+  kernels::OneDevice device;
   DeviceModel model;
   DeviceDecoder decoder;  // with the golden context, and the batch of the model
 };

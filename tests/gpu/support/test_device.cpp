@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "kernels/gpu/backend.h"
 #include "kernels/gpu/emulation/device.h"
+#include "tests/gpu/support/one_device.h"
 
 namespace hearth::kernels {
 namespace {
@@ -69,7 +70,31 @@ std::span<const T> rows_of(const T* data, const Activations& x, std::uint32_t va
   return {data, std::size_t{x.rows} * x.stride / values_each};
 }
 
+constexpr const char* kNoGpu =
+    "HEARTH_TEST_DEVICES=gpu, and there is no GPU; unset it to test on the emulation";
+
 }  // namespace
+
+OneDevice::OneDevice(const emulated::DeviceOptions& of_emulation, DeviceKind kind) {
+  if (kind == DeviceKind::kEmulated || !only_gpus()) {
+    device_ = std::make_unique<emulated::EmulatedDevice>(of_emulation);
+    kernels_ = &emulated_kernels();
+    return;
+  }
+  for (const GpuBackend& backend : gpu_backends())
+    for (const DeviceProperties& found : backend.find().devices) {
+      if (device_ != nullptr) return;
+      device_ = backend.open(found.ordinal);
+      kernels_ = &backend.kernels();
+    }
+  if (device_ == nullptr) throw_error(ErrorCode::kDevice, "{}", kNoGpu);
+}
+
+emulated::EmulatedDevice& OneDevice::emulation() {
+  auto* const device = dynamic_cast<emulated::EmulatedDevice*>(device_.get());
+  CHECK(device != nullptr);
+  return *device;
+}
 
 const std::vector<TestDevice>& test_devices() {
   static const OpenDevices open;

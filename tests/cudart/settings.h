@@ -1,0 +1,22 @@
+// What the environment asks of the stand-in, and the random numbers it draws.
+#pragma once
+
+#include <cstdint>
+
+#include "base/units.h"
+
+namespace hearth::cudart {
+
+struct Settings {
+  Bytes memory;            // HEARTH_CUDART_MEMORY, in MiB: of the device
+  std::uint64_t seed;      // HEARTH_CUDART_SEED: of orders, delays, and what lies in new memory
+  bool memory_operations;  // not HEARTH_CUDART_NO_MEMOPS: the driver has cuStreamWriteValue32
+  bool fails_on_leaks;     // HEARTH_CUDART_LEAKS: what is left at the end makes the exit code 1
+  bool explains_refusals;  // HEARTH_CUDART_EXPLAIN: each refused call is a line with its reason
+};
+const Settings& settings();
+
+// Other at each call; which thread gets which number is not determined.
+std::uint64_t draw();
+
+}  // namespace hearth::cudart
