@@ -54,13 +54,18 @@ struct RowReader {
     return rest;
   }
 
-  // How far ahead to ask for weights, in rows, at least the next `rows`. Narrow rows want more than
-  // the next few: with 6 KiB a 10 B model decoded 2 to 5 % faster than with four rows, with 16 KiB
-  // no faster.
-  HEARTH_INLINE std::uint32_t rows_ahead(std::uint32_t rows) const {
-    constexpr std::size_t kBytesAhead = 6 << 10;
-    const auto far = static_cast<std::uint32_t>(kBytesAhead / row_bytes);
-    return far > rows ? far : rows;
+  // The `index`th part of the bytes that come some way after the kRows rows from `row` on, which
+  // are read side by side: a hint. Memory is asked for in its order, not in that of the tiles: with
+  // two threads of a Zen 5 Q6_K went from 77 to 94 % of the bandwidth and Q4_K from 85 to 96,
+  // against the same tile of later rows. The distance is for narrow rows: 8 KiB instead of 4 gave 5
+  // % more with one thread, and with two no less.
+  template <std::uint32_t kRows>
+  HEARTH_INLINE void prefetch_after(std::uint32_t row, std::uint32_t index) const {
+    constexpr std::size_t kBytesAhead = 8 << 10, kBytes = std::size_t{kRows} * F::kTileBytes;
+    const auto at = reinterpret_cast<std::uintptr_t>(data) + (row + kRows) * row_bytes +
+                    index * kBytes + kBytesAhead;
+    for (std::size_t i = 0; i < kBytes; i += 64)
+      _mm_prefetch(reinterpret_cast<const char*>(at + i), _MM_HINT_T0);
   }
 
   // A tile of a row that comes later, or of none where the matrix ends before: a hint.

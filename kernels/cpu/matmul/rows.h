@@ -82,13 +82,12 @@ void rows(const RowReader<format>& reader, std::uint32_t row, const Activations&
   for (std::uint32_t t = 0; t < tokens; ++t)
     for (std::uint32_t r = 0; r < kRows; ++r) acc[t][r] = _mm256_setzero_ps();
 
-  const std::uint32_t ahead = reader.rows_ahead(kRows);
   for (std::uint32_t i = 0; i < reader.tiles; ++i) {
+    reader.template prefetch_after<kRows>(row, i);
     Tile<Wide> tiles[kRows];
     for (std::uint32_t r = 0; r < kRows; ++r) {
       std::uint8_t rest[Operand<format>::kTileBytes];
       const std::uint8_t* at = reader.tile(row + r, i, rest);
-      reader.prefetch(row + r + ahead, i);
       unpack(Format<format>{}, at, tiles[r]);
     }
     for (std::uint32_t t = 0; t < tokens; ++t) {
