@@ -63,7 +63,7 @@ std::vector<float> logits_of(Session& session) {
 TEST(DeviceState, HasTheBytesOfTheCpu) {
   for (const Formats& formats : kFormats) {
     SCOPED_TRACE(formats.model);
-    Engine cpu(options_of(formats)), gpu(on_device(options_of(formats)));
+    Engine cpu(options_of(formats)), gpu(on_any_device(options_of(formats)));
     Session of_cpu(cpu), of_gpu(gpu), other(gpu);
     for (const std::uint32_t positions : {3u, formats.positions}) {
       of_cpu.fill_at_random(positions, 7);
@@ -107,7 +107,7 @@ TEST(DeviceState, GoesOnElsewhere) {
   const io::TemporaryDirectory directory;
   const std::string path = directory.file("a.session");
   for (const char* model : {"qwen3moe", "qwen35moe"}) {
-    Engine cpu(golden_options(model)), gpu(on_device(golden_options(model)));
+    Engine cpu(golden_options(model)), gpu(on_any_device(golden_options(model)));
     const std::vector<float> expected = in_two_halves(cpu, cpu, path);
     EXPECT_TRUE(in_two_halves(cpu, gpu, path) == expected) << model;
     EXPECT_TRUE(in_two_halves(gpu, cpu, path) == expected) << model;
@@ -119,7 +119,7 @@ TEST(DeviceState, GoesOnElsewhere) {
 TEST(DeviceState, ADamagedFileChangesNothing) {
   const io::TemporaryDirectory directory;
   const std::string path = directory.file("a.session");
-  Engine gpu(on_device(golden_options("qwen35moe")));
+  Engine gpu(on_any_device(golden_options("qwen35moe")));
   Session fresh(gpu);
   const std::vector<float> expected = logits_of(fresh);
   in_two_halves(gpu, gpu, path);

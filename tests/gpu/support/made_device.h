@@ -1,10 +1,11 @@
-// Engines of the golden models whose device is an emulated one.
+// Engines of the golden models with a device: an emulated one, or any.
 #pragma once
 
 #include <string>
 
 #include "kernels/gpu/emulation/device.h"
 #include "runtime/engine.h"
+#include "tests/gpu/support/one_device.h"
 
 namespace hearth::runtime {
 
@@ -26,6 +27,14 @@ inline EngineOptions on_device(EngineOptions options,
                           return made;
                         },
                     .kernels = &kernels::emulated_kernels()};
+  return options;
+}
+
+// A GPU where the tests are for those; for what needs nothing that only the emulation has.
+inline EngineOptions on_any_device(EngineOptions options) {
+  options.device = {.name = "any0",
+                    .open = [] { return kernels::OneDevice({}).release(); },
+                    .kernels = &kernels::OneDevice({}).kernels()};
   return options;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <utility>
 
 #include "kernels/gpu/device.h"
 #include "kernels/gpu/emulation/device.h"
@@ -16,6 +17,7 @@ class OneDevice {
   explicit OneDevice(const emulated::DeviceOptions& of_emulation);
 
   Device& get() { return *device_; }
+  std::unique_ptr<Device> release() { return std::move(device_); }
   const GpuKernels& kernels() const { return *kernels_; }
 
  private:
