@@ -123,7 +123,7 @@ cudaError_t enqueue_copy(void* to, const void* from, std::size_t bytes, cudaMemc
 
 }  // namespace
 
-// "cudaMalloc() returns cudaErrorMemoryAllocation in case of failure."
+// Waits as cudaFree does. "cudaMalloc() returns cudaErrorMemoryAllocation in case of failure."
 cudaError_t cudaMalloc(void** allocated, std::size_t bytes) {
   return called("cudaMalloc", [&] {
     if (const cudaError_t error = begin_unsafe_call("cudaMalloc in a capture");
@@ -131,6 +131,7 @@ cudaError_t cudaMalloc(void** allocated, std::size_t bytes) {
       return error;
     *allocated = nullptr;
     if (bytes == 0) return cudaSuccess;
+    wait_for_device();
     *allocated = memory().allocate(Bytes(bytes));
     return *allocated != nullptr ? cudaSuccess
                                  : refuse(cudaErrorMemoryAllocation, "out of device memory");

@@ -20,6 +20,7 @@ const Settings& settings() {
       .memory = Bytes(number_of("HEARTH_CUDART_MEMORY", 1024) << 20),
       .seed = number_of("HEARTH_CUDART_SEED", 1),
       .memory_operations = number_of("HEARTH_CUDART_NO_MEMOPS", 0) == 0,
+      .one_by_one = number_of("HEARTH_CUDART_ONE_BY_ONE", 0) != 0,
       .fails_on_leaks = number_of("HEARTH_CUDART_LEAKS", 0) != 0,
       .explains_refusals = number_of("HEARTH_CUDART_EXPLAIN", 0) != 0};
   return from_environment;
