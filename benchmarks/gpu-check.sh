@@ -167,8 +167,7 @@ fi
 # Some kernels, within seconds.
 readonly short='GpuDevice.*:ReadMemory.*:GpuQuantize.*:GpuNormalize.*:GpuTurn.*'
 # What only the emulation can show.
-emulated='*DeviceLanes*:*HostCache*:DeviceSession.*:DeviceState.*:DeviceWork.*:DeviceFaults.*:Divergence.*'
-emulated+=':Emulation.*:Order.*:SharedMemoryGuards.*:ScheduledDevice*'
+emulated='DeviceFaults.*:Divergence.*:Emulation.*:Order.*:SharedMemoryGuards.*:ScheduledDevice*:Races.*'
 readonly emulated hearth kernels_benchmark named records=$work/records
 export bin dry work
 export -f run_shards tested_devices

@@ -30,7 +30,6 @@ endforeach()
 set(hearth_cuda_flags -std=c++20 -O3 -fmad=false --expt-relaxed-constexpr --threads 2
   -Werror all-warnings -Xcompiler -Wall)
 if(HEARTH_CUDA_INTERPRETED)  # PTX alone, as text
-  set(HEARTH_CUDA_ARCHITECTURES 90)
   list(APPEND hearth_cuda_flags --no-compress)
 else()
   foreach(architecture IN LISTS HEARTH_CUDA_ARCHITECTURES)

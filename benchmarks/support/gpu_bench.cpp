@@ -98,9 +98,9 @@ std::uint32_t GpuBench::repeats(double bytes) const {
 
 // Of one of `count` launches in a graph: what a quarter of its repetitions stay below.
 double GpuBench::seconds_each(std::uint32_t count, FunctionRef<void(std::uint32_t)> enqueue) {
-  stream_->begin_capture();
-  for (std::uint32_t i = 0; i < count; ++i) enqueue(i);
-  const auto graph = stream_->end_capture();
+  const auto graph = captured(*stream_, [&] {
+    for (std::uint32_t i = 0; i < count; ++i) enqueue(i);
+  });
   std::vector<double> times;
   const Nanoseconds start = steady_clock().now();
   do {

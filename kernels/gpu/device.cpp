@@ -9,6 +9,17 @@
 
 namespace hearth::kernels {
 
+std::unique_ptr<Graph> captured(Stream& stream, FunctionRef<void()> work) {
+  stream.begin_capture();
+  try {
+    work();
+  } catch (...) {
+    stream.drop_capture();
+    throw;
+  }
+  return stream.end_capture();
+}
+
 std::optional<DeviceBuffer> DeviceBuffer::try_allocate(Device& device, Bytes bytes) {
   DeviceBuffer buffer;
   if (bytes.count == 0) return buffer;

@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/function_ref.h"
 #include "base/units.h"
 #include "kernels/gpu/launch_shape.h"
 #include "kernels/gpu/memory_meter.h"
@@ -105,8 +106,13 @@ class Stream {
   // that this one recorded, and are joined again before the end.
   virtual void begin_capture() = 0;
   virtual std::unique_ptr<Graph> end_capture() = 0;  // null: out of memory
+  virtual void drop_capture() noexcept = 0;          // in the place of its end
   virtual void launch(const Graph& graph) = 0;
 };
+
+// What `work` enqueues on the stream, as a graph; null: out of memory. Where it throws the capture
+// is over, too: a thread that captures can give nothing back.
+std::unique_ptr<Graph> captured(Stream& stream, FunctionRef<void()> work);
 
 enum class StreamPriority { kNormal, kHigh };
 enum class EventTiming { kNone, kTimed };

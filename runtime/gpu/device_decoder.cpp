@@ -151,9 +151,7 @@ void DeviceDecoder::enqueue(const StepShape& shape, const RecordedStep& step) co
 
 void DeviceDecoder::capture(const StepShape& shape, RecordedStep& step) {
   const auto try_to = [&] {
-    model_.stream().begin_capture();
-    record(shape);
-    step.graph = model_.stream().end_capture();
+    step.graph = kernels::captured(model_.stream(), [&] { record(shape); });
     return step.graph != nullptr;
   };
   if (try_to()) return;

@@ -13,7 +13,8 @@ namespace {
 
 Bytes memory_of(std::size_t nodes) { return Bytes(nodes * (64 << 10)); }
 
-// One run. Each node that is ready has a thread of its own, for it may wait for another branch.
+// One run. Each node that is ready has a thread of its own, for it may wait for the host; or all
+// have one, since nothing promises that branches run at once.
 class GraphRun : public std::enable_shared_from_this<GraphRun> {
  public:
   GraphRun(const std::vector<Node>& nodes, const std::vector<std::vector<NodeId>>& next)
@@ -35,6 +36,7 @@ class GraphRun : public std::enable_shared_from_this<GraphRun> {
 
  private:
   void call_workers(std::size_t count) {
+    if (one_by_one_) count = std::exchange(has_worker_, true) ? 0 : 1;
     for (; count > 0; --count) run_on_worker([self = shared_from_this()] { self->work(); });
   }
 
@@ -55,7 +57,7 @@ class GraphRun : public std::enable_shared_from_this<GraphRun> {
         }
       if (released > 1) call_workers(released - 1);
       if (--left_ == 0) ended_.notify_all();
-      if (released == 0) return;  // whatever else is ready has its own thread
+      if (released == 0 && !one_by_one_) return;  // whatever else is ready has its own thread
     }
   }
 
@@ -67,6 +69,8 @@ class GraphRun : public std::enable_shared_from_this<GraphRun> {
   std::vector<NodeId> ready_;
   std::vector<std::size_t> missing_;
   std::size_t left_;
+  const bool one_by_one_ = settings().one_by_one;
+  bool has_worker_ = false;
 };
 
 }  // namespace

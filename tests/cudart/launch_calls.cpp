@@ -3,9 +3,11 @@
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
 
+#include <atomic>
 #include <cstring>
 #include <exception>
 #include <limits>
+#include <stdexcept>
 #include <vector>
 
 #include "tests/cudart/calls.h"
@@ -63,6 +65,12 @@ std::vector<std::byte> packed(const ptx::KernelFacts& facts, void** arguments) {
   return bytes;
 }
 
+void fail_if_asked() {
+  static std::atomic<std::uint64_t> kernels = 0;
+  if (++kernels == settings().failing_kernel)
+    throw std::runtime_error("it is the one that was to fail");
+}
+
 cudaError_t launch(RegisteredKernel* named, const Configuration& of, void** arguments) {
   if (named == nullptr)
     return refuse(cudaErrorInvalidDeviceFunction, "the kernel was not registered");
@@ -93,6 +101,7 @@ cudaError_t launch(RegisteredKernel* named, const Configuration& of, void** argu
                        .dynamic_shared = static_cast<unsigned>(of.shared)};
   return submit(*stream, {.what = "kernel " + named->name,
                           .run = [kernel, grid, parameters = packed(facts, arguments)] {
+                            fail_if_asked();
                             ptx::run(*kernel, grid, parameters, memory(), draw());
                           }});
 }

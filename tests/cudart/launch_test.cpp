@@ -1,6 +1,7 @@
 // Launches of hand-written kernels, registered as nvcc's code does it: limits, parameters, and what
 // follows when one fails.
 #include <array>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -214,6 +215,18 @@ TEST_F(CudartFailures, StayAfterACopyOfMemoryThatIsGone) {
     return cudaGraphLaunch(executable, stream);
   };
   expect_failure(launch, "the device failed: fill: its memory was freed");
+}
+
+TEST_F(CudartFailures, MayBeAskedFor) {
+  setenv("HEARTH_CUDART_FAIL_AT", "2", 1);
+  const PinnedWords words(1);
+  const auto launch = [&] {
+    EXPECT_EQ(add(1, 1, words.data, 1), cudaSuccess);
+    EXPECT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
+    return add(1, 1, words.data, 1);
+  };
+  expect_failure(launch, "the one that was to fail");
+  unsetenv("HEARTH_CUDART_FAIL_AT");
 }
 
 TEST(CudartModules, HavePtxThatIsNotCompressed) {

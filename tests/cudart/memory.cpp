@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/random.h"
+#include "tests/cudart/calls.h"
 #include "tests/cudart/settings.h"
 
 namespace hearth::cudart {
@@ -162,13 +163,23 @@ bool Memory::pin(std::byte* host, std::size_t bytes, bool mapped) {
   return true;
 }
 
+// Asked of pages: fails where some are not mapped.
+bool Memory::process_has(const void* host, std::size_t bytes) {
+  const std::uintptr_t begin = round_down(number(host), kPage);
+  const std::uintptr_t end = round_up(number(host) + bytes, kPage);
+  return madvise(reinterpret_cast<void*>(begin), end - begin, MADV_NORMAL) == 0;
+}
+
 bool Memory::unpin(void* host, Origin origin) {
   const std::unique_lock lock(mutex_);
   const auto found = pinned_.find(number(host));
   if (found == pinned_.end() || found->second.origin != origin) return false;
   const std::size_t bytes = found->second.bytes;
   pinned_.erase(found);
-  if (origin == Origin::kAllocated) CHECK(munmap(host, bytes) == 0);
+  if (origin == Origin::kAllocated)
+    CHECK(munmap(host, bytes) == 0);
+  else if (!process_has(host, bytes))
+    report_misuse("memory is unregistered that the process has given back before");
   return true;
 }
 

@@ -42,6 +42,7 @@ class Memory final : public ptx::AddressSpace {
   // Not where a page of it is pinned already.
   bool pin(std::byte* memory, std::size_t bytes, bool mapped);
   bool unpin(void* memory, Origin origin);
+  static bool process_has(const void* memory, std::size_t bytes);
   bool is_mapped(const void* memory) const;
 
   enum class Kind { kDevice, kPinned, kPageable, kMixed };

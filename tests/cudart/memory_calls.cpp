@@ -2,7 +2,6 @@
 #include "tests/cudart/memory.h"
 
 #include <cuda_runtime_api.h>
-#include <sys/mman.h>
 
 #include <cstring>
 #include <stdexcept>
@@ -123,7 +122,7 @@ cudaError_t enqueue_copy(void* to, const void* from, std::size_t bytes, cudaMemc
 
 }  // namespace
 
-// "cudaMalloc() returns cudaErrorMemoryAllocation in case of failure."
+// Waits as cudaFree does. "cudaMalloc() returns cudaErrorMemoryAllocation in case of failure."
 cudaError_t cudaMalloc(void** allocated, std::size_t bytes) {
   return called("cudaMalloc", [&] {
     if (const cudaError_t error = begin_unsafe_call("cudaMalloc in a capture");
@@ -131,6 +130,7 @@ cudaError_t cudaMalloc(void** allocated, std::size_t bytes) {
       return error;
     *allocated = nullptr;
     if (bytes == 0) return cudaSuccess;
+    wait_for_device();
     *allocated = memory().allocate(Bytes(bytes));
     return *allocated != nullptr ? cudaSuccess
                                  : refuse(cudaErrorMemoryAllocation, "out of device memory");
@@ -178,11 +178,7 @@ cudaError_t cudaHostRegister(void* host, std::size_t bytes, unsigned flags) {
     constexpr unsigned kKnown = cudaHostRegisterPortable | cudaHostRegisterMapped;
     if (host == nullptr || bytes == 0 || (flags & ~kKnown) != 0)
       return refuse(cudaErrorInvalidValue, "no memory, or flags that are not modelled");
-    // Asked of a range of pages: fails where some are not mapped.
-    const auto at = reinterpret_cast<std::uintptr_t>(host);
-    const std::uintptr_t first = hearth::round_down(at, 4096);
-    if (madvise(reinterpret_cast<void*>(first), hearth::round_up(at + bytes, 4096) - first,
-                MADV_NORMAL) != 0)
+    if (!Memory::process_has(host, bytes))
       return refuse(cudaErrorInvalidValue, "memory that the process does not have");
     return memory().pin(static_cast<std::byte*>(host), bytes, (flags & cudaHostRegisterMapped) != 0)
                ? cudaSuccess

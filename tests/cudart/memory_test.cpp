@@ -1,4 +1,6 @@
 // Memory and copies, by the rules of the CUDA runtime API.
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <array>
 #include <csignal>
@@ -91,6 +93,19 @@ TEST(CudartPinning, RefusesPagesThatArePinned) {
   EXPECT_EQ(cudaFreeHost(pages.data), cudaErrorInvalidValue);
   EXPECT_EQ(cudaHostUnregister(pages.data), cudaSuccess);
   EXPECT_EQ(cudaHostUnregister(pages.data + 2 * kPage), cudaSuccess);
+}
+
+TEST(CudartPinning, IsOfMemoryThatTheProcessHasToTheEnd) {
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  const auto give_back_too_early = [] {
+    void* const pages =
+        mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    const cudaError_t registered = cudaHostRegister(pages, kPage, 0);
+    munmap(pages, kPage);
+    const bool gone = cudaHostRegister(pages, 1, 0) != cudaSuccess;
+    _exit(registered == cudaSuccess && gone && cudaHostUnregister(pages) == cudaSuccess ? 7 : 0);
+  };
+  EXPECT_EXIT(give_back_too_early(), testing::ExitedWithCode(7), "misuse");
 }
 
 TEST(CudartPinning, HasADeviceAddressWhereItIsMapped) {

@@ -98,7 +98,7 @@ TEST(DeviceSession, PrefetchesWhereTheLinkWasMeasured) {
   Engine cpu(golden_options("qwen3moe"));
   const Outcome expected = run(cpu);
   const auto in_steps = [] {
-    EngineOptions options = on_any_device(golden_options("qwen3moe"));
+    EngineOptions options = on_device(golden_options("qwen3moe"));
     options.batch = kMostDeviceRows;  // else prompts would pass in shorter chunks
     return options;
   };

@@ -130,6 +130,28 @@ TEST(DeviceCalls, AreCountedAgainAfterACapture) {
   }
 }
 
+TEST(GpuDevice, ACaptureThatFailsIsOver) {
+  for (const TestDevice& on : test_devices()) {
+    const auto other = on.device->new_stream(StreamPriority::kNormal);
+    const auto event = on.device->new_event(EventTiming::kNone);
+    const DeviceArray<int> data(on, std::vector<int>{1});
+    const auto fail = [&] {
+      on.stream->record(*event);
+      other->wait(*event);
+      other->fill(data.data(), 0, Bytes(4));
+      throw_error(ErrorCode::kDevice, "in the middle");
+    };
+    EXPECT_THROW(captured(*on.stream, fail), Error) << on.name;
+    const Bytes before = on.device->use().allocated;
+    EXPECT_TRUE(DeviceBuffer::try_allocate(*on.device, kMiB).has_value()) << on.name;
+    EXPECT_EQ(on.device->use().allocated, before) << on.name;
+    other->fill(data.data(), 2, Bytes(4));
+    other->synchronize();
+    EXPECT_EQ(data.values(), std::vector<int>{0x02020202}) << on.name;
+    EXPECT_NE(captured(*on.stream, [&] { on.stream->fill(data.data(), 0, Bytes(4)); }), nullptr);
+  }
+}
+
 // As a driver would refuse it.
 TEST(DeviceFaults, ACaptureRefusesMemoryWaitsAndWhatIsNotPinned) {
   emulated::EmulatedDevice device({});

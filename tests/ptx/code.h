@@ -36,6 +36,7 @@ struct Access {
   std::uint8_t address_bytes = 8;
   std::uint8_t values = 0;  // registers besides the address
   std::uint8_t outputs = 0;
+  bool read_only = false;  // .nc: of memory that nobody writes meanwhile
 };
 
 struct Instruction {
@@ -75,6 +76,7 @@ class Kernel {
   std::vector<std::byte> constants;
   std::size_t register_bytes = 0;  // of a warp
   unsigned dynamic_shared = 0;     // where it begins
+  bool reads_read_only = false;    // has such an instruction
   std::vector<Range> variables;    // of the module
 };
 

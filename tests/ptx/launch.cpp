@@ -94,6 +94,7 @@ void run(const Kernel& kernel, const Grid& grid, std::span<const std::byte> para
                 .grid = grid,
                 .parameters = parameters,
                 .reach = Reach(space, kernel.variables, kernel.code.size()),
+                .written = {},
                 .noise = Noise(seed)};
   Order order(product(grid.blocks), launch.noise);
   std::vector<Block> blocks(std::min(kResidentBlocks, product(grid.blocks)));

@@ -72,6 +72,19 @@ void place_in_global(Warp& warp, Space space, const std::uint64_t (&addresses)[k
   for (unsigned lane = 0; lane < kLanes; ++lane) places[lane] = reach.place(addresses[lane]);
 }
 
+void watch_written(Warp& warp, const Access& access, const std::uint64_t (&addresses)[kLanes],
+                   std::size_t bytes, bool write) {
+  Written& written = warp.launch().written;
+  for (unsigned lane = 0; lane < kLanes; ++lane) {
+    if (write)
+      written.add(addresses[lane], bytes);
+    else if (access.read_only && written.has(addresses[lane], bytes))
+      warp.fail(
+          warp.mask() >> lane & 1 ? lane : warp.first_lane(),
+          "ld.global.nc at " + hexadecimal(addresses[lane]) + ", where the launch has written");
+  }
+}
+
 void find_places(Warp& warp, const Instruction& instruction, std::size_t bytes, bool write,
                  Places& places) {
   const Access& access = instruction.access;
@@ -109,6 +122,7 @@ void find_places(Warp& warp, const Instruction& instruction, std::size_t bytes, 
       break;
   }
   place_in_global(warp, access.space, addresses, bytes, write, places);
+  if (warp.launch().kernel.reads_read_only) watch_written(warp, access, addresses, bytes, write);
 }
 
 template <typename T>
@@ -262,7 +276,8 @@ Execute access_of(std::string_view type, std::uint8_t bytes, bool stores, bool i
 
 // ld{.weak|.volatile|.relaxed.scope|.acquire.scope}{.space}{.nc}{.vN}.type, and st likewise
 Execute find_access(Words words, bool stores, const std::vector<std::uint8_t>& widths,
-                    Space& space) {
+                    Access& access) {
+  Space& space = access.space;
   bool in_order = words.take_if("volatile");
   if (!in_order && words.take_one_of({"relaxed", stores ? "release" : "acquire"})) {
     in_order = true;
@@ -271,7 +286,8 @@ Execute find_access(Words words, bool stores, const std::vector<std::uint8_t>& w
   if (!in_order) words.take_if("weak");
   space = take_space(words);
   if (stores && space == Space::kParam) return nullptr;
-  if (words.take_if("nc") && (stores || space != Space::kGlobal)) return nullptr;
+  access.read_only = words.take_if("nc");
+  if (access.read_only && (stores || in_order || space != Space::kGlobal)) return nullptr;
   const std::size_t values = words.take_if("v2") ? 2 : words.take_if("v4") ? 4 : 1;
   const std::string_view type = words.take();
   if (!words.empty() || widths.size() != values || (in_order && values != 1)) return nullptr;
@@ -339,9 +355,9 @@ MemoryForm find_memory_form(std::string_view opcode, const std::vector<std::uint
   Space& space = form.access.space;
   if (what == "ld") {
     form.access.outputs = values;
-    form.execute = find_access(words, false, widths, space);
+    form.execute = find_access(words, false, widths, form.access);
   } else if (what == "st") {
-    form.execute = find_access(words, true, widths, space);
+    form.execute = find_access(words, true, widths, form.access);
   } else if (what == "atom" || what == "red") {
     form.access.outputs = what == "atom";
     form.execute = find_change(words, what == "atom", widths, space);

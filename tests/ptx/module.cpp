@@ -82,6 +82,7 @@ Kernel assemble(const Source& source, const Function& function, const Variables&
   for (const Lowered& each : code) {
     kernel.code.push_back({each.execute, operands, each.immediate, each.access});
     kernel.lines.push_back(each.line);
+    kernel.reads_read_only |= each.access.read_only;
     operands += each.slots.size();
   }
   return kernel;

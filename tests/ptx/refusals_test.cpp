@@ -62,6 +62,20 @@ TEST(PtxRefusals, OfGlobalMemoryThatIsNone) {
                  "thread (31, 0, 0)");
 }
 
+TEST(PtxRefusals, OfReadOnlyMemoryThatTheLaunchWrites) {
+  const std::string write = "st.global.u16 [%rd2+70], %r1;\n";
+  expect_refused(error_of_body(write + "ld.global.nc.u32 %r10, [%rd2+68];"),
+                 "where the launch has written");
+  expect_refused(
+      error_of_body(
+          "red.global.add.u32 [%rd2], 1; ld.global.nc.v4.u32 {%r10, %r11, %r12, %r13}, [%rd2];"),
+      "where the launch has written");
+  EXPECT_EQ(
+      error_of_body(write + "ld.global.nc.u16 %r10, [%rd2+68]; ld.global.nc.u64 %rd10, [%rd2+72];"),
+      "");
+  EXPECT_EQ(error_of_body(write + "ld.global.u32 %r10, [%rd2+68];"), "");
+}
+
 TEST(PtxRefusals, OfSharedMemoryThatIsNone) {
   const std::string of_words = ".shared .align 16 .b8 words[64];\n mov.u32 %r10, words;\n";
   expect_refused(error_of_body(of_words + "ld.shared.u32 %r11, [%r10+64];"),

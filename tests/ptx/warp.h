@@ -16,6 +16,7 @@
 #include "tests/ptx/code.h"
 #include "tests/ptx/noise.h"
 #include "tests/ptx/reach.h"
+#include "tests/ptx/written.h"
 
 namespace hearth::ptx {
 
@@ -27,6 +28,7 @@ struct Launch {
   const Grid& grid;
   std::span<const std::byte> parameters;
   Reach reach;
+  Written written;
   Noise noise;
 };
 

@@ -194,9 +194,7 @@ class GpuMeasurement {
   }
 
   std::unique_ptr<Graph> captured(FunctionRef<void()> enqueue) {
-    stream_->begin_capture();
-    enqueue();
-    auto graph = stream_->end_capture();
+    auto graph = kernels::captured(*stream_, enqueue);
     if (graph == nullptr)
       throw_error(ErrorCode::kBudget, "{}: it has no memory for a graph; close what uses it",
                   device_.properties().name);

@@ -175,13 +175,18 @@ void EmulatedStream::begin_capture() {
 std::unique_ptr<Graph> EmulatedStream::end_capture() {
   CHECK(captures());
   CHECK(capture_->all_lead_to(last_captured_));
+  std::vector<GraphOperation> operations = std::move(capture_->operations);
+  drop_capture();
+  if (!device_.try_take_graph()) return nullptr;
+  return std::make_unique<EmulatedGraph>(device_, std::move(operations));
+}
+
+void EmulatedStream::drop_capture() noexcept {
+  CHECK(captures());
   capture_->ended = true;
   device_.end_capture();
   device_.count().end_capture();
-  std::vector<GraphOperation> operations = std::move(capture_->operations);
   capture_ = nullptr;
-  if (!device_.try_take_graph()) return nullptr;
-  return std::make_unique<EmulatedGraph>(device_, std::move(operations));
 }
 
 void EmulatedStream::launch(const Graph& graph) {

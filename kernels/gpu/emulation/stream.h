@@ -80,6 +80,7 @@ class EmulatedStream final : public Stream, public Queue {
 
   void begin_capture() override;
   std::unique_ptr<Graph> end_capture() override;
+  void drop_capture() noexcept override;
   void launch(const Graph& graph) override;
 
  private:

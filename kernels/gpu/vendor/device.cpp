@@ -237,6 +237,7 @@ class VendorStream final : public Stream, public LaunchQueue {
 
   void begin_capture() override;
   std::unique_ptr<Graph> end_capture() override;
+  void drop_capture() noexcept override;
   void launch(const Graph& graph) override;
 
  private:
@@ -531,6 +532,13 @@ std::unique_ptr<Graph> VendorStream::end_capture() {
   if (!graph->try_build(stream_)) graph.reset();
   device_.meter().changed(used_before_capture_, device_.used());
   return graph;
+}
+
+void VendorStream::drop_capture() noexcept {
+  device_.count().end_capture();
+  GPU(Graph_t) graph = nullptr;
+  ignore(GPU(StreamEndCapture)(stream_, &graph));
+  if (graph != nullptr) ignore(GPU(GraphDestroy)(graph));
 }
 
 void VendorStream::launch(const Graph& graph) {
