@@ -30,17 +30,20 @@ std::uint64_t first_seed(unsigned lanes) {
   return wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : lanes;
 }
 
+[[noreturn]] void throw_none() {
+  throw_error(ErrorCode::kDevice,
+              "HEARTH_TEST_DEVICES={}, and there is no such device; unset it to test on the "
+              "emulation",
+              wanted_devices());
+}
+
 struct OpenDevices {
   OpenDevices() {
     const std::string_view wanted = wanted_devices();
     for (const unsigned lanes : {32u, 64u})
       if (wanted.empty() || wanted == std::to_string(lanes)) add_emulation(lanes);
     if (wanted.empty() || wanted == "gpu") add_gpus();
-    if (list.empty())
-      throw_error(ErrorCode::kDevice,
-                  "HEARTH_TEST_DEVICES={}, and there is no such device; unset it to test on the "
-                  "emulation",
-                  wanted);
+    if (list.empty()) throw_none();
   }
   void add_emulation(unsigned lanes) {
     add(fmt::format("emulated, {} lanes", lanes),
@@ -70,13 +73,10 @@ std::span<const T> rows_of(const T* data, const Activations& x, std::uint32_t va
   return {data, std::size_t{x.rows} * x.stride / values_each};
 }
 
-constexpr const char* kNoGpu =
-    "HEARTH_TEST_DEVICES=gpu, and there is no GPU; unset it to test on the emulation";
-
 }  // namespace
 
 OneDevice::OneDevice(const emulated::DeviceOptions& of_emulation, DeviceKind kind) {
-  if (kind == DeviceKind::kEmulated || !only_gpus()) {
+  if (kind == DeviceKind::kEmulated || wanted_devices() != "gpu") {
     device_ = std::make_unique<emulated::EmulatedDevice>(of_emulation);
     kernels_ = &emulated_kernels();
     return;
@@ -87,7 +87,7 @@ OneDevice::OneDevice(const emulated::DeviceOptions& of_emulation, DeviceKind kin
       device_ = backend.open(found.ordinal);
       kernels_ = &backend.kernels();
     }
-  if (device_ == nullptr) throw_error(ErrorCode::kDevice, "{}", kNoGpu);
+  if (device_ == nullptr) throw_none();
 }
 
 emulated::EmulatedDevice& OneDevice::emulation() {
