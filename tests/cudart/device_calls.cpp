@@ -41,9 +41,9 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int ordinal) {
   return called("cudaGetDeviceProperties", [&] {
     if (const cudaError_t error = check_ordinal(ordinal); error != cudaSuccess) return error;
     *properties = {};
-    std::strcpy(properties->name, "interpreted sm_90");
-    properties->major = 9;
-    properties->minor = 0;
+    std::strcpy(properties->name, fmt::format("interpreted sm_{}", settings().capability).c_str());
+    properties->major = settings().capability / 10;
+    properties->minor = settings().capability % 10;
     properties->totalGlobalMem = settings().memory.count;
     properties->sharedMemPerBlock = 48 << 10;
     properties->sharedMemPerBlockOptin = 227 << 10;

@@ -18,6 +18,7 @@ std::uint64_t number_of(const char* variable, std::uint64_t otherwise) {
 const Settings& settings() {
   static const Settings from_environment{
       .memory = Bytes(number_of("HEARTH_CUDART_MEMORY", 1024) << 20),
+      .capability = static_cast<int>(number_of("HEARTH_CUDART_CAPABILITY", 90)),
       .seed = number_of("HEARTH_CUDART_SEED", 1),
       .failing_kernel = number_of("HEARTH_CUDART_FAIL_AT", 0),
       .memory_operations = number_of("HEARTH_CUDART_NO_MEMOPS", 0) == 0,

@@ -9,6 +9,7 @@ namespace hearth::cudart {
 
 struct Settings {
   Bytes memory;        // HEARTH_CUDART_MEMORY, in MiB: of the device
+  int capability;      // HEARTH_CUDART_CAPABILITY, 90 for 9.0: what the device says it is
   std::uint64_t seed;  // HEARTH_CUDART_SEED: of orders, delays, and what lies in new memory
   std::uint64_t failing_kernel;  // HEARTH_CUDART_FAIL_AT: this one of all that run traps; 0: none
   bool memory_operations;        // not HEARTH_CUDART_NO_MEMOPS: the driver has cuStreamWriteValue32
