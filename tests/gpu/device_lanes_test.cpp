@@ -156,7 +156,8 @@ TEST(DeviceLanes, MemoryThatIsNotPinnedIsTheCpus) {
   const auto engine = open(of);
   const Outcome expected = run_on_cpu(of, *engine);
   engine->experts().load_absent();
-  Lanes on(*engine, {.slots = 0.5, .misses = Misses::kOverTheLink}, {.pinnable = Bytes(0)});
+  Lanes on(*engine, {.slots = 0.5, .misses = Misses::kOverTheLink}, {.pinnable = Bytes(0)},
+           DeviceKind::kEmulated);
   expect_same(expected, run_on_device(of, *engine, on.decoder), "nothing pinned");
   EXPECT_EQ(on.model.work().experts.fetched, 0u);
 }

@@ -138,7 +138,7 @@ TEST(DeviceModel, HasTheSizeClassesOfThePlan) {
 void expect_error_of(Engine& engine, const kernels::emulated::DeviceOptions& options,
                      ErrorCode code) {
   expect_error(code, [&] {
-    DeviceRun run(engine, {}, options);
+    DeviceRun run(engine, {}, options, kernels::DeviceKind::kEmulated);
     Outcome outcome;
     decode(run.decoder, std::vector<TokenId>{1}, 0, outcome);
   });
