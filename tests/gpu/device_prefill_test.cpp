@@ -164,7 +164,8 @@ TEST(DevicePrefill, MemoryThatIsNotPinnedIsCopiedThroughMemoryThatIs) {
   const auto engine = open(of);
   const Outcome expected = run_on_cpu(of, *engine);
   engine->experts().load_absent();
-  Loaded on(*engine, 0.5, {.pinnable = Bytes(0)});
+  Loaded on(*engine, 0.5, {.pinnable = Bytes(0)}, ChunkExperts::kMostStaging,
+            DeviceKind::kEmulated);
   expect_same(expected, run(of, on), "nothing pinned");
 }
 
