@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "base/check.h"
-#include "base/clock.h"
 
 namespace hearth::kernels {
 namespace {
@@ -30,8 +29,9 @@ std::uint64_t sum(const std::byte* data, std::size_t bytes) {
 
 constexpr std::size_t kPiece = std::size_t{256} << 10;
 
-// Bytes per second of all threads together, over whole pieces.
-double read_once(WorkerPool& pool, std::span<const std::byte> memory) {
+}  // namespace
+
+Nanoseconds read_memory(WorkerPool& pool, std::span<const std::byte> memory) {
   std::atomic<std::uint64_t> total{0};  // keeps the sums alive
   const auto pieces = static_cast<std::uint32_t>(memory.size() / kPiece);
   CHECK_GT(pieces, 0u);
@@ -39,7 +39,14 @@ double read_once(WorkerPool& pool, std::span<const std::byte> memory) {
   pool.run(pieces, [&](std::uint32_t piece, std::uint32_t) {
     total.fetch_add(sum(memory.data() + piece * kPiece, kPiece), std::memory_order_relaxed);
   });
-  return static_cast<double>(pieces) * kPiece / seconds(steady_clock().now() - start);
+  return steady_clock().now() - start;
+}
+
+namespace {
+
+double read_once(WorkerPool& pool, std::span<const std::byte> memory) {
+  const std::size_t whole = memory.size() / kPiece * kPiece;
+  return static_cast<double>(whole) / seconds(read_memory(pool, memory));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "kernels/memory_probe.h"
 
 namespace hearth::runtime {
@@ -72,6 +73,26 @@ double disk_peak(Engine& engine) {
 }
 
 }  // namespace
+
+std::unique_ptr<MemoryMeter> MemoryMeter::of(Engine& engine) {
+  const std::span<const std::byte> memory = engine.largest_arena();
+  if (memory.size() < kLeastProbed.count) return nullptr;
+  return std::unique_ptr<MemoryMeter>(new MemoryMeter(engine.pool(), memory));
+}
+
+void MemoryMeter::read() {
+  constexpr Bytes kStretch(128 << 20);
+  const auto stretch = memory_.subspan(at_, kStretch.count);
+  time_ += kernels::read_memory(pool_, stretch);
+  read_ += kStretch;
+  at_ += kStretch.count;
+  if (at_ + kStretch.count > memory_.size()) at_ = 0;
+}
+
+double MemoryMeter::bytes_per_second() const {
+  CHECK_GT(time_.count(), 0);
+  return static_cast<double>(read_.count) / seconds(time_);
+}
 
 LinkPeaks measure_link_peaks(Engine& engine) { return {disk_peak(engine), ram_peak(engine)}; }
 

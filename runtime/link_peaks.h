@@ -2,6 +2,11 @@
 // threads, so that a report can say how near to it a run came.
 #pragma once
 
+#include <cstddef>
+#include <memory>
+#include <span>
+
+#include "kernels/worker_pool.h"
 #include "runtime/engine.h"
 
 namespace hearth::runtime {
@@ -9,6 +14,28 @@ namespace hearth::runtime {
 struct LinkPeaks {
   double disk_bytes_per_second = 0;  // of experts fetched from random places; 0: not measured
   double ram_bytes_per_second = 0;   // all threads reading; 0: not measured
+};
+
+// What weights in RAM are read at by a plain loop of the engine's threads, where they lie: read a
+// stretch between steps, so that both meet the same memory. On a machine that others share, its
+// speed changes by half within seconds.
+class MemoryMeter {
+ public:
+  // Null where less than 256 MiB lie together: the caches would be measured.
+  static std::unique_ptr<MemoryMeter> of(Engine& engine);
+
+  void read();  // the next 128 MiB, some milliseconds
+  double bytes_per_second() const;  // of all stretches; at least one was read
+
+ private:
+  MemoryMeter(kernels::WorkerPool& pool, std::span<const std::byte> memory)
+      : pool_(pool), memory_(memory) {}
+
+  kernels::WorkerPool& pool_;
+  std::span<const std::byte> memory_;
+  std::size_t at_ = 0;
+  Bytes read_;
+  Nanoseconds time_{0};
 };
 
 // Takes about half a second, less where the model is small. Leaves the expert memory empty. Memory

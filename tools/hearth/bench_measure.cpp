@@ -65,8 +65,11 @@ BenchResult BenchRunner::run(const BenchPoint& point) {
     if (engine_.holds_all_experts()) engine_.load_absent();
   }
   hash_.reset();
+  meter_ = memory_meter(point);
   for (std::uint32_t i = 1; i <= settings_.repetitions; ++i) compute(point, i, &result);
   result.logits_hash = hash_.value();
+  if (meter_) result.memory_rate = meter_->bytes_per_second();
+  meter_.reset();
   if (settings_.lane_times && point.prompt == 0) result.lanes = time_lanes(point);
   return result;
 }
@@ -113,17 +116,28 @@ void BenchRunner::compute(const BenchPoint& point, std::uint32_t repetition, Ben
   if (timing_lanes_) engine_.device_model()->time_lanes(true);
 
   const ExpertTraffic before = ExpertTraffic::of(engine_);
-  const Nanoseconds start = engine_.clock().now();
-  timed_part(point, tokens, logits);
-  const Nanoseconds end = engine_.clock().now();
+  const Nanoseconds time = timed_part(point, tokens, logits);
   if (result == nullptr) return;
-  result->times.push_back(end - start);
+  result->times.push_back(time);
   result->traffic.add_difference(ExpertTraffic::of(engine_), before);
 }
 
-// Prompt and generation; the logits after the prompt and after every token enter the hash.
-void BenchRunner::timed_part(const BenchPoint& point, std::span<const TokenId> tokens,
-                             std::span<const float> logits) {
+// Where single tokens are bound by RAM alone. While a disk is read, a pause would be time given to
+// it for nothing.
+std::unique_ptr<runtime::MemoryMeter> BenchRunner::memory_meter(const BenchPoint& point) const {
+  const bool only_ram = engine_.device_model() == nullptr && engine_.holds_all_experts() &&
+                        settings_.cache == CacheState::kWarm;
+  return only_ram && point.prompt == 0 ? runtime::MemoryMeter::of(engine_) : nullptr;
+}
+
+// Prompt and generation; the logits after the prompt and after every token enter the hash. The time
+// is without that of the plain reads, of which there is one at least every tenth of a second.
+Nanoseconds BenchRunner::timed_part(const BenchPoint& point, std::span<const TokenId> tokens,
+                                   std::span<const float> logits) {
+  constexpr Nanoseconds kSlice = std::chrono::milliseconds(100);
+  Nanoseconds time{0};
+  if (meter_) meter_->read();
+  Nanoseconds start = engine_.clock().now();
   if (point.prompt > 0) {
     logits = session_.evaluate(tokens.subspan(point.depth, point.prompt));
     hash_.add(logits);
@@ -135,7 +149,13 @@ void BenchRunner::timed_part(const BenchPoint& point, std::span<const TokenId> t
     logits = session_.evaluate({&token, 1});
     hash_.add(logits);
     between_steps_();
+    const Nanoseconds slice = engine_.clock().now() - start;
+    if (!meter_ || slice < kSlice) continue;
+    time += slice;
+    meter_->read();
+    start = engine_.clock().now();
   }
+  return time + (engine_.clock().now() - start);
 }
 
 }  // namespace hearth::tools

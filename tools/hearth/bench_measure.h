@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@
 #include "runtime/forced_routing.h"
 #include "runtime/gpu/device_work.h"
 #include "runtime/gpu/lane_times.h"
+#include "runtime/link_peaks.h"
 #include "runtime/logits_hash.h"
 #include "runtime/session.h"
 #include "tools/hearth/bench_points.h"
@@ -53,6 +55,7 @@ struct BenchResult {
   std::string test_time;           // when it began: ISO 8601, UTC
   std::vector<Nanoseconds> times;  // one per repetition
   ExpertTraffic traffic;           // of all repetitions together
+  double memory_rate = 0;          // of plain reads between the tokens, bytes/s; 0: none were made
   std::uint64_t logits_hash = 0;   // of all repetitions
   runtime::LaneTime lanes;         // of a device; no steps: not asked for
 };
@@ -71,8 +74,9 @@ class BenchRunner {
   void begin_routing(const BenchPoint& point, std::uint32_t repetition);
   void compute(const BenchPoint& point, std::uint32_t repetition, BenchResult* result);
   runtime::LaneTime time_lanes(const BenchPoint& point);
-  void timed_part(const BenchPoint& point, std::span<const TokenId> tokens,
-                  std::span<const float> logits);
+  std::unique_ptr<runtime::MemoryMeter> memory_meter(const BenchPoint& point) const;
+  Nanoseconds timed_part(const BenchPoint& point, std::span<const TokenId> tokens,
+                         std::span<const float> logits);
 
   runtime::Engine& engine_;
   runtime::Session session_;
@@ -81,6 +85,7 @@ class BenchRunner {
   std::function<void()> between_steps_;
   runtime::LogitsHash hash_;
   bool timing_lanes_ = false;
+  std::unique_ptr<runtime::MemoryMeter> meter_;  // of the test; null: nothing to compare with
 };
 
 }  // namespace hearth::tools

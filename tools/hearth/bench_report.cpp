@@ -67,10 +67,11 @@ std::string device_text(const runtime::DeviceModel& model) {
   return printable(model.device().properties().name);
 }
 
-// Weights that a token reads from memory, and what rate that is beside the measured one. Tokens of
+// Weights that a token reads from memory, and what rate that is beside that of plain reads. Tokens of
 // a prompt share what they read.
 void add_memory_traffic(Json& record, const BenchSetup& setup, const BenchResult& result) {
-  const double ram_peak = setup.peaks.ram_bytes_per_second;
+  const double ram_peak =
+      result.memory_rate > 0 ? result.memory_rate : setup.peaks.ram_bytes_per_second;
   record["ram_peak_bytes_per_s"] = measured(ram_peak);
   record["weight_bytes_per_token"] = nullptr;
   record["share_of_ram_peak"] = nullptr;
