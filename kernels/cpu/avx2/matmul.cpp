@@ -12,6 +12,9 @@ struct Wide {
   static constexpr int kSignedOffset = 0;
   HEARTH_INLINE Wide as_operand() const { return *this; }
 
+  template <WeightFormat format>
+  static constexpr bool kSideBySide = false;
+
   __m256i low, high;
 
   HEARTH_INLINE static Wide same(__m256i half) { return {half, half}; }

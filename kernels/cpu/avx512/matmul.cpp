@@ -16,6 +16,11 @@ struct Wide {
   static constexpr int kSignedOffset = 128;
   HEARTH_INLINE Wide as_operand() const { return {_mm512_xor_si512(v, _mm512_set1_epi8(-128))}; }
 
+  // Formats that kernels/cpu/avx512/four_rows.h multiplies.
+  template <WeightFormat format>
+  static constexpr bool kSideBySide =
+      format == WeightFormat::kQ4_K || format == WeightFormat::kQ5_K;
+
   __m512i v;
 
   HEARTH_INLINE static Wide zero() { return {_mm512_setzero_si512()}; }
@@ -210,6 +215,7 @@ HEARTH_INLINE Floats operator*(Floats a, Floats b) { return {_mm512_mul_ps(a.v, 
 }  // namespace
 }  // namespace hearth::kernels
 
+#include "kernels/cpu/avx512/four_rows.h"
 #include "kernels/cpu/matmul/blocks.h"
 #include "kernels/cpu/matmul/floats.h"
 

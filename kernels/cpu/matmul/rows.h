@@ -76,6 +76,8 @@ HEARTH_INLINE __m256 multiply(const Tile<Wide>& w, const TokenTile<Wide>& x, __m
 template <typename Wide, WeightFormat format, std::uint32_t kRows, bool kOne>
 void rows(const RowReader<format>& reader, std::uint32_t row, const Activations& x,
           std::uint32_t token, std::uint32_t tokens, float* y, std::size_t y_stride) {
+  if constexpr (kRows == kRowTile && Wide::template kSideBySide<format>)
+    return four_rows<format, kOne>(reader, row, x, token, tokens, y, y_stride);
   constexpr std::uint32_t kTokens = kOne ? 1 : kTokenTile;
   if constexpr (kOne) tokens = 1;
   __m256 acc[kTokens][kRows];
