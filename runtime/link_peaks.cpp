@@ -77,16 +77,21 @@ double disk_peak(Engine& engine) {
 std::unique_ptr<MemoryMeter> MemoryMeter::of(Engine& engine) {
   const std::span<const std::byte> memory = engine.largest_arena();
   if (memory.size() < kLeastProbed.count) return nullptr;
-  return std::unique_ptr<MemoryMeter>(new MemoryMeter(engine.pool(), memory));
+  return std::make_unique<MemoryMeter>(engine.pool(), memory);
 }
 
-void MemoryMeter::read() {
-  constexpr Bytes kStretch(128 << 20);
+MemoryMeter::MemoryMeter(kernels::WorkerPool& pool, std::span<const std::byte> memory)
+    : pool_(pool), memory_(memory) {
+  CHECK_GE(memory.size(), kStretch.count);
+}
+
+std::span<const std::byte> MemoryMeter::read() {
   const auto stretch = memory_.subspan(at_, kStretch.count);
   time_ += kernels::read_memory(pool_, stretch);
   read_ += kStretch;
   at_ += kStretch.count;
   if (at_ + kStretch.count > memory_.size()) at_ = 0;
+  return stretch;
 }
 
 double MemoryMeter::bytes_per_second() const {

@@ -21,19 +21,20 @@ struct LinkPeaks {
 // speed changes by half within seconds.
 class MemoryMeter {
  public:
+  static constexpr Bytes kStretch = Bytes(128 << 20);
+
   // Null where less than 256 MiB lie together: the caches would be measured.
   static std::unique_ptr<MemoryMeter> of(Engine& engine);
+  // `memory` is at least a stretch.
+  MemoryMeter(kernels::WorkerPool& pool, std::span<const std::byte> memory);
 
-  void read();  // the next 128 MiB, some milliseconds
-  double bytes_per_second() const;  // of all stretches; at least one was read
+  std::span<const std::byte> read();  // the next stretch, some milliseconds; returns it
+  double bytes_per_second() const;    // of all stretches; at least one was read
 
  private:
-  MemoryMeter(kernels::WorkerPool& pool, std::span<const std::byte> memory)
-      : pool_(pool), memory_(memory) {}
-
   kernels::WorkerPool& pool_;
   std::span<const std::byte> memory_;
-  std::size_t at_ = 0;
+  std::size_t at_ = 0;  // of the next stretch
   Bytes read_;
   Nanoseconds time_{0};
 };

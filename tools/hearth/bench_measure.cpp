@@ -133,7 +133,7 @@ std::unique_ptr<runtime::MemoryMeter> BenchRunner::memory_meter(const BenchPoint
 // Prompt and generation; the logits after the prompt and after every token enter the hash. The time
 // is without that of the plain reads, of which there is one at least every tenth of a second.
 Nanoseconds BenchRunner::timed_part(const BenchPoint& point, std::span<const TokenId> tokens,
-                                   std::span<const float> logits) {
+                                    std::span<const float> logits) {
   constexpr Nanoseconds kSlice = std::chrono::milliseconds(100);
   Nanoseconds time{0};
   if (meter_) meter_->read();

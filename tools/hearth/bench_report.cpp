@@ -67,8 +67,8 @@ std::string device_text(const runtime::DeviceModel& model) {
   return printable(model.device().properties().name);
 }
 
-// Weights that a token reads from memory, and what rate that is beside that of plain reads. Tokens of
-// a prompt share what they read.
+// Weights that a token reads from memory, and what rate that is beside that of plain reads. Tokens
+// of a prompt share what they read.
 void add_memory_traffic(Json& record, const BenchSetup& setup, const BenchResult& result) {
   const double ram_peak =
       result.memory_rate > 0 ? result.memory_rate : setup.peaks.ram_bytes_per_second;

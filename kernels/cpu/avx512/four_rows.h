@@ -29,8 +29,7 @@ struct FourRowsToken {
 };
 
 HEARTH_INLINE __m512i spread(__m256i blocks, int first) {
-  const __m512i quarter =
-      _mm512_setr_epi32(0, 0, 0, 0, 2, 2, 2, 2, 4, 4, 4, 4, 6, 6, 6, 6);
+  const __m512i quarter = _mm512_setr_epi32(0, 0, 0, 0, 2, 2, 2, 2, 4, 4, 4, 4, 6, 6, 6, 6);
   return _mm512_permutexvar_epi32(_mm512_add_epi32(quarter, _mm512_set1_epi32(first)),
                                   _mm512_castsi256_si512(blocks));
 }
@@ -50,20 +49,19 @@ HEARTH_INLINE FourRowsToken four_rows_token(const TokenRow& x, std::uint32_t til
 template <int word, bool kTwice>
 HEARTH_INLINE EvenAndOdd transposed_bytes(__m512i rows) {
   constexpr int a = word, b = word + 1;
-  const __m512i words = _mm512_permutexvar_epi32(
-      _mm512_setr_epi32(a, a + 4, a + 8, a + 12, a, a + 4, a + 8, a + 12, b, b + 4, b + 8, b + 12,
-                        b, b + 4, b + 8, b + 12),
-      rows);
+  const __m512i words =
+      _mm512_permutexvar_epi32(_mm512_setr_epi32(a, a + 4, a + 8, a + 12, a, a + 4, a + 8, a + 12,
+                                                 b, b + 4, b + 8, b + 12, b, b + 4, b + 8, b + 12),
+                               rows);
   // Each byte of a lane names a byte of the quarter; 0x80 gives zero.
   constexpr int kOne = kTwice ? static_cast<int>(0x80008000) : static_cast<int>(0x80808000);
   constexpr int kStep = kTwice ? 0x00010001 : 0x00000001;
   const __m512i lane = _mm512_broadcast_i32x4(_mm_setr_epi32(0, 4, 8, 12));
   const __m512i quarter = _mm512_setr_epi32(0, 0, 0, 0, 2, 2, 2, 2, 0, 0, 0, 0, 2, 2, 2, 2);
   const auto pick = [&](int odd) {
-    const __m512i byte =
-        _mm512_add_epi32(_mm512_add_epi32(lane, quarter), _mm512_set1_epi32(odd));
-    const __m512i pattern = _mm512_add_epi32(
-        _mm512_mullo_epi32(byte, _mm512_set1_epi32(kStep)), _mm512_set1_epi32(kOne));
+    const __m512i byte = _mm512_add_epi32(_mm512_add_epi32(lane, quarter), _mm512_set1_epi32(odd));
+    const __m512i pattern = _mm512_add_epi32(_mm512_mullo_epi32(byte, _mm512_set1_epi32(kStep)),
+                                             _mm512_set1_epi32(kOne));
     return _mm512_shuffle_epi8(words, pattern);
   };
   return {pick(0), pick(1)};
@@ -77,11 +75,10 @@ HEARTH_INLINE void unpack_heads(const std::uint8_t* const (&at)[4], FourRows& ou
       _mm_setr_epi8(4, 5, 6, 7, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15));
   const __m512i upper = _mm512_broadcast_i32x4(
       _mm_setr_epi8(-1, -1, -1, -1, 4, 5, 6, 7, -1, -1, -1, -1, 8, 9, 10, 11));
-  const __m512i low =
-      _mm512_and_si512(_mm512_srlv_epi32(_mm512_shuffle_epi8(heads, direct),
-                                         _mm512_broadcast_i32x4(_mm_setr_epi32(0, 0, 0, 4))),
-                       _mm512_broadcast_i32x4(_mm_setr_epi32(0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f,
-                                                             0x0f0f0f0f)));
+  const __m512i low = _mm512_and_si512(
+      _mm512_srlv_epi32(_mm512_shuffle_epi8(heads, direct),
+                        _mm512_broadcast_i32x4(_mm_setr_epi32(0, 0, 0, 4))),
+      _mm512_broadcast_i32x4(_mm_setr_epi32(0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f)));
   const __m512i high = _mm512_srli_epi32(_mm512_shuffle_epi8(heads, upper), 2);
   const __m512i six_bits =
       _mm512_ternarylogic_epi32(low, high, _mm512_set1_epi8(0x30), 0xf8);  // low | (high & 0x30)
@@ -89,8 +86,8 @@ HEARTH_INLINE void unpack_heads(const std::uint8_t* const (&at)[4], FourRows& ou
   out.minima = transposed_bytes<2, true>(six_bits);
   const __m512i word = _mm512_set1_epi64(0x0018'0010'0008'0000);  // of each row
   const auto halves = [&](int first) {
-    return _mm512_cvtph_ps(_mm512_castsi512_si256(
-        _mm512_permutexvar_epi16(_mm512_add_epi16(word, _mm512_set1_epi16(static_cast<short>(first))), heads)));
+    return _mm512_cvtph_ps(_mm512_castsi512_si256(_mm512_permutexvar_epi16(
+        _mm512_add_epi16(word, _mm512_set1_epi16(static_cast<short>(first))), heads)));
   };
   out.d = halves(0);
   out.m = halves(1);
@@ -139,8 +136,7 @@ HEARTH_INLINE __m512 multiply_lanes(__m512i products, __m512i scales, __m512i mi
 // fold8 of kernels/arithmetic.h, of four rows.
 HEARTH_INLINE __m128 fold_rows(__m512 even, __m512 odd) {
   const auto folded = [](__m512 acc) {
-    const __m256 two =
-        _mm256_add_ps(_mm512_castps512_ps256(acc), _mm512_extractf32x8_ps(acc, 1));
+    const __m256 two = _mm256_add_ps(_mm512_castps512_ps256(acc), _mm512_extractf32x8_ps(acc, 1));
     return _mm_add_ps(_mm256_castps256_ps128(two), _mm256_extractf128_ps(two, 1));
   };
   return _mm_add_ps(folded(even), folded(odd));
@@ -157,8 +153,8 @@ void four_rows(const RowReader<format>& reader, std::uint32_t row, const Activat
   const std::uint8_t* first = reader.data + row * reader.row_bytes;
   for (std::uint32_t i = 0; i < reader.tiles; ++i) {
     reader.template prefetch_after<4>(row, i);
-    const std::uint8_t* const at[4] = {first, first + reader.row_bytes, first + 2 * reader.row_bytes,
-                                       first + 3 * reader.row_bytes};
+    const std::uint8_t* const at[4] = {first, first + reader.row_bytes,
+                                       first + 2 * reader.row_bytes, first + 3 * reader.row_bytes};
     first += Operand<format>::kTileBytes;
     FourRows w;
     unpack(Format<format>{}, at, w);
