@@ -48,27 +48,10 @@ struct Wide {
     return {_mm256_cvtepi16_epi32(_mm256_castsi256_si128(x)),
             _mm256_cvtepi16_epi32(_mm256_extracti128_si256(x, 1))};
   }
-  // 32 bytes to words.
-  HEARTH_INLINE static Wide words_of_bytes(const void* at) {
-    const auto* halves = static_cast<const __m128i*>(at);
-    return {_mm256_cvtepu8_epi16(_mm_loadu_si128(halves)),
-            _mm256_cvtepu8_epi16(_mm_loadu_si128(halves + 1))};
-  }
   // Eight of 32 bytes for each quarter, twice.
   HEARTH_INLINE static Wide doubled_eights(const void* at) {
     const __m256i bytes = _mm256_loadu_si256(static_cast<const __m256i*>(at));
     return {_mm256_permute4x64_epi64(bytes, 0x50), _mm256_permute4x64_epi64(bytes, 0xfa)};
-  }
-  // Entries of a table, for each 64-bit (32-bit) lane of the index.
-  HEARTH_INLINE static Wide gather(const std::uint64_t* table, Wide index) {
-    const auto* entries = reinterpret_cast<const long long*>(table);
-    return {_mm256_i64gather_epi64(entries, index.low, 8),
-            _mm256_i64gather_epi64(entries, index.high, 8)};
-  }
-  HEARTH_INLINE static Wide gather(const std::uint32_t* table, Wide index) {
-    const auto* entries = reinterpret_cast<const int*>(table);
-    return {_mm256_i32gather_epi32(entries, index.low, 4),
-            _mm256_i32gather_epi32(entries, index.high, 4)};
   }
   // f32 of f16.
   HEARTH_INLINE static Wide from_f16(__m256i x) {
@@ -122,15 +105,7 @@ struct Wide {
     return {_mm256_add_epi8(low, b.low), _mm256_add_epi8(high, b.high)};
   }
 
-  // 16-bit lanes.
-  HEARTH_INLINE Wide times_words(Wide b) const {
-    return {_mm256_mullo_epi16(low, b.low), _mm256_mullo_epi16(high, b.high)};
-  }
-
   // 32-bit lanes.
-  HEARTH_INLINE Wide shifted_right(Wide counts) const {
-    return {_mm256_srlv_epi32(low, counts.low), _mm256_srlv_epi32(high, counts.high)};
-  }
   HEARTH_INLINE Wide times(int factor) const { return times(same(_mm256_set1_epi32(factor))); }
   HEARTH_INLINE Wide times(Wide b) const {
     return {_mm256_mullo_epi32(low, b.low), _mm256_mullo_epi32(high, b.high)};

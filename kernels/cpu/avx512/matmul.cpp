@@ -44,22 +44,11 @@ struct Wide {
   }
   HEARTH_INLINE static Wide from_i8(__m128i x) { return {_mm512_cvtepi8_epi32(x)}; }
   HEARTH_INLINE static Wide from_i16(__m256i x) { return {_mm512_cvtepi16_epi32(x)}; }
-  // 32 bytes to words.
-  HEARTH_INLINE static Wide words_of_bytes(const void* at) {
-    return {_mm512_cvtepu8_epi16(_mm256_loadu_si256(static_cast<const __m256i*>(at)))};
-  }
   // Eight of 32 bytes for each quarter, twice.
   HEARTH_INLINE static Wide doubled_eights(const void* at) {
     const __m256i bytes = _mm256_loadu_si256(static_cast<const __m256i*>(at));
     return {_mm512_permutexvar_epi64(_mm512_setr_epi64(0, 0, 1, 1, 2, 2, 3, 3),
                                      _mm512_castsi256_si512(bytes))};
-  }
-  // Entries of a table, for each 64-bit (32-bit) lane of the index.
-  HEARTH_INLINE static Wide gather(const std::uint64_t* table, Wide index) {
-    return {_mm512_mask_i64gather_epi64(_mm512_setzero_si512(), 0xff, index.v, table, 8)};
-  }
-  HEARTH_INLINE static Wide gather(const std::uint32_t* table, Wide index) {
-    return {_mm512_mask_i32gather_epi32(_mm512_setzero_si512(), 0xffff, index.v, table, 4)};
   }
   // f32 of f16.
   HEARTH_INLINE static Wide from_f16(__m256i x) {
@@ -104,11 +93,7 @@ struct Wide {
   }
   HEARTH_INLINE Wide plus_bytes(Wide b) const { return {_mm512_add_epi8(v, b.v)}; }
 
-  // 16-bit lanes.
-  HEARTH_INLINE Wide times_words(Wide b) const { return {_mm512_mullo_epi16(v, b.v)}; }
-
   // 32-bit lanes.
-  HEARTH_INLINE Wide shifted_right(Wide counts) const { return {_mm512_srlv_epi32(v, counts.v)}; }
   HEARTH_INLINE Wide times(int factor) const {
     return {_mm512_mullo_epi32(v, _mm512_set1_epi32(factor))};
   }
