@@ -19,7 +19,9 @@ struct Wide {
   // Formats that kernels/cpu/avx512/four_rows.h multiplies.
   template <WeightFormat format>
   static constexpr bool kSideBySide =
-      format == WeightFormat::kQ4_K || format == WeightFormat::kQ5_K;
+      format == WeightFormat::kQ2_K || format == WeightFormat::kQ3_K ||
+      format == WeightFormat::kQ4_K || format == WeightFormat::kQ5_K ||
+      format == WeightFormat::kQ6_K || format == WeightFormat::kIQ4_XS;
 
   __m512i v;
 
