@@ -22,6 +22,7 @@ CpuKernels assemble(InstructionSet set) {
   }
   if (set >= InstructionSet::kAvx512) {
     fill_matmul_avx512(table);
+    if (gathers_are_fast()) fill_gathers_avx512(table);
     fill_vector_avx512(table);
     fill_attention_avx512(table);
     fill_delta_net_avx512(table);

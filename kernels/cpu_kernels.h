@@ -110,6 +110,9 @@ std::string_view name_of(InstructionSet set);
 // scalar.
 InstructionSet best_instruction_set();
 bool supported(InstructionSet set);
+// Whether this CPU gathers eight values faster than it loads them one by one: Intel's with AVX-512,
+// unless their microcode slows gathers down against data sampling. Not AMD's.
+bool gathers_are_fast();
 const CpuKernels& cpu_kernels(InstructionSet set);  // CHECKs that it is supported
 
 }  // namespace hearth::kernels

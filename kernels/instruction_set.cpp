@@ -1,5 +1,7 @@
 // Which kernels this processor runs, and which of them the user wants.
 #include <cstdlib>
+#include <fstream>
+#include <string>
 
 #include "base/check.h"
 #include "base/error.h"
@@ -38,6 +40,17 @@ bool supported(InstructionSet set) {
       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
       __builtin_cpu_supports("avx512vnni");
   return set == InstructionSet::kAvx2 ? avx2 : avx512;
+#endif
+}
+
+bool gathers_are_fast() {
+#ifdef HEARTH_SCALAR_ONLY
+  return false;
+#else
+  std::ifstream file("/sys/devices/system/cpu/vulnerabilities/gather_data_sampling");
+  std::string state;
+  return __builtin_cpu_is("intel") &&
+         !(std::getline(file, state) && state.starts_with("Mitigation"));
 #endif
 }
 

@@ -11,6 +11,8 @@ namespace hearth::kernels {
 void fill_matmul_scalar(CpuKernels& table);
 void fill_matmul_avx2(CpuKernels& table);
 void fill_matmul_avx512(CpuKernels& table);
+// matmul of the formats with code books, where gathers_are_fast()
+void fill_gathers_avx512(CpuKernels& table);
 
 // attend, merge_attention, finish_attention: kernels/cpu/<set>/attention.cpp
 void fill_attention_scalar(CpuKernels& table);

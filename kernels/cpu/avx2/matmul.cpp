@@ -8,6 +8,9 @@ namespace hearth::kernels {
 namespace {
 
 struct Wide {
+  template <WeightFormat format>
+  static constexpr bool kGathers = false;
+
   // Signed codes stay signed: plus_dot moves their sign to the activations.
   static constexpr int kSignedOffset = 0;
   HEARTH_INLINE Wide as_operand() const { return *this; }

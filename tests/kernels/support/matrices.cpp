@@ -70,6 +70,9 @@ const std::vector<CpuKernels>& matmul_tables() {
       filled.push_back(filled.back());
       filled.back().name = "avx512";
       fill_matmul_avx512(filled.back());
+      filled.push_back(filled.back());
+      filled.back().name = "avx512, gathers";
+      fill_gathers_avx512(filled.back());
     }
 #endif
     return filled;
