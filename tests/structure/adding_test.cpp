@@ -115,12 +115,23 @@ const std::vector<Kind>& kinds() {
                  std::string("kernels/gpu/") + (grids   ? "unpack_grids.cuh"
                                                 : large ? "unpack_k.cuh"
                                                         : "unpack.cuh");
-             return Added{.words = {"k" + name, quoted(text)},
-                          .files = {own, "kernels/quant/formats.def", "kernels/quant/codecs.h",
-                                    unpack, gpu_unpack, "tools/hearth/random_blocks.cpp"}};
+             Added added{.words = {"k" + name, quoted(text)},
+                         .files = {own, "kernels/quant/formats.def", "kernels/quant/codecs.h",
+                                   unpack, gpu_unpack, "tools/hearth/random_blocks.cpp"}};
+             if (grids)
+               for (const char* way : {"grid_loads.h", "grid_gathers.h"})
+                 added.files.insert(std::string("kernels/cpu/matmul/") + way);
+             return added;
            },
        .exceptions =
            {{"kernels/cpu/matmul/tile.h", {}, "codes that are signed, scales that are large"},
+            {"kernels/cpu/avx512/wide.h",
+             {},
+             "four rows side by side; indices that are slow to find"},
+            {"kernels/cpu/avx512/four_rows_of_blocks.h",
+             {"Q4_K", "Q5_K", "IQ4_XS"},
+             "scales of 32"},
+            {"kernels/cpu/avx512/four_rows_of_halves.h", {"Q2_K", "Q3_K", "Q6_K"}, "scales of 16"},
             {"kernels/gpu/product.cuh", {"NVFP4"}, "scales that are large"},
             {"tools/hearth/synth_formats.h", {"Q4_K", "Q6_K"}, "what synth makes unless told"},
             {"tools/hearth/synth_formats.cpp",

@@ -15,12 +15,12 @@ constexpr bool kGathersAll = true;
 namespace hearth::kernels {
 
 void fill_gathers_avx512(CpuKernels& table) {
-  fill_format<Wide, Floats, WeightFormat::kIQ1_S>(table, "avx512");
-  fill_format<Wide, Floats, WeightFormat::kIQ2_XXS>(table, "avx512");
-  fill_format<Wide, Floats, WeightFormat::kIQ2_XS>(table, "avx512");
-  fill_format<Wide, Floats, WeightFormat::kIQ2_S>(table, "avx512");
-  fill_format<Wide, Floats, WeightFormat::kIQ3_XXS>(table, "avx512");
-  fill_format<Wide, Floats, WeightFormat::kIQ3_S>(table, "avx512");
+#define WEIGHT_FORMAT(Name, text, values, bytes, id)                \
+  if constexpr (takes_quantized_activations(WeightFormat::k##Name)) \
+    if constexpr (Operand<WeightFormat::k##Name>::kHasGrid)         \
+      fill_format<Wide, Floats, WeightFormat::k##Name>(table, "avx512");
+#include "kernels/quant/formats.def"
+#undef WEIGHT_FORMAT
 }
 
 }  // namespace hearth::kernels

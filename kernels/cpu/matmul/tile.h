@@ -43,6 +43,7 @@ struct Operand {
   static constexpr bool kHasScales = Codec<format>::kPart < kBlockValues;  // integer scales at all
   // Scales whose products with dot products want f32, exact there.
   static constexpr bool kLargeScales = format == WeightFormat::kNVFP4;
+  static constexpr bool kHasGrid = WeightFormat::kIQ1_S <= format && format <= WeightFormat::kIQ3_S;
   static constexpr bool kHasMinimum = Codec<format>::kHasMinimum;
   static constexpr bool kSigned =
       format == WeightFormat::kQ8_0 ||
