@@ -117,8 +117,8 @@ struct Wide {
     return {_mm256_slli_epi32(low, kBits), _mm256_slli_epi32(high, kBits)};
   }
   template <int a, int b, int c, int d>
-  HEARTH_INLINE Wide rotated_right() const {
-    return {rotated_right<a, b>(low), rotated_right<c, d>(high)};
+  HEARTH_INLINE Wide moved_right() const {
+    return {moved_right<a, b>(low), moved_right<c, d>(high)};
   }
   HEARTH_INLINE Wide with_bits(Wide from, Wide mask) const;
   HEARTH_INLINE Wide lookup(Wide index) const {
@@ -179,12 +179,17 @@ struct Wide {
 
  private:
   template <int a, int b>
-  HEARTH_INLINE static __m256i rotated_right(__m256i x) {
+  HEARTH_INLINE static __m256i moved_right(__m256i x) {
     const auto shifts = [](int first, int second) {
       return _mm256_setr_epi32(first, first, first, first, second, second, second, second);
     };
-    return _mm256_or_si256(_mm256_srlv_epi32(x, shifts(a & 31, b & 31)),
-                           _mm256_sllv_epi32(x, shifts(-a & 31, -b & 31)));
+    if constexpr (a >= 0 && b >= 0)
+      return _mm256_srlv_epi32(x, shifts(a, b));
+    else if constexpr (a <= 0 && b <= 0)
+      return _mm256_sllv_epi32(x, shifts(-a, -b));
+    else
+      return _mm256_or_si256(_mm256_srlv_epi32(x, shifts(a & 31, b & 31)),
+                             _mm256_sllv_epi32(x, shifts(-a & 31, -b & 31)));
   }
   // The 16-bit sums of two products stay in range: codes are at most 128 in magnitude where they
   // are signed and at most 63 elsewhere, activations at most 127.

@@ -129,7 +129,7 @@ struct Wide {
     return {_mm512_slli_epi32(v, kBits)};
   }
   template <int a, int b, int c, int d>
-  HEARTH_INLINE Wide rotated_right() const {
+  HEARTH_INLINE Wide moved_right() const {
     return {
         _mm512_rorv_epi32(v, _mm512_setr_epi32(a, a, a, a, b, b, b, b, c, c, c, c, d, d, d, d))};
   }

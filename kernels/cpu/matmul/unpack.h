@@ -103,10 +103,10 @@ HEARTH_INLINE void add_bit_planes(const std::uint8_t* at, Tile<Wide>& tile) {
   const Wide second = Wide::same_quarters(load_quarter(at + 16));
   const Wide mask = Wide::bytes(1 << kTo);
   const auto even = [](Wide x) {
-    return x.template rotated_right<0 - kTo, 2 - kTo, 4 - kTo, 6 - kTo>();
+    return x.template moved_right<0 - kTo, 2 - kTo, 4 - kTo, 6 - kTo>();
   };
   const auto odd = [](Wide x) {
-    return x.template rotated_right<1 - kTo, 3 - kTo, 5 - kTo, 7 - kTo>();
+    return x.template moved_right<1 - kTo, 3 - kTo, 5 - kTo, 7 - kTo>();
   };
   tile.codes[0] = tile.codes[0].with_bits(even(first), mask);
   tile.codes[1] = tile.codes[1].with_bits(even(second), mask);
@@ -120,10 +120,10 @@ HEARTH_INLINE void unpack_crumbs(const std::uint8_t* at, Tile<Wide>& tile) {
   const Wide all = Wide::load(at);
   const Wide first = double_even_quarters(all), second = double_odd_quarters(all);
   const Wide mask = Wide::bytes(3);
-  tile.codes[0] = first.template rotated_right<0, 4, 0, 4>() & mask;
-  tile.codes[1] = second.template rotated_right<0, 4, 0, 4>() & mask;
-  tile.codes[2] = first.template rotated_right<2, 6, 2, 6>() & mask;
-  tile.codes[3] = second.template rotated_right<2, 6, 2, 6>() & mask;
+  tile.codes[0] = first.template moved_right<0, 4, 0, 4>() & mask;
+  tile.codes[1] = second.template moved_right<0, 4, 0, 4>() & mask;
+  tile.codes[2] = first.template moved_right<2, 6, 2, 6>() & mask;
+  tile.codes[3] = second.template moved_right<2, 6, 2, 6>() & mask;
 }
 
 // The eight scales and minima of Q4_K and Q5_K (kernels/quant/six_bit_scales.h), four per word.
@@ -230,9 +230,9 @@ HEARTH_INLINE void unpack(Format<WeightFormat::kQ6_K>, const std::uint8_t* at, T
   const Wide a = Wide::load(at), b = Wide::load(at + 64), high = Wide::load(at + 128);
   const Wide first = double_even_quarters(high), second = double_odd_quarters(high);
   const Wide nibble = Wide::bytes(15), pair = Wide::bytes(48);
-  const auto low = [&](Wide x) { return x.template rotated_right<0, 4, 0, 4>() & nibble; };
-  const auto even = [](Wide x) { return x.template rotated_right<-4, 0, -4, 0>(); };
-  const auto odd = [](Wide x) { return x.template rotated_right<-2, 2, -2, 2>(); };
+  const auto low = [&](Wide x) { return x.template moved_right<0, 4, 0, 4>() & nibble; };
+  const auto even = [](Wide x) { return x.template moved_right<-4, 0, -4, 0>(); };
+  const auto odd = [](Wide x) { return x.template moved_right<-2, 2, -2, 2>(); };
   tile.codes[0] = low(double_quarter<0>(a, b)).with_bits(even(first), pair);
   tile.codes[1] = low(double_quarter<1>(a, b)).with_bits(even(second), pair);
   tile.codes[2] = low(double_quarter<2>(a, b)).with_bits(odd(first), pair);
