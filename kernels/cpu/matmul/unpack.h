@@ -39,7 +39,14 @@ HEARTH_INLINE void unpack_d_and_m(const std::uint8_t* at, Tile<Wide>& tile) {
 HEARTH_INLINE __m256 broadcast_f16(const std::uint8_t* at) {
   return _mm256_cvtph_ps(_mm_set1_epi16(load_as<short>(at)));
 }
-HEARTH_INLINE __m256 negated(__m256 x) { return _mm256_xor_ps(x, _mm256_set1_ps(-0.0f)); }
+// d and -dmin, neighbours, for a K-quant.
+template <typename Wide>
+HEARTH_INLINE void unpack_d_and_minus_m(const std::uint8_t* at, Tile<Wide>& tile) {
+  const __m128 both = _mm_cvtph_ps(
+      _mm_xor_si128(_mm_loadu_si32(at), _mm_cvtsi32_si128(static_cast<int>(0x80000000u))));
+  tile.d = _mm256_broadcastss_ps(both);
+  tile.m = _mm256_broadcastss_ps(_mm_movehdup_ps(both));
+}
 
 // 2^(e - 128). The two smallest are denormal, fractions of one bit, which (e + 1) << 21 are for
 // them; for all others the latter is less than the exponent's bits.
@@ -187,8 +194,7 @@ HEARTH_INLINE void unpack(Format<WeightFormat::kQ2_K>, const std::uint8_t* at, T
   const __m128i bytes = load_quarter(at), mask = _mm_set1_epi8(15);
   tile.half_scales = Wide::from_i8(_mm_and_si128(bytes, mask));
   tile.minima = _mm256_cvtepu8_epi16(_mm_and_si128(_mm_srli_epi16(bytes, 4), mask));
-  tile.d = broadcast_f16(at + 80);
-  tile.m = negated(broadcast_f16(at + 82));
+  unpack_d_and_minus_m(at + 80, tile);
 }
 
 template <typename Wide>
@@ -212,8 +218,7 @@ template <typename Wide>
 HEARTH_INLINE void unpack(Format<WeightFormat::kQ4_K>, const std::uint8_t* at, Tile<Wide>& tile) {
   unpack_paired_nibbles(at + 16, tile);
   unpack_six_bits(at + 4, tile);
-  tile.d = broadcast_f16(at);
-  tile.m = negated(broadcast_f16(at + 2));
+  unpack_d_and_minus_m(at, tile);
 }
 
 template <typename Wide>
@@ -221,8 +226,7 @@ HEARTH_INLINE void unpack(Format<WeightFormat::kQ5_K>, const std::uint8_t* at, T
   unpack_paired_nibbles(at + 48, tile);
   add_bit_planes<4>(at + 16, tile);
   unpack_six_bits(at + 4, tile);
-  tile.d = broadcast_f16(at);
-  tile.m = negated(broadcast_f16(at + 2));
+  unpack_d_and_minus_m(at, tile);
 }
 
 template <typename Wide>
