@@ -34,7 +34,12 @@ struct Wide {
   HEARTH_INLINE static Wide zero() { return {_mm512_setzero_si512()}; }
   HEARTH_INLINE static Wide bytes(char value) { return {_mm512_set1_epi8(value)}; }
   HEARTH_INLINE static Wide load(const void* at) { return {_mm512_loadu_si512(at)}; }
-  HEARTH_INLINE static Wide same_quarters(__m128i x) { return {_mm512_broadcast_i32x4(x)}; }
+  HEARTH_INLINE static Wide same_quarters(__m128i x) {
+    // g++ keeps a constant as 128 bits and repeats it wherever it is used, with a shuffle.
+    if (__builtin_constant_p(x[0]) && __builtin_constant_p(x[1]))
+      return {_mm512_setr_epi64(x[0], x[1], x[0], x[1], x[0], x[1], x[0], x[1])};
+    return {_mm512_broadcast_i32x4(x)};
+  }
   HEARTH_INLINE static Wide quarters(__m128i a, __m128i b, __m128i c, __m128i d) {
     const __m256i ab = _mm256_inserti128_si256(_mm256_castsi128_si256(a), b, 1);
     const __m256i cd = _mm256_inserti128_si256(_mm256_castsi128_si256(c), d, 1);
