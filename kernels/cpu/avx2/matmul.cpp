@@ -116,6 +116,7 @@ struct Wide {
   HEARTH_INLINE Wide shifted_left() const {
     return {_mm256_slli_epi32(low, kBits), _mm256_slli_epi32(high, kBits)};
   }
+  // Each quarter by its own number of bits, to the left where that is negative.
   template <int a, int b, int c, int d>
   HEARTH_INLINE Wide moved_right() const {
     return {moved_right<a, b>(low), moved_right<c, d>(high)};

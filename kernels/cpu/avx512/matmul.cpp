@@ -13,7 +13,7 @@ namespace {
 
 struct Wide;
 
-// Which 32 of the 64 words of two make a Wide.
+// Which of the 64 words of two Wides make a third.
 struct alignas(64) WordChoice {
   std::uint16_t index[32];
 
@@ -52,10 +52,12 @@ struct Wide {
     };
     return quarters(load_quarter(a), load_quarter(b), load_quarter(c), load_quarter(d));
   }
-  // Those at `first` + q × kStride. Two loads and a permutation of words, for even distances.
+  // Those at `first` + q × kStride. Two loads hold two quarters each, so that one permutation makes
+  // of them what four loads and three insertions would: 7 to 24 % of the time of a format.
   template <int kStride>
   HEARTH_INLINE static Wide quarters_at(const std::uint8_t* first) {
     if constexpr (kStride % 2 == 0 && kStride <= 48) {
+      static_assert(kStride >= 16, "the loads would end past the last quarter");
       static constexpr WordChoice kChoice([](int i) {
         const int q = i / 8, word = i % 8;
         return q < 2 ? q * kStride / 2 + word : 32 + 24 - (3 - q) * kStride / 2 + word;
@@ -68,7 +70,7 @@ struct Wide {
   // The first two bytes of each of eight blocks and, in the upper half, the next two.
   template <int kStride>
   HEARTH_INLINE static __m256i heads(const std::uint8_t* at) {
-    if constexpr (kStride <= 20) {
+    if constexpr (kStride <= 20) {  // a load holds four heads
       static constexpr WordChoice kChoice([](int i) {
         const int block = i % 8, word = i / 8 % 2;
         return block < 4 ? block * kStride / 2 + word : 32 + (block - 4) * kStride / 2 + word;
@@ -133,6 +135,7 @@ struct Wide {
   HEARTH_INLINE Wide shifted_left() const {
     return {_mm512_slli_epi32(v, kBits)};
   }
+  // Each quarter by its own number of bits, to the left where that is negative.
   template <int a, int b, int c, int d>
   HEARTH_INLINE Wide moved_right() const {
     return {

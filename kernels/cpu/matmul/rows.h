@@ -82,6 +82,7 @@ void rows(const RowReader<format>& reader, std::uint32_t row, const Activations&
   for (std::uint32_t t = 0; t < tokens; ++t)
     for (std::uint32_t r = 0; r < kRows; ++r) acc[t][r] = _mm256_setzero_ps();
 
+  // Completed before the loop: without a copy inside it, a tile of one token stays in registers.
   std::uint8_t rest[kRows][Operand<format>::kTileBytes];
   for (std::uint32_t r = 0; r < kRows; ++r) reader.copy_rest(row + r, rest[r]);
 

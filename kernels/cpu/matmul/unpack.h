@@ -27,7 +27,7 @@ template <typename Wide, int kStride>
 HEARTH_INLINE __m256 first_f16(const std::uint8_t* at) {
   return _mm256_cvtph_ps(_mm256_castsi256_si128(Wide::template heads<kStride>(at)));
 }
-// The two.
+// Both f16 of formats with a minimum.
 template <int kStride, typename Wide>
 HEARTH_INLINE void unpack_d_and_m(const std::uint8_t* at, Tile<Wide>& tile) {
   const __m256i heads = Wide::template heads<kStride>(at);
@@ -39,7 +39,7 @@ HEARTH_INLINE void unpack_d_and_m(const std::uint8_t* at, Tile<Wide>& tile) {
 HEARTH_INLINE __m256 broadcast_f16(const std::uint8_t* at) {
   return _mm256_cvtph_ps(_mm_set1_epi16(load_as<short>(at)));
 }
-// d and -dmin, neighbours, for a K-quant.
+// The neighbours d and dmin of a K-quant.
 template <typename Wide>
 HEARTH_INLINE void unpack_d_and_minus_m(const std::uint8_t* at, Tile<Wide>& tile) {
   const __m128 both = _mm_cvtph_ps(
