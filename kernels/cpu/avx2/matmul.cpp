@@ -41,8 +41,27 @@ struct Wide {
     };
     return quarters(load_quarter(a), load_quarter(b), load_quarter(c), load_quarter(d));
   }
-  HEARTH_INLINE static Wide quarter_words(int a, int b, int c, int d) {
-    return quarters(_mm_set1_epi32(a), _mm_set1_epi32(b), _mm_set1_epi32(c), _mm_set1_epi32(d));
+  // Those at `first` + q × kStride.
+  template <int kStride>
+  HEARTH_INLINE static Wide quarters_at(const std::uint8_t* first) {
+    return quarters(first, first + kStride, first + 2 * kStride, first + 3 * kStride);
+  }
+  // The first two bytes of each of eight blocks and, in the upper half, the next two.
+  template <int kStride>
+  HEARTH_INLINE static __m256i heads(const std::uint8_t* at) {
+    const auto of_four = [](const std::uint8_t* first) {
+      const __m128i ab = _mm_unpacklo_epi16(_mm_loadu_si32(first), _mm_loadu_si32(first + kStride));
+      const __m128i cd = _mm_unpacklo_epi16(_mm_loadu_si32(first + 2 * kStride),
+                                            _mm_loadu_si32(first + 3 * kStride));
+      return _mm_unpacklo_epi32(ab, cd);
+    };
+    const __m128i first = of_four(at), second = of_four(at + 4 * kStride);
+    return _mm256_setr_m128i(_mm_unpacklo_epi64(first, second), _mm_unpackhi_epi64(first, second));
+  }
+  // The first byte of each of eight blocks of 17.
+  HEARTH_INLINE static __m256i first_bytes_of_17(const std::uint8_t* at) {
+    const __m256i words = _mm256_cvtepu16_epi32(_mm256_castsi256_si128(heads<17>(at)));
+    return _mm256_and_si256(words, _mm256_set1_epi32(255));
   }
   HEARTH_INLINE static Wide from_i8(__m128i x) {
     return {_mm256_cvtepi8_epi32(x), _mm256_cvtepi8_epi32(_mm_unpackhi_epi64(x, x))};
@@ -86,9 +105,10 @@ struct Wide {
   HEARTH_INLINE Wide shifted_left() const {
     return {_mm256_slli_epi32(low, kBits), _mm256_slli_epi32(high, kBits)};
   }
+  // Each quarter by its own number of bits, to the left where that is negative.
   template <int a, int b, int c, int d>
-  HEARTH_INLINE Wide rotated_right() const {
-    return {rotated_right<a, b>(low), rotated_right<c, d>(high)};
+  HEARTH_INLINE Wide moved_right() const {
+    return {moved_right<a, b>(low), moved_right<c, d>(high)};
   }
   HEARTH_INLINE Wide with_bits(Wide from, Wide mask) const;
   HEARTH_INLINE Wide lookup(Wide index) const {
@@ -98,6 +118,8 @@ struct Wide {
     return {_mm256_cmpeq_epi8(_mm256_and_si256(low, bit.low), bit.low),
             _mm256_cmpeq_epi8(_mm256_and_si256(high, bit.high), bit.high)};
   }
+  // Bytes plus `value` where `bytes` has the bit.
+  HEARTH_INLINE Wide plus_where(Wide bytes, Wide bit, Wide value) const;
   // Bytes negated where `bytes` has the bit.
   HEARTH_INLINE Wide negated_where(Wide bytes, Wide bit) const {
     const Wide negative = bytes.has(bit);
@@ -139,12 +161,17 @@ struct Wide {
 
  private:
   template <int a, int b>
-  HEARTH_INLINE static __m256i rotated_right(__m256i x) {
+  HEARTH_INLINE static __m256i moved_right(__m256i x) {
     const auto shifts = [](int first, int second) {
       return _mm256_setr_epi32(first, first, first, first, second, second, second, second);
     };
-    return _mm256_or_si256(_mm256_srlv_epi32(x, shifts(a & 31, b & 31)),
-                           _mm256_sllv_epi32(x, shifts(-a & 31, -b & 31)));
+    if constexpr (a >= 0 && b >= 0)
+      return _mm256_srlv_epi32(x, shifts(a, b));
+    else if constexpr (a <= 0 && b <= 0)
+      return _mm256_sllv_epi32(x, shifts(-a, -b));
+    else
+      return _mm256_or_si256(_mm256_srlv_epi32(x, shifts(a & 31, b & 31)),
+                             _mm256_sllv_epi32(x, shifts(-a & 31, -b & 31)));
   }
   // The 16-bit sums of two products stay in range: codes are at most 128 in magnitude where they
   // are signed and at most 63 elsewhere, activations at most 127.
@@ -170,6 +197,9 @@ HEARTH_INLINE Wide operator^(Wide a, Wide b) {
 }
 HEARTH_INLINE Wide operator-(Wide a, Wide b) {
   return {_mm256_sub_epi32(a.low, b.low), _mm256_sub_epi32(a.high, b.high)};
+}
+HEARTH_INLINE Wide Wide::plus_where(Wide bytes, Wide bit, Wide value) const {
+  return plus_bytes(bytes.has(bit) & value);
 }
 HEARTH_INLINE Wide Wide::with_bits(Wide from, Wide mask) const { return *this | (from & mask); }
 

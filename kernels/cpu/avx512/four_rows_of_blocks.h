@@ -133,7 +133,7 @@ HEARTH_INLINE void unpack(Format<WeightFormat::kQ5_K>, FourAddresses at,
 HEARTH_INLINE void unpack(Format<WeightFormat::kIQ4_XS>, FourAddresses at,
                           FourRowsOfBlocks<WeightFormat::kIQ4_XS>& out) {
   for (int r = 0; r < 4; ++r) {
-    unpack_nibbles(at[r] + 8, 16, out.rows[r]);
+    unpack_nibbles<16>(at[r] + 8, out.rows[r]);
     look_up(kIq4Values, true, out.rows[r]);
   }
   const __m512i heads = sixteen_bytes(at, 0);

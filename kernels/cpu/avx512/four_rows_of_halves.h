@@ -101,10 +101,10 @@ HEARTH_INLINE Wide twice_upper(Wide x) { return {_mm512_shuffle_i32x4(x.v, x.v, 
 HEARTH_INLINE void unpack_crumbs_in_order(const std::uint8_t* at, Wide (&codes)[4]) {
   const Wide all = Wide::load(at), mask = Wide::bytes(3);
   const Wide lower = twice_lower(all), upper = twice_upper(all);
-  codes[0] = lower.rotated_right<0, 0, 2, 2>() & mask;
-  codes[1] = lower.rotated_right<4, 4, 6, 6>() & mask;
-  codes[2] = upper.rotated_right<0, 0, 2, 2>() & mask;
-  codes[3] = upper.rotated_right<4, 4, 6, 6>() & mask;
+  codes[0] = lower.moved_right<0, 0, 2, 2>() & mask;
+  codes[1] = lower.moved_right<4, 4, 6, 6>() & mask;
+  codes[2] = upper.moved_right<0, 0, 2, 2>() & mask;
+  codes[3] = upper.moved_right<4, 4, 6, 6>() & mask;
 }
 
 HEARTH_INLINE void unpack(Format<WeightFormat::kQ2_K>, FourAddresses at,
@@ -141,10 +141,10 @@ HEARTH_INLINE void unpack(Format<WeightFormat::kQ3_K>, FourAddresses at,
     const Wide bits = {
         _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at[r])))};
     const Wide mask = Wide::bytes(4);
-    codes[0] = codes[0].with_bits(bits.rotated_right<-2, -2, -1, -1>(), mask);
-    codes[1] = codes[1].with_bits(bits.rotated_right<0, 0, 1, 1>(), mask);
-    codes[2] = codes[2].with_bits(bits.rotated_right<2, 2, 3, 3>(), mask);
-    codes[3] = codes[3].with_bits(bits.rotated_right<4, 4, 5, 5>(), mask);
+    codes[0] = codes[0].with_bits(bits.moved_right<-2, -2, -1, -1>(), mask);
+    codes[1] = codes[1].with_bits(bits.moved_right<0, 0, 1, 1>(), mask);
+    codes[2] = codes[2].with_bits(bits.moved_right<2, 2, 3, 3>(), mask);
+    codes[3] = codes[3].with_bits(bits.moved_right<4, 4, 5, 5>(), mask);
   }
   // The last 16 bytes: two of codes, eight of nibbles, four of pairs of bits, d.
   const __m512i tails = sixteen_bytes(at, 94);
@@ -168,10 +168,10 @@ HEARTH_INLINE void unpack(Format<WeightFormat::kQ6_K>, FourAddresses at,
     Wide(&codes)[4] = out.codes[r];
     const Wide a = Wide::load(at[r]), b = Wide::load(at[r] + 64), high = Wide::load(at[r] + 128);
     const Wide lower = twice_lower(high), upper = twice_upper(high);
-    codes[0] = (a & nibble).with_bits(lower.rotated_right<-4, -4, -2, -2>(), pair);
-    codes[1] = (a.shifted_right<4>() & nibble).with_bits(lower.rotated_right<0, 0, 2, 2>(), pair);
-    codes[2] = (b & nibble).with_bits(upper.rotated_right<-4, -4, -2, -2>(), pair);
-    codes[3] = (b.shifted_right<4>() & nibble).with_bits(upper.rotated_right<0, 0, 2, 2>(), pair);
+    codes[0] = (a & nibble).with_bits(lower.moved_right<-4, -4, -2, -2>(), pair);
+    codes[1] = (a.shifted_right<4>() & nibble).with_bits(lower.moved_right<0, 0, 2, 2>(), pair);
+    codes[2] = (b & nibble).with_bits(upper.moved_right<-4, -4, -2, -2>(), pair);
+    codes[3] = (b.shifted_right<4>() & nibble).with_bits(upper.moved_right<0, 0, 2, 2>(), pair);
   }
   transpose_bytes(sixteen_bytes(at, 192), out.scales);
   out.d = f16_of_rows(sixteen_bytes(at, 194), 7);

@@ -22,7 +22,7 @@ HEARTH_INLINE __m512i sum_quarters_of_rows(const __m512i (&rows)[4]) {
 HEARTH_INLINE __m512i sixteen_bytes(FourAddresses at, std::size_t offset) {
   return Wide::quarters(at[0] + offset, at[1] + offset, at[2] + offset, at[3] + offset).v;
 }
-HEARTH_INLINE __m512i same_quarters(__m128i quarter) { return _mm512_broadcast_i32x4(quarter); }
+HEARTH_INLINE __m512i same_quarters(__m128i quarter) { return Wide::same_quarters(quarter).v; }
 
 // Of what sixteen_bytes() returned: the f16 that is word `word`, in all quarters.
 HEARTH_INLINE __m512 f16_of_rows(__m512i bytes, short word) {

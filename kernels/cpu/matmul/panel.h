@@ -96,8 +96,13 @@ void load_panel(const RowReader<format>& reader, std::uint32_t row, std::uint32_
   for (std::uint32_t r = 0; r < kPanelRows; ++r) {
     reader.prefetch(row + kPanelRows + r, index);
     std::uint8_t rest[F::kTileBytes];
+    const std::uint8_t* at = reader.tile(row + r, index);
+    if (!reader.is_whole(index)) {
+      reader.copy_rest(row + r, rest);
+      at = rest;
+    }
     Tile<Wide> tile;
-    unpack(Format<format>{}, reader.tile(row + r, index, rest), tile);
+    unpack(Format<format>{}, at, tile);
     store<format>(tile, records[r]);
   }
   const auto codes = [](Wide words) { return words; };

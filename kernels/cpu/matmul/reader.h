@@ -45,13 +45,17 @@ struct RowReader {
         tiles((blocks + kTileBlocks - 1) / kTileBlocks),
         rest_bytes(static_cast<std::uint32_t>(row_bytes % F::kTileBytes)) {}
 
-  HEARTH_INLINE const std::uint8_t* tile(std::uint32_t row, std::uint32_t index,
-                                         std::uint8_t (&rest)[F::kTileBytes]) const {
-    const std::uint8_t* at = data + row * row_bytes + std::size_t{index} * F::kTileBytes;
-    if (F::kBlockValues == kTileValues || rest_bytes == 0 || index + 1 < tiles) return at;
-    for (std::uint32_t i = 0; i < F::kTileBytes; ++i) rest[i] = 0;
-    for (std::uint32_t i = 0; i < rest_bytes; ++i) rest[i] = at[i];
-    return rest;
+  HEARTH_INLINE const std::uint8_t* tile(std::uint32_t row, std::uint32_t index) const {
+    return data + row * row_bytes + std::size_t{index} * F::kTileBytes;
+  }
+  HEARTH_INLINE bool is_whole(std::uint32_t index) const {
+    return F::kBlockValues == kTileValues || rest_bytes == 0 || index + 1 < tiles;
+  }
+  // The last tile of a row that ends in it, completed with zeros.
+  HEARTH_INLINE void copy_rest(std::uint32_t row, std::uint8_t (&rest)[F::kTileBytes]) const {
+    if (is_whole(tiles - 1)) return;
+    const std::uint8_t* at = tile(row, tiles - 1);
+    for (std::uint32_t i = 0; i < F::kTileBytes; ++i) rest[i] = i < rest_bytes ? at[i] : 0;
   }
 
   // The `index`th part of the bytes that come some way after the kRows rows from `row` on, which

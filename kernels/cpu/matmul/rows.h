@@ -84,19 +84,33 @@ void rows(const RowReader<format>& reader, std::uint32_t row, const Activations&
   for (std::uint32_t t = 0; t < tokens; ++t)
     for (std::uint32_t r = 0; r < kRows; ++r) acc[t][r] = _mm256_setzero_ps();
 
+  // Completed before the loop: without a copy inside it, a tile of one token stays in registers.
+  std::uint8_t rest[kRows][Operand<format>::kTileBytes];
+  for (std::uint32_t r = 0; r < kRows; ++r) reader.copy_rest(row + r, rest[r]);
+
   for (std::uint32_t i = 0; i < reader.tiles; ++i) {
     reader.template prefetch_after<kRows>(row, i);
-    Tile<Wide> tiles[kRows];
-    for (std::uint32_t r = 0; r < kRows; ++r) {
-      std::uint8_t rest[Operand<format>::kTileBytes];
-      const std::uint8_t* at = reader.tile(row + r, i, rest);
-      unpack(Format<format>{}, at, tiles[r]);
-    }
-    for (std::uint32_t t = 0; t < tokens; ++t) {
+    const bool whole = reader.is_whole(i);
+    const std::uint8_t* at = whole ? reader.tile(row, i) : rest[0];
+    const std::size_t distance = whole ? reader.row_bytes : sizeof(rest[0]);
+    if constexpr (kOne) {
       TokenTile<Wide> x_tile;
-      load<Wide, format>(token_row(x, token + t), i, x_tile);
+      load<Wide, format>(token_row(x, token), i, x_tile);
+      for (std::uint32_t r = 0; r < kRows; ++r) {
+        Tile<Wide> tile;
+        unpack(Format<format>{}, at + r * distance, tile);
+        acc[0][r] = multiply<format>(tile, x_tile, acc[0][r]);
+      }
+    } else {
+      Tile<Wide> tiles[kRows];
       for (std::uint32_t r = 0; r < kRows; ++r)
-        acc[t][r] = multiply<format>(tiles[r], x_tile, acc[t][r]);
+        unpack(Format<format>{}, at + r * distance, tiles[r]);
+      for (std::uint32_t t = 0; t < tokens; ++t) {
+        TokenTile<Wide> x_tile;
+        load<Wide, format>(token_row(x, token + t), i, x_tile);
+        for (std::uint32_t r = 0; r < kRows; ++r)
+          acc[t][r] = multiply<format>(tiles[r], x_tile, acc[t][r]);
+      }
     }
   }
   for (std::uint32_t t = 0; t < tokens; ++t)

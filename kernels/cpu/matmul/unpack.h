@@ -22,33 +22,39 @@ HEARTH_INLINE __m128i load_quarter(const std::uint8_t* at) {
   return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
 }
 
-// The first four bytes of each of eight blocks.
-HEARTH_INLINE __m256i load_heads(const std::uint8_t* at, int stride) {
-  const __m256i offsets =
-      _mm256_mullo_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(stride));
-  return _mm256_i32gather_epi32(reinterpret_cast<const int*>(at), offsets, 1);
+// The f16 that eight blocks begin with.
+template <typename Wide, int kStride>
+HEARTH_INLINE __m256 first_f16(const std::uint8_t* at) {
+  return _mm256_cvtph_ps(_mm256_castsi256_si128(Wide::template heads<kStride>(at)));
 }
-
-// The f16 in the low (high) half of each lane.
-HEARTH_INLINE __m256 low_f16(__m256i lanes) {
-  const __m256i low = _mm256_and_si256(lanes, _mm256_set1_epi32(0xffff));
-  const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, low), 0x08);
-  return _mm256_cvtph_ps(_mm256_castsi256_si128(packed));
+// Both f16 of formats with a minimum.
+template <int kStride, typename Wide>
+HEARTH_INLINE void unpack_d_and_m(const std::uint8_t* at, Tile<Wide>& tile) {
+  const __m256i heads = Wide::template heads<kStride>(at);
+  tile.d = _mm256_cvtph_ps(_mm256_castsi256_si128(heads));
+  tile.m = _mm256_cvtph_ps(_mm256_extracti128_si256(heads, 1));
+  tile.minima = _mm256_set1_epi16(1);
 }
-HEARTH_INLINE __m256 high_f16(__m256i lanes) { return low_f16(_mm256_srli_epi32(lanes, 16)); }
 
 HEARTH_INLINE __m256 broadcast_f16(const std::uint8_t* at) {
   return _mm256_cvtph_ps(_mm_set1_epi16(load_as<short>(at)));
 }
-HEARTH_INLINE __m256 negated(__m256 x) { return _mm256_xor_ps(x, _mm256_set1_ps(-0.0f)); }
+// The neighbours d and dmin of a K-quant.
+template <typename Wide>
+HEARTH_INLINE void unpack_d_and_minus_m(const std::uint8_t* at, Tile<Wide>& tile) {
+  const __m128 both = _mm_cvtph_ps(
+      _mm_xor_si128(_mm_loadu_si32(at), _mm_cvtsi32_si128(static_cast<int>(0x80000000u))));
+  tile.d = _mm256_broadcastss_ps(both);
+  tile.m = _mm256_broadcastss_ps(_mm_movehdup_ps(both));
+}
 
-// 2^(e - 128); the two smallest are denormal.
+// 2^(e - 128). The two smallest are denormal, fractions of one bit, which (e + 1) << 21 are for
+// them; for all others the latter is less than the exponent's bits.
 HEARTH_INLINE __m256 e8m0_halved(__m256i exponents) {
   const __m256i one = _mm256_set1_epi32(1);
   const __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(exponents, one), 23);
-  const __m256i denormal = _mm256_sllv_epi32(_mm256_set1_epi32(0x200000), exponents);
-  const __m256i is_normal = _mm256_cmpgt_epi32(exponents, one);
-  return _mm256_castsi256_ps(_mm256_blendv_epi8(denormal, normal, is_normal));
+  const __m256i denormal = _mm256_slli_epi32(_mm256_add_epi32(exponents, one), 21);
+  return _mm256_castsi256_ps(_mm256_max_epi32(normal, denormal));
 }
 
 HEARTH_INLINE __m256i eight_bytes_to_i32(std::uint64_t bytes) {
@@ -56,11 +62,10 @@ HEARTH_INLINE __m256i eight_bytes_to_i32(std::uint64_t bytes) {
 }
 
 // Nibbles of eight blocks of 16 bytes each: low ones are the first halves, high ones the second.
-template <typename Wide>
-HEARTH_INLINE void unpack_nibbles(const std::uint8_t* at, std::size_t stride, Tile<Wide>& tile) {
-  const Wide even = Wide::quarters(at, at + 2 * stride, at + 4 * stride, at + 6 * stride);
-  at += stride;
-  const Wide odd = Wide::quarters(at, at + 2 * stride, at + 4 * stride, at + 6 * stride);
+template <int kStride, typename Wide>
+HEARTH_INLINE void unpack_nibbles(const std::uint8_t* at, Tile<Wide>& tile) {
+  const Wide even = Wide::template quarters_at<2 * kStride>(at);
+  const Wide odd = Wide::template quarters_at<2 * kStride>(at + kStride);
   const Wide mask = Wide::bytes(15);
   tile.codes[0] = even & mask;
   tile.codes[1] = even.template shifted_right<4>() & mask;
@@ -68,25 +73,22 @@ HEARTH_INLINE void unpack_nibbles(const std::uint8_t* at, std::size_t stride, Ti
   tile.codes[3] = odd.template shifted_right<4>() & mask;
 }
 
-// Adds `value` where the block's bit of a code is set: bit i of the dword at `at` for code i.
-template <typename Wide>
-HEARTH_INLINE void add_fifth_bits(const std::uint8_t* at, std::size_t stride, Tile<Wide>& tile) {
-  const auto words = [&](const std::uint8_t* first) {
-    return Wide::quarter_words(load_as<int>(first), load_as<int>(first + 2 * stride),
-                               load_as<int>(first + 4 * stride), load_as<int>(first + 6 * stride));
+// The fifth bits of eight blocks: bit i of the dword at byte kAt of a block is that of code i.
+template <int kStride, int kAt, typename Wide>
+HEARTH_INLINE void add_fifth_bits(const std::uint8_t* at, Tile<Wide>& tile) {
+  const Wide even = Wide::template quarters_at<2 * kStride>(at);
+  const Wide odd = Wide::template quarters_at<2 * kStride>(at + kStride);
+  const auto byte_of_eight = [](char a, char b) {
+    return Wide::same_quarters(_mm_setr_epi8(a, a, a, a, a, a, a, a, b, b, b, b, b, b, b, b));
   };
-  const Wide even = words(at), odd = words(at + stride);
-  const Wide first =
-      Wide::same_quarters(_mm_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1));
-  const Wide second =
-      Wide::same_quarters(_mm_setr_epi8(2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3));
+  const Wide first = byte_of_eight(kAt, kAt + 1), second = byte_of_eight(kAt + 2, kAt + 3);
   const Wide bit =
       Wide::same_quarters(_mm_set1_epi64x(static_cast<long long>(0x8040201008040201u)));
   const Wide value = Wide::bytes(16);
-  tile.codes[0] = tile.codes[0] | (even.lookup(first).has(bit) & value);
-  tile.codes[1] = tile.codes[1] | (even.lookup(second).has(bit) & value);
-  tile.codes[2] = tile.codes[2] | (odd.lookup(first).has(bit) & value);
-  tile.codes[3] = tile.codes[3] | (odd.lookup(second).has(bit) & value);
+  tile.codes[0] = tile.codes[0].plus_where(even.lookup(first), bit, value);
+  tile.codes[1] = tile.codes[1].plus_where(even.lookup(second), bit, value);
+  tile.codes[2] = tile.codes[2].plus_where(odd.lookup(first), bit, value);
+  tile.codes[3] = tile.codes[3].plus_where(odd.lookup(second), bit, value);
 }
 
 // Q4_K and Q5_K: 64 values share 32 bytes, low nibbles the even block.
@@ -108,10 +110,10 @@ HEARTH_INLINE void add_bit_planes(const std::uint8_t* at, Tile<Wide>& tile) {
   const Wide second = Wide::same_quarters(load_quarter(at + 16));
   const Wide mask = Wide::bytes(1 << kTo);
   const auto even = [](Wide x) {
-    return x.template rotated_right<0 - kTo, 2 - kTo, 4 - kTo, 6 - kTo>();
+    return x.template moved_right<0 - kTo, 2 - kTo, 4 - kTo, 6 - kTo>();
   };
   const auto odd = [](Wide x) {
-    return x.template rotated_right<1 - kTo, 3 - kTo, 5 - kTo, 7 - kTo>();
+    return x.template moved_right<1 - kTo, 3 - kTo, 5 - kTo, 7 - kTo>();
   };
   tile.codes[0] = tile.codes[0].with_bits(even(first), mask);
   tile.codes[1] = tile.codes[1].with_bits(even(second), mask);
@@ -125,10 +127,10 @@ HEARTH_INLINE void unpack_crumbs(const std::uint8_t* at, Tile<Wide>& tile) {
   const Wide all = Wide::load(at);
   const Wide first = double_even_quarters(all), second = double_odd_quarters(all);
   const Wide mask = Wide::bytes(3);
-  tile.codes[0] = first.template rotated_right<0, 4, 0, 4>() & mask;
-  tile.codes[1] = second.template rotated_right<0, 4, 0, 4>() & mask;
-  tile.codes[2] = first.template rotated_right<2, 6, 2, 6>() & mask;
-  tile.codes[3] = second.template rotated_right<2, 6, 2, 6>() & mask;
+  tile.codes[0] = first.template moved_right<0, 4, 0, 4>() & mask;
+  tile.codes[1] = second.template moved_right<0, 4, 0, 4>() & mask;
+  tile.codes[2] = first.template moved_right<2, 6, 2, 6>() & mask;
+  tile.codes[3] = second.template moved_right<2, 6, 2, 6>() & mask;
 }
 
 // The eight scales and minima of Q4_K and Q5_K (kernels/quant/six_bit_scales.h), four per word.
@@ -157,39 +159,33 @@ HEARTH_INLINE void unpack(Format<WeightFormat::kQ8_0>, const std::uint8_t* at, T
   tile.codes[1] = quarters(18).as_operand();
   tile.codes[2] = quarters(2 + kStride).as_operand();
   tile.codes[3] = quarters(18 + kStride).as_operand();
-  tile.d = low_f16(load_heads(at, kStride));
+  tile.d = first_f16<Wide, kStride>(at);
 }
 
 template <typename Wide>
 HEARTH_INLINE void unpack(Format<WeightFormat::kQ4_0>, const std::uint8_t* at, Tile<Wide>& tile) {
-  unpack_nibbles(at + 2, 18, tile);
-  tile.d = low_f16(load_heads(at, 18));
+  unpack_nibbles<18>(at + 2, tile);
+  tile.d = first_f16<Wide, 18>(at);
 }
 
 template <typename Wide>
 HEARTH_INLINE void unpack(Format<WeightFormat::kQ4_1>, const std::uint8_t* at, Tile<Wide>& tile) {
-  unpack_nibbles(at + 4, 20, tile);
-  const __m256i heads = load_heads(at, 20);
-  tile.d = low_f16(heads);
-  tile.m = high_f16(heads);
-  tile.minima = _mm256_set1_epi16(1);
+  unpack_nibbles<20>(at + 4, tile);
+  unpack_d_and_m<20>(at, tile);
 }
 
 template <typename Wide>
 HEARTH_INLINE void unpack(Format<WeightFormat::kQ5_0>, const std::uint8_t* at, Tile<Wide>& tile) {
-  unpack_nibbles(at + 6, 22, tile);
-  add_fifth_bits(at + 2, 22, tile);
-  tile.d = low_f16(load_heads(at, 22));
+  unpack_nibbles<22>(at + 6, tile);
+  add_fifth_bits<22, 2>(at, tile);
+  tile.d = first_f16<Wide, 22>(at);
 }
 
 template <typename Wide>
 HEARTH_INLINE void unpack(Format<WeightFormat::kQ5_1>, const std::uint8_t* at, Tile<Wide>& tile) {
-  unpack_nibbles(at + 8, 24, tile);
-  add_fifth_bits(at + 4, 24, tile);
-  const __m256i heads = load_heads(at, 24);
-  tile.d = low_f16(heads);
-  tile.m = high_f16(heads);
-  tile.minima = _mm256_set1_epi16(1);
+  unpack_nibbles<24>(at + 8, tile);
+  add_fifth_bits<24, 4>(at, tile);
+  unpack_d_and_m<24>(at, tile);
 }
 
 template <typename Wide>
@@ -198,8 +194,7 @@ HEARTH_INLINE void unpack(Format<WeightFormat::kQ2_K>, const std::uint8_t* at, T
   const __m128i bytes = load_quarter(at), mask = _mm_set1_epi8(15);
   tile.half_scales = Wide::from_i8(_mm_and_si128(bytes, mask));
   tile.minima = _mm256_cvtepu8_epi16(_mm_and_si128(_mm_srli_epi16(bytes, 4), mask));
-  tile.d = broadcast_f16(at + 80);
-  tile.m = negated(broadcast_f16(at + 82));
+  unpack_d_and_minus_m(at + 80, tile);
 }
 
 template <typename Wide>
@@ -223,8 +218,7 @@ template <typename Wide>
 HEARTH_INLINE void unpack(Format<WeightFormat::kQ4_K>, const std::uint8_t* at, Tile<Wide>& tile) {
   unpack_paired_nibbles(at + 16, tile);
   unpack_six_bits(at + 4, tile);
-  tile.d = broadcast_f16(at);
-  tile.m = negated(broadcast_f16(at + 2));
+  unpack_d_and_minus_m(at, tile);
 }
 
 template <typename Wide>
@@ -232,8 +226,7 @@ HEARTH_INLINE void unpack(Format<WeightFormat::kQ5_K>, const std::uint8_t* at, T
   unpack_paired_nibbles(at + 48, tile);
   add_bit_planes<4>(at + 16, tile);
   unpack_six_bits(at + 4, tile);
-  tile.d = broadcast_f16(at);
-  tile.m = negated(broadcast_f16(at + 2));
+  unpack_d_and_minus_m(at, tile);
 }
 
 template <typename Wide>
@@ -241,9 +234,9 @@ HEARTH_INLINE void unpack(Format<WeightFormat::kQ6_K>, const std::uint8_t* at, T
   const Wide a = Wide::load(at), b = Wide::load(at + 64), high = Wide::load(at + 128);
   const Wide first = double_even_quarters(high), second = double_odd_quarters(high);
   const Wide nibble = Wide::bytes(15), pair = Wide::bytes(48);
-  const auto low = [&](Wide x) { return x.template rotated_right<0, 4, 0, 4>() & nibble; };
-  const auto even = [](Wide x) { return x.template rotated_right<-4, 0, -4, 0>(); };
-  const auto odd = [](Wide x) { return x.template rotated_right<-2, 2, -2, 2>(); };
+  const auto low = [&](Wide x) { return x.template moved_right<0, 4, 0, 4>() & nibble; };
+  const auto even = [](Wide x) { return x.template moved_right<-4, 0, -4, 0>(); };
+  const auto odd = [](Wide x) { return x.template moved_right<-2, 2, -2, 2>(); };
   tile.codes[0] = low(double_quarter<0>(a, b)).with_bits(even(first), pair);
   tile.codes[1] = low(double_quarter<1>(a, b)).with_bits(even(second), pair);
   tile.codes[2] = low(double_quarter<2>(a, b)).with_bits(odd(first), pair);
@@ -261,14 +254,14 @@ HEARTH_INLINE void look_up(const std::int8_t (&table)[16], bool is_signed, Tile<
 
 template <typename Wide>
 HEARTH_INLINE void unpack(Format<WeightFormat::kIQ4_NL>, const std::uint8_t* at, Tile<Wide>& tile) {
-  unpack_nibbles(at + 2, 18, tile);
+  unpack_nibbles<18>(at + 2, tile);
   look_up(kIq4Values, true, tile);
-  tile.d = low_f16(load_heads(at, 18));
+  tile.d = first_f16<Wide, 18>(at);
 }
 
 template <typename Wide>
 HEARTH_INLINE void unpack(Format<WeightFormat::kIQ4_XS>, const std::uint8_t* at, Tile<Wide>& tile) {
-  unpack_nibbles(at + 8, 16, tile);
+  unpack_nibbles<16>(at + 8, tile);
   look_up(kIq4Values, true, tile);
   const __m256i low = _mm256_srlv_epi32(_mm256_set1_epi32(load_as<int>(at + 4)),
                                         _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28));
@@ -288,9 +281,9 @@ inline constexpr std::int8_t kE2m1Codes[16] = {12, 13, 14, 15, 16, 18, 20, 24,
 
 template <typename Wide>
 HEARTH_INLINE void unpack(Format<WeightFormat::kMXFP4>, const std::uint8_t* at, Tile<Wide>& tile) {
-  unpack_nibbles(at + 1, 17, tile);
+  unpack_nibbles<17>(at + 1, tile);
   look_up(kE2m1Codes, false, tile);
-  tile.d = e8m0_halved(_mm256_and_si256(load_heads(at, 17), _mm256_set1_epi32(255)));
+  tile.d = e8m0_halved(Wide::first_bytes_of_17(at));
 }
 
 // A UE4M3, moved up to the fraction of an f16, is that f16 times 2^8: the exponents are 7 and 15
@@ -308,7 +301,7 @@ HEARTH_INLINE void unpack(Format<WeightFormat::kNVFP4>, const std::uint8_t* at, 
   constexpr std::size_t kStride = 36;
   const auto quarters = [&](std::size_t offset) {
     const std::uint8_t* first = at + offset;
-    return Wide::quarters(first, first + kStride, first + 2 * kStride, first + 3 * kStride);
+    return Wide::template quarters_at<kStride>(first);
   };
   const Wide even = quarters(4), odd = quarters(20), mask = Wide::bytes(15);
   const Wide even_low = even & mask, even_high = even.template shifted_right<4>() & mask;
