@@ -30,8 +30,9 @@ std::uint64_t sum(const std::byte* data, std::size_t bytes) {
 
 constexpr std::size_t kPiece = std::size_t{256} << 10;
 
-// Bytes per second of all threads together, over whole pieces.
-double read_once(WorkerPool& pool, std::span<const std::byte> memory) {
+}  // namespace
+
+double read_memory(WorkerPool& pool, std::span<const std::byte> memory) {
   std::atomic<std::uint64_t> total{0};  // keeps the sums alive
   const auto pieces = static_cast<std::uint32_t>(memory.size() / kPiece);
   CHECK_GT(pieces, 0u);
@@ -42,14 +43,12 @@ double read_once(WorkerPool& pool, std::span<const std::byte> memory) {
   return static_cast<double>(pieces) * kPiece / seconds(steady_clock().now() - start);
 }
 
-}  // namespace
-
 double probe_memory(WorkerPool& pool, std::span<const std::byte> memory) {
   constexpr std::size_t kParts = 4;
   const std::size_t part = std::max(memory.size() / kParts, std::min(memory.size(), kPiece));
   double best = 0;
   for (std::size_t at = 0; at + part <= memory.size(); at += part)
-    best = std::max(best, read_once(pool, memory.subspan(at, part)));
+    best = std::max(best, read_memory(pool, memory.subspan(at, part)));
   return best;
 }
 
@@ -57,7 +56,7 @@ double probe_memory_sustained(WorkerPool& pool, std::span<const std::byte> memor
   const std::size_t window = std::min((std::size_t{2} << 20) * pool.threads(), memory.size());
   std::vector<double> rates;
   for (std::size_t at = 0; at + window <= memory.size(); at += window)
-    rates.push_back(read_once(pool, memory.subspan(at, window)));
+    rates.push_back(read_memory(pool, memory.subspan(at, window)));
   const auto quarter = rates.begin() + static_cast<std::ptrdiff_t>(rates.size() / 4);
   std::nth_element(rates.begin(), quarter, rates.end(), std::greater());
   return *quarter;

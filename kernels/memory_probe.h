@@ -8,6 +8,9 @@
 
 namespace hearth::kernels {
 
+// Bytes per second of one read of `memory`, in whole pieces of 256 KiB.
+double read_memory(WorkerPool& pool, std::span<const std::byte> memory);
+
 // Bytes per second, the best of the four quarters of `memory` (at least 1 MiB), each read once: a
 // second pass over 256 MiB was up to a quarter faster where a server's last cache has 260 MiB.
 // Where the caches hold what was written to the memory before, the figure is theirs.
