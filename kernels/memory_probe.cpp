@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/clock.h"
 
 namespace hearth::kernels {
 namespace {
@@ -31,7 +32,7 @@ constexpr std::size_t kPiece = std::size_t{256} << 10;
 
 }  // namespace
 
-Nanoseconds read_memory(WorkerPool& pool, std::span<const std::byte> memory) {
+double read_memory(WorkerPool& pool, std::span<const std::byte> memory) {
   std::atomic<std::uint64_t> total{0};  // keeps the sums alive
   const auto pieces = static_cast<std::uint32_t>(memory.size() / kPiece);
   CHECK_GT(pieces, 0u);
@@ -39,24 +40,15 @@ Nanoseconds read_memory(WorkerPool& pool, std::span<const std::byte> memory) {
   pool.run(pieces, [&](std::uint32_t piece, std::uint32_t) {
     total.fetch_add(sum(memory.data() + piece * kPiece, kPiece), std::memory_order_relaxed);
   });
-  return steady_clock().now() - start;
+  return static_cast<double>(pieces) * kPiece / seconds(steady_clock().now() - start);
 }
-
-namespace {
-
-double read_once(WorkerPool& pool, std::span<const std::byte> memory) {
-  const std::size_t whole = memory.size() / kPiece * kPiece;
-  return static_cast<double>(whole) / seconds(read_memory(pool, memory));
-}
-
-}  // namespace
 
 double probe_memory(WorkerPool& pool, std::span<const std::byte> memory) {
   constexpr std::size_t kParts = 4;
   const std::size_t part = std::max(memory.size() / kParts, std::min(memory.size(), kPiece));
   double best = 0;
   for (std::size_t at = 0; at + part <= memory.size(); at += part)
-    best = std::max(best, read_once(pool, memory.subspan(at, part)));
+    best = std::max(best, read_memory(pool, memory.subspan(at, part)));
   return best;
 }
 
@@ -64,7 +56,7 @@ double probe_memory_sustained(WorkerPool& pool, std::span<const std::byte> memor
   const std::size_t window = std::min((std::size_t{2} << 20) * pool.threads(), memory.size());
   std::vector<double> rates;
   for (std::size_t at = 0; at + window <= memory.size(); at += window)
-    rates.push_back(read_once(pool, memory.subspan(at, window)));
+    rates.push_back(read_memory(pool, memory.subspan(at, window)));
   const auto quarter = rates.begin() + static_cast<std::ptrdiff_t>(rates.size() / 4);
   std::nth_element(rates.begin(), quarter, rates.end(), std::greater());
   return *quarter;

@@ -4,14 +4,12 @@
 #include <cstddef>
 #include <span>
 
-#include "base/clock.h"
 #include "kernels/worker_pool.h"
 
 namespace hearth::kernels {
 
-// How long it takes to read all of `memory` (at least 256 KiB, and what is beyond a whole number of
-// them is left out) once.
-Nanoseconds read_memory(WorkerPool& pool, std::span<const std::byte> memory);
+// Bytes per second of one read of `memory`, in whole pieces of 256 KiB.
+double read_memory(WorkerPool& pool, std::span<const std::byte> memory);
 
 // Bytes per second, the best of the four quarters of `memory` (at least 1 MiB), each read once: a
 // second pass over 256 MiB was up to a quarter faster where a server's last cache has 260 MiB.

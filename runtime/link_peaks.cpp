@@ -87,16 +87,16 @@ MemoryMeter::MemoryMeter(kernels::WorkerPool& pool, std::span<const std::byte> m
 
 std::span<const std::byte> MemoryMeter::read() {
   const auto stretch = memory_.subspan(at_, kStretch.count);
-  time_ += kernels::read_memory(pool_, stretch);
-  read_ += kStretch;
+  seconds_ += static_cast<double>(kStretch.count) / kernels::read_memory(pool_, stretch);
+  ++stretches_;
   at_ += kStretch.count;
   if (at_ + kStretch.count > memory_.size()) at_ = 0;
   return stretch;
 }
 
 double MemoryMeter::bytes_per_second() const {
-  CHECK_GT(time_.count(), 0);
-  return static_cast<double>(read_.count) / seconds(time_);
+  CHECK_GT(stretches_, 0u);
+  return static_cast<double>(stretches_ * kStretch.count) / seconds_;
 }
 
 LinkPeaks measure_link_peaks(Engine& engine) { return {disk_peak(engine), ram_peak(engine)}; }

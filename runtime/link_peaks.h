@@ -35,8 +35,8 @@ class MemoryMeter {
   kernels::WorkerPool& pool_;
   std::span<const std::byte> memory_;
   std::size_t at_ = 0;  // of the next stretch
-  Bytes read_;
-  Nanoseconds time_{0};
+  std::uint64_t stretches_ = 0;
+  double seconds_ = 0;
 };
 
 // Takes about half a second, less where the model is small. Leaves the expert memory empty. Memory

@@ -57,7 +57,7 @@ struct F32x16 {
 // Rows are folded side by side, a step of sum() for two of them at once: a row becomes half of a
 // vector, then a quarter. Of less than eight, some are there twice.
 template <std::uint32_t n, typename Operation>
-F32x16 fold(const F32x16 (&rows)[n], Operation operation) {
+[[gnu::always_inline]] inline F32x16 fold(const F32x16 (&rows)[n], Operation operation) {
   static_assert(n <= 8);
   __m512 of[8];
   for (std::uint32_t i = 0; i < 8; ++i) of[i] = rows[i % n].v;
@@ -74,11 +74,11 @@ F32x16 fold(const F32x16 (&rows)[n], Operation operation) {
   return {_mm512_permutexvar_ps(order, ones)};
 }
 template <std::uint32_t n>
-F32x16 sums_of(const F32x16 (&rows)[n]) {
+[[gnu::always_inline]] inline F32x16 sums_of(const F32x16 (&rows)[n]) {
   return fold(rows, [](__m512 a, __m512 b) { return _mm512_add_ps(a, b); });
 }
 template <std::uint32_t n>
-F32x16 largest_of(const F32x16 (&rows)[n]) {
+[[gnu::always_inline]] inline F32x16 largest_of(const F32x16 (&rows)[n]) {
   return fold(rows, [](__m512 a, __m512 b) { return _mm512_max_ps(a, b); });
 }
 

@@ -176,35 +176,37 @@ class Attention {
   void weigh(std::uint32_t position, std::uint32_t begin, std::uint32_t end, LinesAhead ahead) {
     const std::uint32_t count = end - begin;
     const std::size_t lines = (ahead.left() + count - 1) / count;
-    // The largest scores, then the sums of weights. A group is stored as a whole vector.
-    alignas(64) float of_tile[kMaxAttentionQueries + kLanes];
+    // The largest scores, then the sums of weights. Groups are stored as whole vectors, as are the
+    // maxima: what is stored in part cannot be read before it has reached the cache.
+    alignas(64) float of_tile[kMaxAttentionQueries + kLanes], maxima[kMaxAttentionQueries + kLanes];
+    hide(position, begin, end);
     for_groups<Lanes::kGroup>(count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
       Lanes scores[n];
-      for (std::uint32_t k = 0; k < n; ++k) {
+      for_constants<n>([&]<std::uint32_t k>(Count<k>) {
         const std::uint32_t i = begin + first + k;
-        hide(position, i);
         scores[k] = larger(half(i, 0), half(i, 1));
-      }
+      });
       largest_of(scores).store(of_tile + first, Whole{});
     });
     for_lanes(count, [&](std::size_t i, auto lanes) {
       const Lanes before = Lanes::load(state_.maxima + begin + i, lanes);
       const Lanes maximum = larger(before, Lanes::load(of_tile + i, lanes));
+      maximum.store(maxima + i, Whole{});
       maximum.store(state_.maxima + begin + i, lanes);
       exponential(before - maximum).store(factors_ + begin + i, lanes);
     });
     for_groups<Lanes::kGroup>(count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
       Lanes weights[n];
-      for (std::uint32_t k = 0; k < n; ++k) {
+      for_constants<n>([&]<std::uint32_t k>(Count<k>) {
         const std::uint32_t i = begin + first + k;
         ahead.ask(lines);
-        const Lanes maximum = Lanes::broadcast(state_.maxima[i]);
+        const Lanes maximum = Lanes::broadcast(maxima[first + k]);
         const Lanes low = exponential(half(i, 0) - maximum);
         const Lanes high = exponential(half(i, 1) - maximum);
         low.store(scores_[i], Whole{});
         high.store(scores_[i] + kLanes, Whole{});
         weights[k] = low + high;
-      }
+      });
       sums_of(weights).store(of_tile + first, Whole{});
     });
     for_lanes(count, [&](std::size_t i, auto lanes) {
@@ -216,12 +218,13 @@ class Attention {
   Lanes half(std::uint32_t i, std::uint32_t half) const {
     return Lanes::load(scores_[i] + half * kLanes, Whole{});
   }
-  // Positions that the query does not attend to.
-  void hide(std::uint32_t position, std::uint32_t i) {
-    if (task_.first[i] <= position && position + kKvTile <= task_.end[i]) return;
-    for (std::uint32_t p = 0; p < kKvTile; ++p)
-      if (position + p < task_.first[i] || position + p >= task_.end[i])
-        scores_[i][p] = -__builtin_inff();
+  // Positions that queries do not attend to: none, but where a context begins or ends.
+  void hide(std::uint32_t position, std::uint32_t begin, std::uint32_t end) {
+    if (task_.first[end - 1] <= position && position + kKvTile <= task_.end[begin]) return;
+    for (std::uint32_t i = begin; i < end; ++i)
+      for (std::uint32_t p = 0; p < kKvTile; ++p)
+        if (position + p < task_.first[i] || position + p >= task_.end[i])
+          scores_[i][p] = -__builtin_inff();
   }
 
   // Values that are a part of the keys are read from the keys' tiles.

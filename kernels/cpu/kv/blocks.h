@@ -19,41 +19,52 @@ struct BlockTiles {
     return kv_slice_layout(format, KvPart::kKeys, channels);
   }
 
-  static void score(const std::byte* tile, const TileQueries& queries, float* scores) {
-    const std::uint32_t channels = traits(format).slice(queries.dim);
-    const KvSliceLayout of_slice = layout(channels);
-    for_groups<Lanes::kGroup>(queries.count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
+  static void score(const std::byte* tile, const TileQueries& all, float* scores) {
+    for_groups<Lanes::kGroup>(all.count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
+      const TileQueries queries = all;  // what is stored here is then known to be no part of it
+      const std::uint32_t channels = traits(format).slice(queries.dim);
+      const KvSliceLayout of_slice = layout(channels);
       Lanes sums[n][2];
-      for (std::uint32_t i = 0; i < n; ++i) sums[i][0] = sums[i][1] = Lanes::broadcast(0);
+      for_constants<n>(
+          [&]<std::uint32_t i>(Count<i>) { sums[i][0] = sums[i][1] = Lanes::broadcast(0); });
       const QueryBlocks<Codes, n> blocks(queries, first);
+      LinesAhead ahead = *queries.ahead;
       const std::byte* slice = tile;
       for (std::uint32_t c = 0; c < queries.dim; c += channels, slice += of_slice.bytes)
-        for (std::uint32_t b = 0; b < channels / kKvBlock; ++b)
+        for (std::uint32_t b = 0; b < channels / kKvBlock; ++b) {
+          ahead.ask(kScoreLines);
           score_block(slice, slice + of_slice.codes + b * kBlockBytes, queries, blocks, first,
                       c / kKvBlock + b, sums);
+        }
+      *queries.ahead = ahead;
       const Lanes scale = Lanes::broadcast(queries.scale);
-      for (std::uint32_t i = 0; i < n; ++i)
-        for (std::uint32_t half = 0; half < 2; ++half)
+      for_constants<n>([&]<std::uint32_t i>(Count<i>) {
+        for_constants<2>([&]<std::uint32_t half>(Count<half>) {
           (sums[i][half] * scale).store(scores + (first + i) * kKvTile + half * kLanes, Whole{});
+        });
+      });
     });
   }
 
-  static void add(const std::byte* tile, const TileWeights& weights) {
-    const std::uint32_t channels = traits(format).slice(weights.dim);
-    const KvSliceLayout of_slice = layout(channels);
-    const std::size_t tile_bytes = std::size_t{weights.dim / channels} * of_slice.bytes;
+  static void add(const std::byte* tile, const TileWeights& all) {
     LargestScales<Lanes> largest;
-    for (const std::byte* slice = tile; slice < tile + tile_bytes; slice += of_slice.bytes)
+    for_slices(tile, all.dim, [&](const std::byte* slice, std::uint32_t) {
       largest.add({scales(slice, 0), scales(slice, 1)});
-    for_groups<Lanes::kGroup>(weights.count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
+    });
+    for_groups<Lanes::kGroup>(all.count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
+      const TileWeights weights = all;
       CodedWeights<Lanes, Quads, n> coded(weights.weights + first * kKvTile, largest);
-      const std::byte* slice = tile;
-      for (std::uint32_t c = 0; c < weights.dim; c += channels, slice += of_slice.bytes) {
-        coded.meet({scales(slice, 0), scales(slice, 1)});
-        for (std::uint32_t b = 0; b < channels / kKvBlock; ++b)
-          add_block(slice, slice + of_slice.codes + b * kBlockBytes, weights, coded, first,
-                    c + b * kKvBlock);
-      }
+      for_slices(tile, weights.dim, [&](const std::byte* slice, std::uint32_t number) {
+        coded.meet(number, {scales(slice, 0), scales(slice, 1)});
+      });
+      LinesAhead ahead = *weights.ahead;
+      const std::uint32_t channels = traits(format).slice(weights.dim);
+      for_slices(tile, weights.dim, [&](const std::byte* slice, std::uint32_t number) {
+        const std::byte* block = slice + layout(channels).codes;
+        for (std::uint32_t c = 0; c < channels; c += kKvBlock, block += kBlockBytes)
+          add_block(slice, number, block, weights, coded, first, number * channels + c, ahead);
+      });
+      *weights.ahead = ahead;
     });
   }
 
@@ -77,6 +88,14 @@ struct BlockTiles {
   }
 
  private:
+  // body(slice, its number) over the slices of a tile.
+  template <typename Body>
+  [[gnu::always_inline]] static void for_slices(const std::byte* tile, std::uint32_t dim,
+                                                Body body) {
+    const std::uint32_t channels = traits(format).slice(dim), slices = dim / channels;
+    for (std::uint32_t i = 0; i < slices; ++i, tile += layout(channels).bytes) body(tile, i);
+  }
+
   // What is computed with, of the 16 channels from 4 × `first` on.
   template <std::uint32_t first>
   [[gnu::always_inline]] static void load_codes(const std::byte* block, std::uint32_t half,
@@ -104,47 +123,47 @@ struct BlockTiles {
                                                  Lanes (&sums)[n][2]) {
     const std::size_t dim = queries.dim, count = dim / kKvBlock;
     typename Quads::Sums dots[2][n];
-    for (std::uint32_t i = 0; i < n; ++i)
+    for_constants<n>([&]<std::uint32_t i>(Count<i>) {
       dots[0][i] = dots[1][i] = Quads::all(blocks.begin[i * count + b]);
-    queries.ahead->ask(kScoreLines);
+    });
     add_dots<Codes>(block, 0, queries.codes + first * dim + b * kKvBlock, dim, dots);
-    for (std::uint32_t half = 0; half < 2; ++half) {
-      const Lanes d = scales(slice, half);
-      for (std::uint32_t i = 0; i < n; ++i) {
-        const float scale = queries.scales[(first + i) * count + b];
-        sums[i][half] = fma(Quads::template as_floats<Lanes>(dots[half][i]),
-                            d * Lanes::broadcast(scale), sums[i][half]);
+    const Lanes d[2] = {scales(slice, 0), scales(slice, 1)};
+    for_constants<n>([&]<std::uint32_t i>(Count<i>) {
+      const Lanes scale = Lanes::broadcast(queries.scales[(first + i) * count + b]);
+      for_constants<2>([&]<std::uint32_t half>(Count<half>) {
+        sums[i][half] =
+            fma(Quads::template as_floats<Lanes>(dots[half][i]), d[half] * scale, sums[i][half]);
         if constexpr (kMinimum)
           sums[i][half] =
               fma(minima(slice, half), Lanes::broadcast(blocks.sums[i * count + b]), sums[i][half]);
-      }
-    }
+      });
+    });
   }
 
   template <std::uint32_t n>
-  [[gnu::always_inline]] static void add_block(const std::byte* slice, const std::byte* block,
-                                               const TileWeights& weights,
+  [[gnu::always_inline]] static void add_block(const std::byte* slice, std::uint32_t number,
+                                               const std::byte* block, const TileWeights& weights,
                                                const CodedWeights<Lanes, Quads, n>& coded,
-                                               std::uint32_t first, std::uint32_t channel) {
-    [[maybe_unused]] float minimum[n];
+                                               std::uint32_t first, std::uint32_t channel,
+                                               LinesAhead& ahead) {
+    [[maybe_unused]] float minimum[kLanes];
     if constexpr (kMinimum)
-      for (std::uint32_t i = 0; i < n; ++i)
-        minimum[i] = weighted_sum(weights.weights + (first + i) * kKvTile, minima(slice, 0),
-                                  minima(slice, 1));
+      weighted_sums<n>(weights.weights + first * kKvTile, minima(slice, 0), minima(slice, 1))
+          .store(minimum, Whole{});
     typename Quads::Sums sums[2][n];
-    coded.template multiply<Codes>(block, *weights.ahead, sums);
-    for (std::uint32_t half = 0; half < 2; ++half) {
-      float* const out =
-          weights.outputs + std::size_t{first} * weights.dim + channel + half * kLanes;
-      for (std::uint32_t i = 0; i < n; ++i) {
-        Lanes sum = Lanes::load(out + i * weights.dim, Whole{}) *
-                    Lanes::broadcast(weights.factors[first + i]);
-        sum = fma(Quads::template as_floats<Lanes>(sums[half][i]),
-                  Lanes::broadcast(coded.scales[i]), sum);
+    coded.template multiply<Codes>(number, block, ahead, sums);
+    float* const out = weights.outputs + std::size_t{first} * weights.dim + channel;
+    for_constants<n>([&]<std::uint32_t i>(Count<i>) {
+      float* const of_query = out + i * weights.dim;
+      const Lanes factor = Lanes::broadcast(weights.factors[first + i]);
+      for_constants<2>([&]<std::uint32_t half>(Count<half>) {
+        Lanes sum = Lanes::load(of_query + half * kLanes, Whole{}) * factor;
+        sum = fma(Quads::template as_floats<Lanes>(sums[half][i]), Lanes::broadcast(coded.scale(i)),
+                  sum);
         if constexpr (kMinimum) sum = sum + Lanes::broadcast(minimum[i]);
-        sum.store(out + i * weights.dim, Whole{});
-      }
-    }
+        sum.store(of_query + half * kLanes, Whole{});
+      });
+    });
   }
 };
 

@@ -50,16 +50,22 @@ template <typename Codes, std::uint32_t halves, std::uint32_t n, typename Sums>
 [[gnu::always_inline]] inline void add_dots(const std::byte* block, std::uint32_t half,
                                             const std::int8_t* codes, std::size_t dim,
                                             Sums (&dots)[halves][n]) {
-  // Else the compiler computes all addresses of all blocks beforehand, and keeps them in memory.
-  asm volatile("" : "+r"(codes));
+  const std::int8_t* rows[n];
+  for_constants<n>([&]<std::uint32_t i>(Count<i>) {
+    rows[i] = codes + i * dim;
+    // Else the compiler computes all addresses of all blocks beforehand, and keeps them in memory.
+    asm volatile("" : "+r"(rows[i]));
+  });
   for_constants<kQuadGroups>([&]<std::uint32_t g>(Count<g>) {
     decltype(Codes::template quads<g>(block, half)) keys[halves];
-    for (std::uint32_t h = 0; h < halves; ++h) keys[h] = Codes::template quads<g>(block, half + h);
-    for (std::uint32_t i = 0; i < n; ++i) {
-      const auto query = keys[0].four(codes + i * dim + 4 * g);
-      for (std::uint32_t h = 0; h < halves; ++h)
+    for_constants<halves>(
+        [&]<std::uint32_t h>(Count<h>) { keys[h] = Codes::template quads<g>(block, half + h); });
+    for_constants<n>([&]<std::uint32_t i>(Count<i>) {
+      const auto query = keys[0].four(rows[i] + 4 * g);
+      for_constants<halves>([&]<std::uint32_t h>(Count<h>) {
         dots[h][i] = keys[h].template plus_dot<Codes::kTraits.signed_codes()>(dots[h][i], query);
-    }
+      });
+    });
   });
 }
 
@@ -87,11 +93,17 @@ template <typename Lanes>
   return Lanes::load_f16(reinterpret_cast<const std::uint16_t*>(from));
 }
 
-// Of the weights of 32 positions with a value for each.
-template <typename Lanes>
-[[gnu::always_inline]] inline float weighted_sum(const float* weights, Lanes low, Lanes high) {
-  return fma(Lanes::load(weights + kLanes, Whole{}), high, Lanes::load(weights, Whole{}) * low)
-      .sum();
+// Of the weights of `n` queries for 32 positions with a value for each of these: all in one vector,
+// since products of the queries need the others.
+template <std::uint32_t n, typename Lanes>
+[[gnu::always_inline]] inline Lanes weighted_sums(const float* weights, Lanes low, Lanes high) {
+  Lanes rows[n];
+  for_constants<n>([&]<std::uint32_t i>(Count<i>) {
+    const float* const of_query = weights + i * kKvTile;
+    rows[i] =
+        fma(Lanes::load(of_query + kLanes, Whole{}), high, Lanes::load(of_query, Whole{}) * low);
+  });
+  return sums_of(rows);
 }
 
 // The scales of 32 positions in all slices of a tile of values.
@@ -109,61 +121,75 @@ struct LargestScales {
 };
 
 // The weights of `n` queries for the 32 positions of a tile of values, and their products with its
-// codes (kernels/attention.h).
+// codes (kernels/attention.h). They meet the scales of all slices before the first product: later
+// they would keep the products waiting.
 template <typename Lanes, typename Quads, std::uint32_t n>
-struct CodedWeights {
-  // Below this a tile adds nothing, and is not divided by.
-  static constexpr float kLeast = 0x1p-100f;
-  static_assert(n <= kLanes);
-
-  float scales[kLanes];
-  Lanes weights[n][2];
-  std::int32_t pairs[n][kKvTile / 2];  // of a slice: positions i and i + 16
-
+class CodedWeights {
+ public:
   [[gnu::always_inline]] CodedWeights(const float* of_queries, const LargestScales<Lanes>& d) {
     const auto all = [](float value) { return Lanes::broadcast(value); };
     Lanes scaled[n];
-    for (std::uint32_t i = 0; i < n; ++i) {
-      for (std::uint32_t half = 0; half < 2; ++half)
-        weights[i][half] = Lanes::load(of_queries + i * kKvTile + half * kLanes, Whole{});
-      scaled[i] = larger(weights[i][0] * d.largest[0], weights[i][1] * d.largest[1]);
-    }
+    for_constants<n>([&]<std::uint32_t i>(Count<i>) {
+      for_constants<2>([&]<std::uint32_t half>(Count<half>) {
+        weights_[i][half] = Lanes::load(of_queries + i * kKvTile + half * kLanes, Whole{});
+      });
+      scaled[i] = larger(weights_[i][0] * d.largest[0], weights_[i][1] * d.largest[1]);
+    });
     const Lanes largest = largest_of(scaled);
     float inverse[kLanes];
     select_less(largest, all(kLeast), all(0), all(32767) / largest).store(inverse, Whole{});
-    fma(largest, all(1.0f / 32767), all(d.check.sum())).store(scales, Whole{});
-    for (std::uint32_t i = 0; i < n; ++i)
-      for (Lanes& weight : weights[i]) weight = weight * all(inverse[i]);
+    fma(largest, all(1.0f / 32767), all(d.check.sum())).store(scales_, Whole{});
+    for_constants<n>([&]<std::uint32_t i>(Count<i>) {
+      for_constants<2>([&]<std::uint32_t half>(Count<half>) {
+        weights_[i][half] = weights_[i][half] * all(inverse[i]);
+      });
+    });
   }
 
-  [[gnu::always_inline]] void meet(const Lanes (&d)[2]) {
-    for (std::uint32_t i = 0; i < n; ++i)
-      Quads::store_pairs(weights[i][0] * d[0], weights[i][1] * d[1], pairs[i]);
-    // They are read from memory, where a product can broadcast them: a compiler that knows what was
-    // stored takes the vectors apart instead.
-    asm volatile("" : : "r"(&pairs) : "memory");
+  [[gnu::always_inline]] void meet(std::uint32_t slice, const Lanes (&d)[2]) {
+    for_constants<n>([&]<std::uint32_t i>(Count<i>) {
+      Quads::store_pairs(weights_[i][0] * d[0], weights_[i][1] * d[1], pairs_[slice][i]);
+    });
   }
+
+  float scale(std::uint32_t i) const { return scales_[i]; }
 
   // The exact products with the channels of a block, 16 in each half.
   template <typename Codes>
-  [[gnu::always_inline]] void multiply(const std::byte* block, LinesAhead& ahead,
+  [[gnu::always_inline]] void multiply(std::uint32_t slice, const std::byte* block,
+                                       LinesAhead& ahead,
                                        typename Quads::Sums (&sums)[2][n]) const {
+    // They are read from memory, where a product can broadcast them: a compiler that knows what was
+    // stored takes the vectors apart instead.
+    const std::int32_t* pairs = pairs_[slice][0];
+    asm volatile("" : "+r"(pairs) : : "memory");
     constexpr std::size_t kLines = Codes::kPlanes.block_bytes() / kLineBytes;
-    for (std::uint32_t i = 0; i < n; ++i) sums[0][i] = sums[1][i] = Quads::all(0);
+    for_constants<n>([&]<std::uint32_t i>(Count<i>) { sums[0][i] = sums[1][i] = Quads::all(0); });
     for_constants<kQuadGroups>([&]<std::uint32_t g>(Count<g>) {
       ahead.ask((g + 1) * kLines / kQuadGroups - g * kLines / kQuadGroups);
       constexpr bool kSigned = Codes::kTraits.signed_codes();
       typename Quads::Words words[2];
-      for (std::uint32_t half = 0; half < 2; ++half)
+      for_constants<2>([&]<std::uint32_t half>(Count<half>) {
         words[half] = Codes::template quads<g>(block, half)
                           .template words<kSigned>(Codes::kTraits.code_offset());
-      for (std::uint32_t i = 0; i < n; ++i) {
-        const auto of_query = Quads::pairs(pairs[i] + g);
-        for (std::uint32_t half = 0; half < 2; ++half)
+      });
+      for_constants<n>([&]<std::uint32_t i>(Count<i>) {
+        const auto of_query = Quads::pairs(pairs + i * (kKvTile / 2) + g);
+        for_constants<2>([&]<std::uint32_t half>(Count<half>) {
           sums[half][i] = words[half].plus_products(sums[half][i], of_query);
-      }
+        });
+      });
     });
   }
+
+ private:
+  // Below this a tile adds nothing, and is not divided by.
+  static constexpr float kLeast = 0x1p-100f;
+  static_assert(n <= kLanes);
+
+  float scales_[kLanes];
+  Lanes weights_[n][2];
+  std::int32_t pairs_[kMaxHeadDim / kKvBlock][n][kKvTile / 2];  // positions i and i + 16
 };
 
 }  // namespace hearth::kernels

@@ -23,30 +23,37 @@ struct FloatTiles {
   // busy all the time for floats.
   static constexpr std::size_t kLinesAtOnce = 2;
   static constexpr std::size_t kAskedBytes = kLinesAtOnce * kLineBytes;
+  static constexpr std::uint32_t kChannels = kAskedBytes / kRowBytes;
 
   static void score(const std::byte* tile, const TileQueries& queries, float* scores) {
     for_groups<Lanes::kGroup>(queries.count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
-      const float* const q = queries.values + std::size_t{first} * queries.dim;
+      const float* q[n];
       Lanes low[n], high[n];
-      for (std::uint32_t i = 0; i < n; ++i) low[i] = high[i] = Lanes::broadcast(0);
+      for_constants<n>([&]<std::uint32_t i>(Count<i>) {
+        q[i] = queries.values + std::size_t{first + i} * queries.dim;
+        low[i] = high[i] = Lanes::broadcast(0);
+      });
       LinesAhead ahead = *queries.ahead;
-      for (std::size_t c = 0; c < queries.dim; ++c) {
-        if (c * kRowBytes % kAskedBytes == 0) ahead.ask(kLinesAtOnce);
-        const Lanes keys_low = load_floats<Lanes, format>(tile, c * kKvTile);
-        const Lanes keys_high = load_floats<Lanes, format>(tile, c * kKvTile + kLanes);
-        for (std::uint32_t i = 0; i < n; ++i) {
-          const Lanes value = Lanes::broadcast(q[i * queries.dim + c]);
-          low[i] = fma(value, keys_low, low[i]);
-          high[i] = fma(value, keys_high, high[i]);
-        }
+      const std::byte* keys = tile;
+      for (std::size_t c = 0; c < queries.dim; c += kChannels, keys += kChannels * kRowBytes) {
+        ahead.ask(kLinesAtOnce);
+        for_constants<kChannels>([&]<std::uint32_t k>(Count<k>) {
+          const Lanes keys_low = load_floats<Lanes, format>(keys, k * kKvTile);
+          const Lanes keys_high = load_floats<Lanes, format>(keys, k * kKvTile + kLanes);
+          for_constants<n>([&]<std::uint32_t i>(Count<i>) {
+            const Lanes value = Lanes::broadcast(q[i][c + k]);
+            low[i] = fma(value, keys_low, low[i]);
+            high[i] = fma(value, keys_high, high[i]);
+          });
+        });
       }
       *queries.ahead = ahead;
       const Lanes scale = Lanes::broadcast(queries.scale);
-      for (std::uint32_t i = 0; i < n; ++i) {
+      for_constants<n>([&]<std::uint32_t i>(Count<i>) {
         float* const to = scores + (first + i) * kKvTile;
         (low[i] * scale).store(to, Whole{});
         (high[i] * scale).store(to + kLanes, Whole{});
-      }
+      });
     });
   }
 
@@ -67,31 +74,43 @@ struct FloatTiles {
   // Channels [c, c + 16 × vectors).
   template <std::uint32_t vectors>
   static void add_channels(const std::byte* tile, const TileWeights& weights, std::uint32_t c) {
+    // Positions of which these channels are as many bytes as are asked for at once.
+    constexpr std::uint32_t kPositions = kAskedBytes / (vectors * kLanes * kBytes);
     for_groups<Lanes::kGroup>(weights.count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
-      const float* const w = weights.weights + first * kKvTile;
-      float* const out = weights.outputs + std::size_t{first} * weights.dim + c;
+      const std::size_t dim = weights.dim;
+      const float* w = weights.weights + first * kKvTile;
+      float* const out = weights.outputs + first * dim + c;
       Lanes sums[n][vectors];
-      for (std::uint32_t i = 0; i < n; ++i)
-        for (std::uint32_t v = 0; v < vectors; ++v)
-          sums[i][v] = Lanes::load(out + i * weights.dim + v * kLanes, Whole{}) *
-                       Lanes::broadcast(weights.factors[first + i]);
+      for_constants<n>([&]<std::uint32_t i>(Count<i>) {
+        const Lanes factor = Lanes::broadcast(weights.factors[first + i]);
+        for_constants<vectors>([&]<std::uint32_t v>(Count<v>) {
+          sums[i][v] = Lanes::load(out + i * dim + v * kLanes, Whole{}) * factor;
+        });
+      });
       LinesAhead ahead = *weights.ahead;
-      for (std::uint32_t p = 0; p < kKvTile; ++p) {
-        if (p * vectors * kLanes * kBytes % kAskedBytes == 0) ahead.ask(kLinesAtOnce);
-        Lanes values[vectors];
-        for (std::uint32_t v = 0; v < vectors; ++v)
-          values[v] =
-              load_floats<Lanes, format>(tile, std::size_t{p} * weights.dim + c + v * kLanes);
-        for (std::uint32_t i = 0; i < n; ++i) {
-          const Lanes weight = Lanes::broadcast(w[i * kKvTile + p]);
-          for (std::uint32_t v = 0; v < vectors; ++v)
-            sums[i][v] = fma(weight, values[v], sums[i][v]);
-        }
+      const std::byte* from = tile + c * kBytes;
+      for (std::uint32_t p = 0; p < kKvTile; p += kPositions, w += kPositions) {
+        ahead.ask(kLinesAtOnce);
+        for_constants<kPositions>([&]<std::uint32_t k>(Count<k>) {
+          Lanes values[vectors];
+          for_constants<vectors>([&]<std::uint32_t v>(Count<v>) {
+            values[v] = load_floats<Lanes, format>(from, v * kLanes);
+          });
+          from += dim * kBytes;
+          for_constants<n>([&]<std::uint32_t i>(Count<i>) {
+            const Lanes weight = Lanes::broadcast(w[i * kKvTile + k]);
+            for_constants<vectors>([&]<std::uint32_t v>(Count<v>) {
+              sums[i][v] = fma(weight, values[v], sums[i][v]);
+            });
+          });
+        });
       }
       *weights.ahead = ahead;
-      for (std::uint32_t i = 0; i < n; ++i)
-        for (std::uint32_t v = 0; v < vectors; ++v)
-          sums[i][v].store(out + i * weights.dim + v * kLanes, Whole{});
+      for_constants<n>([&]<std::uint32_t i>(Count<i>) {
+        for_constants<vectors>([&]<std::uint32_t v>(Count<v>) {
+          sums[i][v].store(out + i * dim + v * kLanes, Whole{});
+        });
+      });
     });
   }
 };

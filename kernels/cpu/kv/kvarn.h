@@ -22,33 +22,40 @@ struct KvarnTiles {
     }
   }
 
-  static void score(const std::byte* tile, const TileQueries& queries, float* scores) {
-    const std::uint32_t channels = traits(format).slice(queries.dim);
-    const KvSliceLayout layout = kv_slice_layout(format, KvPart::kKeys, channels);
-    const Lanes scale = Lanes::broadcast(queries.scale);
-    for_groups<Lanes::kGroup>(queries.count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
+  static void score(const std::byte* tile, const TileQueries& all, float* scores) {
+    for_groups<Lanes::kGroup>(all.count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
+      const TileQueries queries = all;  // what is stored here is then known to be no part of it
+      const std::uint32_t channels = traits(format).slice(queries.dim);
+      const KvSliceLayout layout = kv_slice_layout(format, KvPart::kKeys, channels);
+      const Lanes scale = Lanes::broadcast(queries.scale);
       const QueryBlocks<Codes, n> blocks(queries, first);
       for (std::uint32_t half = 0; half < 2; ++half) {
         Lanes sums[n];
-        for (std::uint32_t i = 0; i < n; ++i) sums[i] = Lanes::broadcast(0);
+        for_constants<n>([&]<std::uint32_t i>(Count<i>) { sums[i] = Lanes::broadcast(0); });
         const std::byte* slice = tile;
         for (std::uint32_t c = 0; c < queries.dim; c += channels, slice += layout.bytes)
           score_slice(slice, layout, channels, queries, blocks, first, half, c, sums);
-        for (std::uint32_t i = 0; i < n; ++i)
+        for_constants<n>([&]<std::uint32_t i>(Count<i>) {
           (sums[i] * scale).store(scores + (first + i) * kKvTile + half * kLanes, Whole{});
+        });
       }
     });
   }
 
-  static void add(const std::byte* tile, const TileWeights& weights) {
-    const std::uint32_t channels = traits(format).slice(weights.dim);
+  static void add(const std::byte* tile, const TileWeights& all) {
+    const std::uint32_t channels = traits(format).slice(all.dim);
     const KvSliceLayout layout = kv_slice_layout(format, KvPart::kValues, channels);
-    const std::byte* slice = tile;
     LargestScales<Lanes> largest;
-    for (std::uint32_t c = 0; c < weights.dim; c += channels, slice += layout.bytes)
-      largest.add({at_positions(slice, weights, 0), at_positions(slice, weights, 1)});
-    for_groups<Lanes::kGroup>(weights.count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
+    const std::byte* slice = tile;
+    for (std::uint32_t c = 0; c < all.dim; c += channels, slice += layout.bytes)
+      largest.add({at_positions(slice, all, 0), at_positions(slice, all, 1)});
+    for_groups<Lanes::kGroup>(all.count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
+      const TileWeights weights = all;
       CodedWeights<Lanes, Quads, n> coded(weights.weights + first * kKvTile, largest);
+      slice = tile;
+      for (std::uint32_t c = 0; c < weights.dim; c += channels, slice += layout.bytes)
+        coded.meet(c / channels,
+                   {at_positions(slice, weights, 0), at_positions(slice, weights, 1)});
       slice = tile;
       for (std::uint32_t c = 0; c < weights.dim; c += channels, slice += layout.bytes)
         add_slice(slice, layout, channels, weights, coded, first, c);
@@ -89,21 +96,25 @@ struct KvarnTiles {
     const std::size_t dim = queries.dim, count = dim / kKvBlock;
     const std::byte* block = slice + codes_at(layout, channels, queries.position);
     Lanes of_slice[n];
-    for (std::uint32_t i = 0; i < n; ++i)
+    for_constants<n>([&]<std::uint32_t i>(Count<i>) {
       of_slice[i] = Lanes::broadcast(queries.zeros[((first + i) * dim + channel) / channels]);
+    });
     for (std::uint32_t b = channel / kKvBlock; b < (channel + channels) / kKvBlock;
          ++b, block += kBlockBytes) {
       typename Quads::Sums dots[1][n];
-      for (std::uint32_t i = 0; i < n; ++i) dots[0][i] = Quads::all(blocks.begin[i * count + b]);
+      for_constants<n>(
+          [&]<std::uint32_t i>(Count<i>) { dots[0][i] = Quads::all(blocks.begin[i * count + b]); });
       if (half == 0) queries.ahead->ask(kBlockBytes / kLineBytes / 4);
       add_dots<Codes>(block, half, queries.codes + first * dim + b * kKvBlock, dim, dots);
-      for (std::uint32_t i = 0; i < n; ++i)
+      for_constants<n>([&]<std::uint32_t i>(Count<i>) {
         of_slice[i] = fma(Quads::template as_floats<Lanes>(dots[0][i]),
                           Lanes::broadcast(queries.scales[(first + i) * count + b]), of_slice[i]);
+      });
     }
     const Lanes other =
         load_halves<Lanes>(slice + layout.third + 2 * (queries.position + half * kLanes));
-    for (std::uint32_t i = 0; i < n; ++i) sums[i] = fma(other, of_slice[i], sums[i]);
+    for_constants<n>(
+        [&]<std::uint32_t i>(Count<i>) { sums[i] = fma(other, of_slice[i], sums[i]); });
   }
 
   // Scales, or zeros from a part on, of the tile's positions of one half.
@@ -115,31 +126,33 @@ struct KvarnTiles {
   template <std::uint32_t n>
   [[gnu::always_inline]] static void add_slice(const std::byte* slice, const KvSliceLayout& layout,
                                                std::uint32_t channels, const TileWeights& weights,
-                                               CodedWeights<Lanes, Quads, n>& coded,
+                                               const CodedWeights<Lanes, Quads, n>& coded,
                                                std::uint32_t first, std::uint32_t channel) {
-    coded.meet({at_positions(slice, weights, 0), at_positions(slice, weights, 1)});
     const std::byte* const zeros = slice + layout.second;
-    float of_zeros[n];
-    for (std::uint32_t i = 0; i < n; ++i)
-      of_zeros[i] = weighted_sum(weights.weights + (first + i) * kKvTile,
-                                 at_positions(zeros, weights, 0), at_positions(zeros, weights, 1));
+    float of_zeros[kLanes];
+    weighted_sums<n>(weights.weights + first * kKvTile, at_positions(zeros, weights, 0),
+                     at_positions(zeros, weights, 1))
+        .store(of_zeros, Whole{});
     const std::byte* block = slice + codes_at(layout, channels, weights.position);
+    const std::uint32_t number = channel / channels;
+    LinesAhead ahead = *weights.ahead;
     for (std::uint32_t c = 0; c < channels; c += kKvBlock, block += kBlockBytes) {
       typename Quads::Sums sums[2][n];
-      coded.template multiply<Codes>(block, *weights.ahead, sums);
-      for (std::uint32_t half = 0; half < 2; ++half) {
+      coded.template multiply<Codes>(number, block, ahead, sums);
+      for_constants<2>([&]<std::uint32_t half>(Count<half>) {
         const std::uint32_t within = c + half * kLanes;
         const Lanes other = load_halves<Lanes>(slice + layout.third + 2 * within);
         float* const out = weights.outputs + std::size_t{first} * weights.dim + channel + within;
-        for (std::uint32_t i = 0; i < n; ++i) {
+        for_constants<n>([&]<std::uint32_t i>(Count<i>) {
           const Lanes sum = fma(Quads::template as_floats<Lanes>(sums[half][i]),
-                                Lanes::broadcast(coded.scales[i]), Lanes::broadcast(of_zeros[i]));
+                                Lanes::broadcast(coded.scale(i)), Lanes::broadcast(of_zeros[i]));
           const Lanes before = Lanes::load(out + i * weights.dim, Whole{}) *
                                Lanes::broadcast(weights.factors[first + i]);
           fma(other, sum, before).store(out + i * weights.dim, Whole{});
-        }
-      }
+        });
+      });
     }
+    *weights.ahead = ahead;
   }
 };
 

@@ -22,7 +22,8 @@ class LinesAhead {
 
   std::size_t left() const { return (end_ - next_ + kLineBytes - 1) / kLineBytes; }
   [[gnu::always_inline]] void ask(std::size_t lines) {
-    for (; lines > 0 && next_ < end_; --lines, next_ += kLineBytes)
+    const std::uintptr_t last = next_ + lines * kLineBytes, end = last < end_ ? last : end_;
+    for (; next_ < end; next_ += kLineBytes)
       __builtin_prefetch(reinterpret_cast<const void*>(next_), 0, 2);
   }
 
@@ -63,7 +64,8 @@ template <std::uint32_t n>
 struct Count {
   static constexpr std::uint32_t value = n;
 };
-// body(Count<i>{}) for i = 0, ... count - 1.
+// body(Count<i>{}) for i = 0, ... count - 1. Arrays of vectors that are to stay in registers are
+// walked so: of a loop that zeroes them g++ makes a memset, and keeps them in memory from then on.
 template <std::uint32_t count, std::uint32_t i = 0, typename Body>
 [[gnu::always_inline]] inline void for_constants(Body body) {
   if constexpr (i < count) {
