@@ -1,7 +1,9 @@
 #include "tests/ptx/weak_memory.h"
 
 #include <bit>
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 namespace hearth::ptx {
 namespace {
@@ -15,6 +17,10 @@ constexpr unsigned kDoublings = 7;
 // loops that wait have an end.
 constexpr unsigned kSettledStores = 4, kSettledLoads = 16;  // one of so many
 constexpr unsigned kTurnsUntilSeen = 4;
+
+// Of launches that are slow to end, so that the host looks on before all is there.
+constexpr unsigned kSlowEnds = 4;  // one of so many
+constexpr auto kSlowEnd = std::chrono::microseconds(50);
 
 }  // namespace
 
@@ -137,13 +143,16 @@ void Multiprocessor::pass_time() {
 }
 
 WeakMemory::WeakMemory(const Reach& reach, Noise& noise, std::size_t multiprocessors)
-    : lines_(kFewestLines << noise.below(kDoublings)), of_host_(reach, noise, lines_, nullptr) {
+    : noise_(noise),
+      lines_(kFewestLines << noise.below(kDoublings)),
+      of_host_(reach, noise, lines_, nullptr) {
   multiprocessors_.reserve(multiprocessors);
   for (std::size_t i = 0; i < multiprocessors; ++i)
     multiprocessors_.emplace_back(reach, noise, lines_, of_host_);
 }
 
 void WeakMemory::end() {
+  if (noise_.below(kSlowEnds) == 0) std::this_thread::sleep_for(kSlowEnd);
   for (Multiprocessor& each : multiprocessors_) each.release(Scope::kSystem);
 }
 

@@ -6,20 +6,20 @@
 //   block ── copies of its multiprocessor ──────────────────────────┬── memory of the device
 //        └── its copies for ld.global.nc ── copies of the device ───┴── memory of the host
 //
-// - Weak loads and stores are of copies; those for ld.global.nc stay until the launch ends. A
-//   store is seen by the own block at once, by others when something puts it there: the end of the
-//   launch, a release or fence by a thread of the block, another line that takes the place, time,
-//   chance. The bytes of one address are in order, and nothing else is.
-// - A fence or acquire forgets what was read. For .gpu what the device has of the host's memory
+// - Weak loads and stores are of copies, of which a launch begins with none. Those for ld.global.nc
+//   stay until it ends. A store is seen by the own block at once, by others when something puts it
+//   there: the end of the launch, a release or fence by a thread of the block, another line that
+//   takes the place, time, chance. The bytes of one address are in order, and nothing else is.
+// - A fence or acquire forgets what was read. For .gpu, what the device has of the host's memory
 //   stays, and what it wrote there is kept back from the host; .sys reaches both ways.
 // - .cta orders nothing beyond the block. .volatile and .relaxed see memory itself, or the device's
-//   copies where .gpu names memory of the host. So do atomics, always of memory.
+//   copies where .gpu names memory of the host. Atomics are always of memory itself.
 //
-// Stronger than the model: within a block all is in order (the emulation finds races there); a
-// fence by one thread is one for what its whole block has written; a block shares its
-// multiprocessor only with those that come after it; reads never run ahead of what is written
-// before them; two launches at once share no copies, as if each had a device. Atomics of narrow
-// scope are atomic for all.
+// Stronger than the model, so that it does not show what is wrong there: within a block all is in
+// order (the emulation finds races); a fence by one thread counts for what its whole block has
+// written; what is read for the first time is new, for no load runs ahead of one before it; a block
+// shares its multiprocessor only with those that come after it; launches at once share no copies,
+// as if each had a device. Streams, copies and stream memory operations see memory itself.
 #pragma once
 
 #include <cstddef>
@@ -96,6 +96,7 @@ class WeakMemory {
   void end();  // all that was written is there
 
  private:
+  Noise& noise_;
   const unsigned lines_;
   Copies of_host_;
   std::vector<Multiprocessor> multiprocessors_;
