@@ -111,11 +111,11 @@ void run(const Kernel& kernel, const Grid& grid, std::span<const std::byte> para
       block.warps.emplace_back(launch, block, first);
     start(launch, block, order.take());
   }
-  for (bool running = true; running;) {
+  for (bool running = true, went_on = true; running;) {
+    if (weak) weak->pass_time(went_on);
     running = false;
-    bool went_on = false;
+    went_on = false;
     for (Block& block : blocks) {
-      if (block.copies != nullptr) block.copies->pass_time();
       if (block.alive == 0 && !order.empty()) start(launch, block, order.take());
       if (block.alive == 0) continue;
       went_on |= take_turn(launch, block);

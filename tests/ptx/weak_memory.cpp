@@ -15,8 +15,8 @@ constexpr unsigned kDoublings = 7;
 
 // Of accesses that reach memory itself by chance, so that what is new comes before what is old, and
 // loops that wait have an end.
-constexpr unsigned kSettledStores = 4, kSettledLoads = 16;  // one of so many
-constexpr unsigned kTurnsUntilSeen = 4;
+constexpr unsigned kSettledStores = 4, kSettledLoads = 16;       // one of so many
+constexpr unsigned kTurnsUntilSeen = 4, kWaitsUntilSeen = 2048;  // some milliseconds, both
 
 // Of launches that are slow to end, so that the host looks on before all is there.
 constexpr unsigned kSlowEnds = 4;  // one of so many
@@ -138,10 +138,6 @@ void Multiprocessor::release(Scope scope) {
   if (scope == Scope::kSystem) of_host_.write_back();
 }
 
-void Multiprocessor::pass_time() {
-  if (noise_.below(kTurnsUntilSeen) == 0) release(Scope::kSystem);
-}
-
 WeakMemory::WeakMemory(const Reach& reach, Noise& noise, std::size_t multiprocessors)
     : noise_(noise),
       lines_(kFewestLines << noise.below(kDoublings)),
@@ -149,6 +145,12 @@ WeakMemory::WeakMemory(const Reach& reach, Noise& noise, std::size_t multiproces
   multiprocessors_.reserve(multiprocessors);
   for (std::size_t i = 0; i < multiprocessors; ++i)
     multiprocessors_.emplace_back(reach, noise, lines_, of_host_);
+}
+
+void WeakMemory::pass_time(bool went_on) {
+  const unsigned turns = went_on ? kTurnsUntilSeen : kWaitsUntilSeen;
+  for (Multiprocessor& each : multiprocessors_)
+    if (noise_.below(turns) == 0) each.release(Scope::kSystem);
 }
 
 void WeakMemory::end() {

@@ -78,7 +78,6 @@ class Multiprocessor {
   std::byte* strong(std::byte* memory, std::size_t bytes, bool write, Scope);
   void acquire(Scope);
   void release(Scope);
-  void pass_time();  // a block's turn: sooner or later all that was written is seen
 
  private:
   const Reach& reach_;
@@ -93,6 +92,9 @@ class WeakMemory {
   WeakMemory(const Reach&, Noise&, std::size_t multiprocessors);
 
   Multiprocessor& multiprocessor(std::size_t i) { return multiprocessors_[i]; }
+  // Between turns of blocks, of which some went on or all waited: sooner or later all that was
+  // written is seen.
+  void pass_time(bool went_on);
   void end();  // all that was written is there
 
  private:
