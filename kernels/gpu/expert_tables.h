@@ -17,8 +17,9 @@
 // Invariants, whenever no kernel runs: slot_of[e] = s exactly where slots[s].owner = e, so an
 // expert has at most one slot and a slot at most one expert; a retired slot is nobody's.
 //
-// Ordering. The tables are written by kernels of one stream alone, one after another, and by the
-// host where that stream is idle: between steps. The bytes of a slot are protected by the order of
+// Ordering. The tables are written by kernels one after another, of the stream of the steps and of
+// one that it waits for before it goes on with them (prefetch.h), and by the host where nothing is
+// under way: between steps. The bytes of a slot are protected by the order of
 // that stream, too: what a resolve gives away was not used in its step, so that whoever read it was
 // launched in an earlier step and is done, and what it is given to is read by kernels that come
 // after the gather. `sources` and the memory it points to change only where no graph is under way.

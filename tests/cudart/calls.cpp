@@ -14,6 +14,7 @@ thread_local cudaError_t last_error = cudaSuccess;
 thread_local bool in_host_function = false;
 std::atomic<cudaError_t> error_of_device = cudaSuccess;
 std::atomic<bool> misused = false;
+std::mutex host_functions;
 
 }  // namespace
 
@@ -38,7 +39,7 @@ void report_misuse(const std::string& what) {
 
 bool was_misused() { return misused; }
 
-HostFunctionScope::HostFunctionScope() { in_host_function = true; }
+HostFunctionScope::HostFunctionScope() : alone_(host_functions) { in_host_function = true; }
 HostFunctionScope::~HostFunctionScope() { in_host_function = false; }
 
 cudaError_t may_call(const char* function) {

@@ -5,6 +5,7 @@
 #include <driver_types.h>
 
 #include <atomic>
+#include <mutex>
 #include <string>
 
 namespace hearth::cudart {
@@ -22,13 +23,18 @@ cudaError_t device_error();  // cudaSuccess while it works
 void report_misuse(const std::string& what);
 bool was_misused();
 
-// While a thread runs a function of cudaLaunchHostFunc, which must not call CUDA.
+// While a thread runs a function of cudaLaunchHostFunc, which must not call CUDA. One at a time:
+// the functions of independent streams "may be serialized", so that one that waits for another
+// hangs.
 class HostFunctionScope {
  public:
   HostFunctionScope();
   ~HostFunctionScope();
   HostFunctionScope(const HostFunctionScope&) = delete;
   HostFunctionScope& operator=(const HostFunctionScope&) = delete;
+
+ private:
+  const std::lock_guard<std::mutex> alone_;
 };
 
 // cudaSuccess, or why no function may run now.

@@ -42,15 +42,6 @@ void fork(cudaStream_t from, cudaEvent_t event, cudaStream_t to) {
   ASSERT_EQ(cudaStreamWaitEvent(to, event, 0), cudaSuccess);
 }
 
-struct Meeting {
-  std::atomic<int> here = 0;
-  static void meet(void* meeting) {
-    auto& met = static_cast<Meeting*>(meeting)->here;
-    ++met;
-    while (met < 2) std::this_thread::yield();
-  }
-};
-
 TEST(CudartGraphs, RunWhatWasCapturedAndNothingBefore) {
   const TestStream stream;
   const PinnedWords words(2);
@@ -66,22 +57,6 @@ TEST(CudartGraphs, RunWhatWasCapturedAndNothingBefore) {
     EXPECT_EQ(cudaGraphLaunch(graph.executable, stream), cudaSuccess);
   EXPECT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
   EXPECT_EQ(words.data[1], 0x01010101u);
-}
-
-// Neither ends without the other.
-TEST(CudartGraphs, RunIndependentBranchesAtOnce) {
-  const TestStream stream, other;
-  const TestEvent forked, joined;
-  Meeting meeting;
-  begin(stream);
-  fork(stream, forked, other);
-  EXPECT_EQ(cudaLaunchHostFunc(stream, Meeting::meet, &meeting), cudaSuccess);
-  EXPECT_EQ(cudaLaunchHostFunc(other, Meeting::meet, &meeting), cudaSuccess);
-  fork(other, joined, stream);
-  const TestGraph graph(end(stream));
-  EXPECT_EQ(cudaGraphLaunch(graph.executable, stream), cudaSuccess);
-  EXPECT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
-  EXPECT_EQ(meeting.here, 2);
 }
 
 // One executable, in two streams that know nothing of each other.
@@ -191,6 +166,28 @@ TEST_F(CudartMemoryOperations, WaitForTheHostAndTellIt) {
   EXPECT_EQ(wait(stream, at(&words.data[0]), 0x80000005u, CU_STREAM_WAIT_VALUE_GEQ),
             CUDA_SUCCESS);  // the numbers wrap: 4 is later
   EXPECT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
+}
+
+// Neither ends without the other: a host function, and what waits for it and then lets it go on.
+TEST_F(CudartMemoryOperations, RunBesideOtherBranchesOfAGraph) {
+  const TestStream stream, other;
+  const TestEvent forked, joined;
+  const PinnedWords words(2);
+  const auto meet = [](void* at) {
+    auto* const both = static_cast<std::uint32_t*>(at);
+    std::atomic_ref(both[0]).store(1);
+    while (std::atomic_ref(both[1]).load() == 0) std::this_thread::yield();
+  };
+  begin(stream);
+  fork(stream, forked, other);
+  EXPECT_EQ(cudaLaunchHostFunc(stream, meet, words.data), cudaSuccess);
+  EXPECT_EQ(wait(other, at(&words.data[0]), 1, CU_STREAM_WAIT_VALUE_GEQ), CUDA_SUCCESS);
+  EXPECT_EQ(write(other, at(&words.data[1]), 1, CU_STREAM_WRITE_VALUE_DEFAULT), CUDA_SUCCESS);
+  fork(other, joined, stream);
+  const TestGraph graph(end(stream));
+  EXPECT_EQ(cudaGraphLaunch(graph.executable, stream), cudaSuccess);
+  EXPECT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
+  EXPECT_EQ(words.data[1], 1u);
 }
 
 TEST_F(CudartMemoryOperations, AreOnWordsOfTheDevice) {

@@ -102,7 +102,9 @@ cudaError_t launch(RegisteredKernel* named, const Configuration& of, void** argu
   return submit(*stream, {.what = "kernel " + named->name,
                           .run = [kernel, grid, parameters = packed(facts, arguments)] {
                             fail_if_asked();
-                            ptx::run(*kernel, grid, parameters, memory(), draw());
+                            ptx::run(*kernel, grid, parameters, memory(), draw(),
+                                     settings().weak_memory ? ptx::Consistency::kWeak
+                                                            : ptx::Consistency::kSequential);
                           }});
 }
 

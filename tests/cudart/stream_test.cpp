@@ -117,6 +117,25 @@ TEST(CudartEvents, AreTimedWhereTheyWereRecorded) {
   EXPECT_GE(milliseconds, 5);
 }
 
+TEST(CudartHostFunctions, RunOneAtATime) {
+  struct Running {
+    std::atomic<int> now = 0, most = 0;
+  } running;
+  const auto run = [](void* at) {
+    auto& count = *static_cast<Running*>(at);
+    const int now = ++count.now;
+    if (now > count.most) count.most = now;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    --count.now;
+  };
+  const TestStream streams[4];
+  for (int i = 0; i < 3; ++i)
+    for (const TestStream& stream : streams)
+      EXPECT_EQ(cudaLaunchHostFunc(stream, run, &running), cudaSuccess);
+  for (const TestStream& stream : streams) EXPECT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
+  EXPECT_EQ(running.most, 1);
+}
+
 // Reported at the end, too: a process of its own.
 TEST(CudartHostFunctions, MustNotCallCuda) {
   testing::GTEST_FLAG(death_test_style) = "threadsafe";

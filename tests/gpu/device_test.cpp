@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <numeric>
 #include <thread>
 
@@ -10,6 +11,7 @@
 #include "kernels/gpu/backend.h"
 #include "kernels/gpu/emulation/device.h"
 #include "kernels/gpu/pinned_ranges.h"
+#include "kernels/gpu/product.h"
 #include "tests/gpu/support/test_device.h"
 
 namespace hearth::kernels {
@@ -205,6 +207,48 @@ TEST(GpuDevice, AStreamAndTheHostSignalEachOther) {
     on.stream->synchronize();
     host.join();
     EXPECT_EQ(flags[0], 8u) << on.name;
+  }
+}
+
+// As the CPU's results reach the kernels of a step, which are enqueued before there are any: the
+// same row of the host's memory is read again and again, and the host writes it while the stream
+// waits. A device that keeps the row from one kernel to the next gives old values.
+TEST(GpuDevice, KernelsBehindAWaitReadWhatTheHostWroteMeanwhile) {
+  constexpr std::uint32_t kRounds = 16, kColumns = 512;
+  for (const TestDevice& on : test_devices()) {
+    const auto memory = MappedMemory::try_allocate(*on.device, Bytes(kColumns * sizeof(float)));
+    const auto words = MappedMemory::try_allocate(*on.device, Bytes(2 * sizeof(std::uint32_t)));
+    auto* const row = reinterpret_cast<float*>(memory->data());
+    auto* const flags = reinterpret_cast<std::uint32_t*>(words->data());
+    const std::atomic_ref<std::uint32_t> asked(flags[0]), answered(flags[1]);
+    const DeviceArray<const float*> results(on, std::vector<const float*>{row});
+    const DeviceArray<float> out(on, std::vector<float>(kRounds * kColumns));
+    on.stream->begin_capture();
+    for (std::uint32_t round = 0; round < kRounds; ++round) {
+      on.kernels->combine({.rows = 1,
+                           .experts_used = 1,
+                           .columns = kColumns,
+                           .results = results.data(),
+                           .out = out.data() + round * kColumns,
+                           .out_stride = kColumns},
+                          on.stream->native());
+      on.stream->write_value({&flags[0]}, round + 1);
+      on.stream->wait_value({&flags[1]}, round + 1);
+    }
+    const auto graph = on.stream->end_capture();
+    const std::jthread host([&](const std::stop_token& ended) {
+      for (std::uint32_t round = 1; round <= kRounds; ++round) {
+        while (asked.load(std::memory_order_acquire) != round && !ended.stop_requested())
+          std::this_thread::yield();
+        std::fill_n(row, kColumns, static_cast<float>(round));
+        answered.store(round, std::memory_order_release);
+      }
+    });
+    on.stream->launch(*graph);
+    on.stream->synchronize();
+    const std::vector<float> found = out.values();
+    for (std::uint32_t i = 0; i < found.size(); ++i)
+      ASSERT_EQ(found[i], static_cast<float>(i / kColumns)) << on.name << ", value " << i;
   }
 }
 

@@ -29,6 +29,7 @@ struct Instruction;
 using Execute = void (*)(Warp&, const Instruction&);
 
 enum class Space : std::uint8_t { kGeneric, kGlobal, kShared, kParam };
+enum class Scope : std::uint8_t { kBlock, kDevice, kSystem };  // .cta, .gpu, .sys
 
 // Of an instruction that accesses memory. Its address is the last operand.
 struct Access {
@@ -37,6 +38,9 @@ struct Access {
   std::uint8_t values = 0;  // registers besides the address
   std::uint8_t outputs = 0;
   bool read_only = false;  // .nc: of memory that nobody writes meanwhile
+  bool acquires = false;
+  bool releases = false;
+  Scope scope = Scope::kSystem;  // of one that is not weak
 };
 
 struct Instruction {

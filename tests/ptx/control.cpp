@@ -41,7 +41,14 @@ void exit(Warp& warp, const Instruction&) { warp.exit(); }
 
 void trap(Warp& warp, const Instruction&) { warp.fail(warp.first_lane(), "trap"); }
 
-void fence(Warp&, const Instruction&) { std::atomic_thread_fence(std::memory_order_seq_cst); }
+template <Scope scope>
+void fence(Warp& warp, const Instruction&) {
+  if (Multiprocessor* const copies = warp.block().copies) {
+    copies->release(scope);
+    copies->acquire(scope);
+  }
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+}
 
 // The operand of a barrier: the same in all threads.
 unsigned uniform(Warp& warp, std::uint32_t operand) {
@@ -94,10 +101,12 @@ void add_control(Forms& forms) {
   forms.emplace("@!bra.uni", Form{&branch_uniformly<true>, 0, {0}});
   for (const char* end : {"ret", "exit"}) forms.emplace(end, Form{&exit, 0, {}});
   forms.emplace("trap", Form{&trap, 0, {}});
-  for (const char* opcode :
-       {"membar.cta", "membar.gl", "membar.sys", "fence.acq_rel.cta", "fence.acq_rel.gpu",
-        "fence.acq_rel.sys", "fence.sc.cta", "fence.sc.gpu", "fence.sc.sys"})
-    forms.emplace(opcode, Form{&fence, 0, {}});
+  for (const char* opcode : {"membar.cta", "fence.acq_rel.cta", "fence.sc.cta"})
+    forms.emplace(opcode, Form{&fence<Scope::kBlock>, 0, {}});
+  for (const char* opcode : {"membar.gl", "fence.acq_rel.gpu", "fence.sc.gpu"})
+    forms.emplace(opcode, Form{&fence<Scope::kDevice>, 0, {}});
+  for (const char* opcode : {"membar.sys", "fence.acq_rel.sys", "fence.sc.sys"})
+    forms.emplace(opcode, Form{&fence<Scope::kSystem>, 0, {}});
   for (const char* opcode : {"bar.sync", "bar.cta.sync", "barrier.sync.aligned"}) {
     forms.emplace(opcode, Form{&barrier<false>, 0, {4}});
     forms.emplace(opcode, Form{&barrier<true>, 0, {4, 4}});

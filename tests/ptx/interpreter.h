@@ -82,12 +82,17 @@ struct Grid {
   unsigned dynamic_shared;
 };
 
+// What threads see of global memory that others write: at once, or as late as the memory model of
+// PTX permits (weak_memory.h).
+enum class Consistency { kSequential, kWeak };
+
 // Runs all blocks on the calling thread and returns when the last has ended. `seed` draws the order
-// of blocks and warps, and what lies in registers and shared memory before anyone wrote there.
+// of blocks and warps, what lies in registers and shared memory before anyone wrote there, and what
+// weak memory keeps back.
 // Throws Error at a trap; at an address outside of the memory that the instruction names, or not at
 // a multiple of the access; at a collective whose lanes never meet; where threads leave while
 // others wait for them at a barrier.
 void run(const Kernel&, const Grid&, std::span<const std::byte> parameters, const AddressSpace&,
-         std::uint64_t seed);
+         std::uint64_t seed, Consistency consistency = Consistency::kSequential);
 
 }  // namespace hearth::ptx

@@ -1,6 +1,7 @@
 // Blocks and warps by turns.
 #include <algorithm>
 #include <numeric>
+#include <optional>
 #include <thread>
 
 #include "tests/ptx/warp.h"
@@ -88,7 +89,7 @@ void check(const Kernel& kernel, const Grid& grid, std::span<const std::byte> pa
 }  // namespace
 
 void run(const Kernel& kernel, const Grid& grid, std::span<const std::byte> parameters,
-         const AddressSpace& space, std::uint64_t seed) {
+         const AddressSpace& space, std::uint64_t seed, Consistency consistency) {
   check(kernel, grid, parameters);
   Launch launch{.kernel = kernel,
                 .grid = grid,
@@ -99,16 +100,21 @@ void run(const Kernel& kernel, const Grid& grid, std::span<const std::byte> para
   Order order(product(grid.blocks), launch.noise);
   std::vector<Block> blocks(std::min(kResidentBlocks, product(grid.blocks)));
   const auto threads = static_cast<unsigned>(product(grid.threads));
+  std::optional<WeakMemory> weak;
+  if (consistency == Consistency::kWeak) weak.emplace(launch.reach, launch.noise, blocks.size());
   for (Block& block : blocks) {
+    if (weak)
+      block.copies = &weak->multiprocessor(static_cast<std::size_t>(&block - blocks.data()));
     block.shared.resize(kernel.dynamic_shared + grid.dynamic_shared);
     block.warps.reserve((threads + kLanes - 1) / kLanes);
     for (unsigned first = 0; first < threads; first += kLanes)
       block.warps.emplace_back(launch, block, first);
     start(launch, block, order.take());
   }
-  for (bool running = true; running;) {
+  for (bool running = true, went_on = true; running;) {
+    if (weak) weak->pass_time(went_on);
     running = false;
-    bool went_on = false;
+    went_on = false;
     for (Block& block : blocks) {
       if (block.alive == 0 && !order.empty()) start(launch, block, order.take());
       if (block.alive == 0) continue;
@@ -117,6 +123,7 @@ void run(const Kernel& kernel, const Grid& grid, std::span<const std::byte> para
     }
     if (running && !went_on) std::this_thread::yield();  // to the thread for which all wait
   }
+  if (weak) weak->end();
 }
 
 }  // namespace hearth::ptx

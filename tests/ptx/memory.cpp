@@ -10,6 +10,9 @@ namespace {
 // Where lanes access memory. Those that do not have the address of one that does.
 using Places = std::byte* [kLanes];
 
+// What lanes bring to weak memory, or have of it.
+using Carried = std::byte[kLanes][32];
+
 std::string hexadecimal(std::uint64_t x) {
   std::string digits;
   do digits.insert(digits.begin(), "0123456789abcdef"[x % 16]);
@@ -85,8 +88,9 @@ void watch_written(Warp& warp, const Access& access, const std::uint64_t (&addre
   }
 }
 
-void find_places(Warp& warp, const Instruction& instruction, std::size_t bytes, bool write,
-                 Places& places) {
+// Returns the multiprocessor whose copies of that memory count, if any.
+Multiprocessor* find_places(Warp& warp, const Instruction& instruction, std::size_t bytes,
+                            bool write, Places& places) {
   const Access& access = instruction.access;
   const std::uint32_t operand = instruction.operands[access.values];
   std::uint64_t addresses[kLanes];
@@ -108,21 +112,23 @@ void find_places(Warp& warp, const Instruction& instruction, std::size_t bytes, 
   const auto parameters = warp.launch().parameters;
   switch (access.space) {
     case Space::kShared:
-      return place_in(warp, access.space, shared.data(), shared.size(), addresses, bytes, write,
-                      places);
+      place_in(warp, access.space, shared.data(), shared.size(), addresses, bytes, write, places);
+      return nullptr;
     case Space::kParam:  // which nothing writes
-      return place_in(warp, access.space, const_cast<std::byte*>(parameters.data()),
-                      parameters.size(), addresses, bytes, write, places);
+      place_in(warp, access.space, const_cast<std::byte*>(parameters.data()), parameters.size(),
+               addresses, bytes, write, places);
+      return nullptr;
     case Space::kGeneric:
       if (first - kSharedWindow >= kWindowBytes) break;
       for (std::uint64_t& address : addresses) address -= kSharedWindow;
-      return place_in(warp, access.space, shared.data(), shared.size(), addresses, bytes, write,
-                      places);
+      place_in(warp, access.space, shared.data(), shared.size(), addresses, bytes, write, places);
+      return nullptr;
     case Space::kGlobal:
       break;
   }
   place_in_global(warp, access.space, addresses, bytes, write, places);
   if (warp.launch().kernel.reads_read_only) watch_written(warp, access, addresses, bytes, write);
+  return warp.block().copies;
 }
 
 template <typename T>
@@ -133,9 +139,17 @@ std::atomic_ref<T> atomic_at(std::byte* at) {
 // A load into a wider register extends by T's sign.
 template <typename T, typename Register>
 void load(Warp& warp, const Instruction& instruction) {
+  const Access& access = instruction.access;
+  const std::size_t bytes = access.values * sizeof(T);
   Places places;
-  find_places(warp, instruction, instruction.access.values * sizeof(T), false, places);
-  for (unsigned i = 0; i < instruction.access.values; ++i) {
+  Carried carried;
+  if (Multiprocessor* const copies = find_places(warp, instruction, bytes, false, places))
+    for (unsigned lane = 0; lane < kLanes; ++lane) {
+      if (warp.mask() >> lane & 1)
+        copies->load(places[lane], bytes, access.read_only, carried[lane]);
+      places[lane] = carried[lane];
+    }
+  for (unsigned i = 0; i < access.values; ++i) {
     Register values[kLanes];
     for (unsigned lane = 0; lane < kLanes; ++lane) {
       T value;
@@ -146,23 +160,44 @@ void load(Warp& warp, const Instruction& instruction) {
   }
 }
 
+// Strong accesses of the active lanes, one after the other, to what threads of a scope share.
+template <typename F>
+void access_in_order(Warp& warp, const Instruction& instruction, std::size_t bytes, bool write,
+                     Scope shared, F f) {
+  const Access& access = instruction.access;
+  Places places;
+  Multiprocessor* const copies = find_places(warp, instruction, bytes, write, places);
+  if (copies != nullptr && access.releases) copies->release(access.scope);
+  const unsigned first = warp.launch().noise.below(kLanes);  // nobody knows which lane it is
+  for (unsigned i = 0; i < kLanes; ++i) {
+    const unsigned lane = (first + i) % kLanes;
+    if (!(warp.mask() >> lane & 1)) continue;
+    std::byte* const at = places[lane];
+    f(lane, copies == nullptr ? at : copies->strong(at, bytes, write, shared));
+  }
+  if (copies != nullptr && access.acquires) copies->acquire(access.scope);
+}
+
 // .volatile, .relaxed and .acquire, of which the last is the strongest.
 template <typename T, typename Register>
 void load_in_order(Warp& warp, const Instruction& instruction) {
-  Places places;
-  find_places(warp, instruction, sizeof(T), false, places);
-  Register values[kLanes];
-  for (unsigned lane = 0; lane < kLanes; ++lane)
-    values[lane] =
-        static_cast<Register>(atomic_at<T>(places[lane]).load(std::memory_order_acquire));
+  Register values[kLanes] = {};
+  const Scope scope = instruction.access.scope;
+  access_in_order(warp, instruction, sizeof(T), false, scope, [&](unsigned lane, std::byte* at) {
+    values[lane] = static_cast<Register>(atomic_at<T>(at).load(std::memory_order_acquire));
+  });
   warp.store(instruction.operands[0], values);
   warp.may_be_waiting();
 }
 
 template <typename T, typename Register>
 void store(Warp& warp, const Instruction& instruction) {
-  Places places;
-  find_places(warp, instruction, instruction.access.values * sizeof(T), true, places);
+  const std::size_t bytes = instruction.access.values * sizeof(T);
+  Places places, memory;
+  Carried carried;
+  Multiprocessor* const copies = find_places(warp, instruction, bytes, true, memory);
+  for (unsigned lane = 0; lane < kLanes; ++lane)
+    places[lane] = copies == nullptr ? memory[lane] : carried[lane];
   for (unsigned i = 0; i < instruction.access.values; ++i) {
     const Register* from = warp.row<Register>(instruction.operands[i]);
     for (unsigned lane = 0; lane < kLanes; ++lane) {
@@ -171,16 +206,17 @@ void store(Warp& warp, const Instruction& instruction) {
       std::memcpy(places[lane] + i * sizeof(T), &value, sizeof value);
     }
   }
+  for (unsigned lane = 0; copies != nullptr && lane < kLanes; ++lane)
+    if (warp.mask() >> lane & 1) copies->store(memory[lane], bytes, carried[lane]);
 }
 
 template <typename T, typename Register>
 void store_in_order(Warp& warp, const Instruction& instruction) {
-  Places places;
-  find_places(warp, instruction, sizeof(T), true, places);
   const Register* from = warp.row<Register>(instruction.operands[0]);
-  for (unsigned lane = 0; lane < kLanes; ++lane)
-    if (warp.mask() >> lane & 1)
-      atomic_at<T>(places[lane]).store(static_cast<T>(from[lane]), std::memory_order_release);
+  const Scope scope = instruction.access.scope;
+  access_in_order(warp, instruction, sizeof(T), true, scope, [&](unsigned lane, std::byte* at) {
+    atomic_at<T>(at).store(static_cast<T>(from[lane]), std::memory_order_release);
+  });
 }
 
 void prefetch(Warp& warp, const Instruction& instruction) {
@@ -192,20 +228,16 @@ void prefetch(Warp& warp, const Instruction& instruction) {
 template <typename T, typename F>
 void change(Warp& warp, const Instruction& instruction) {
   const Access& access = instruction.access;
-  Places places;
-  find_places(warp, instruction, sizeof(T), true, places);
   const T* b = warp.row<T>(instruction.operands[access.outputs]);
   const T* c = warp.row<T>(instruction.operands[access.values - 1]);
   T before[kLanes] = {};
-  const unsigned first = warp.launch().noise.below(kLanes);  // nobody knows which lane it is
-  for (unsigned i = 0; i < kLanes; ++i) {
-    const unsigned lane = (first + i) % kLanes;
-    if (!(warp.mask() >> lane & 1)) continue;
-    const auto at = atomic_at<T>(places[lane]);
+  const auto of_lane = [&](unsigned lane, std::byte* memory) {
+    const auto at = atomic_at<T>(memory);
     before[lane] = at.load();
     while (!at.compare_exchange_weak(before[lane], F{}(before[lane], b[lane], c[lane]))) {
     }
-  }
+  };
+  access_in_order(warp, instruction, sizeof(T), true, Scope::kSystem, of_lane);
   if (access.outputs == 1) warp.store(instruction.operands[0], before);
   warp.may_be_waiting();
 }
@@ -274,14 +306,33 @@ Execute access_of(std::string_view type, std::uint8_t bytes, bool stores, bool i
   return type == "64" ? access_of<std::uint64_t>(bytes, stores, in_order) : nullptr;
 }
 
+// Whether there was one of the words that are allowed.
+bool take_order(Words& words, bool may_release, bool may_acquire, Access& access) {
+  const bool both = may_release && may_acquire && words.take_if("acq_rel");
+  access.releases = both || (may_release && words.take_if("release"));
+  access.acquires = both || (may_acquire && !access.releases && words.take_if("acquire"));
+  return access.releases || access.acquires;
+}
+
+bool take_scope(Words& words, Scope& scope) {
+  for (const auto& [word, named] :
+       {std::pair("cta", Scope::kBlock), std::pair("gpu", Scope::kDevice),
+        std::pair("sys", Scope::kSystem)})
+    if (words.take_if(word)) {
+      scope = named;
+      return true;
+    }
+  return false;
+}
+
 // ld{.weak|.volatile|.relaxed.scope|.acquire.scope}{.space}{.nc}{.vN}.type, and st likewise
 Execute find_access(Words words, bool stores, const std::vector<std::uint8_t>& widths,
                     Access& access) {
   Space& space = access.space;
   bool in_order = words.take_if("volatile");
-  if (!in_order && words.take_one_of({"relaxed", stores ? "release" : "acquire"})) {
+  if (!in_order && (words.take_if("relaxed") || take_order(words, stores, !stores, access))) {
     in_order = true;
-    if (!words.take_one_of({"cta", "gpu", "sys"})) return nullptr;
+    if (!take_scope(words, access.scope)) return nullptr;
   }
   if (!in_order) words.take_if("weak");
   space = take_space(words);
@@ -317,12 +368,13 @@ Execute change_of_bits(std::string_view name) {
   return nullptr;
 }
 
-// atom{.sem}{.scope}{.space}.op.type: all are as ordered as the strongest.
+// atom{.sem}{.scope}{.space}.op.type, relaxed and .gpu where nothing is said
 Execute find_change(Words words, bool returns, const std::vector<std::uint8_t>& widths,
-                    Space& space) {
-  words.take_one_of({"relaxed", "acquire", "release", "acq_rel"});
-  words.take_one_of({"cta", "gpu", "sys"});
-  space = take_space(words);
+                    Access& access) {
+  if (!words.take_if("relaxed")) take_order(words, true, true, access);
+  access.scope = Scope::kDevice;
+  take_scope(words, access.scope);
+  const Space space = access.space = take_space(words);
   const std::string_view name = words.take();
   const std::string_view type = words.take();
   if (!words.empty() || space == Space::kParam) return nullptr;
@@ -360,7 +412,7 @@ MemoryForm find_memory_form(std::string_view opcode, const std::vector<std::uint
     form.execute = find_access(words, true, widths, form.access);
   } else if (what == "atom" || what == "red") {
     form.access.outputs = what == "atom";
-    form.execute = find_change(words, what == "atom", widths, space);
+    form.execute = find_change(words, what == "atom", widths, form.access);
   } else if (what == "prefetch" && widths.empty()) {
     form.execute = find_prefetch(words, space);
   }

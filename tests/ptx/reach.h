@@ -23,6 +23,12 @@ class Reach {
         address + (address - alias_.begin < alias_.bytes ? alias_.distance : 0));
   }
 
+  // Of memory that was found, by where it lies. Variables of modules count as the host's.
+  bool is_of_host(const std::byte* place) const {
+    const auto begin = alias_.begin + alias_.distance;
+    return reinterpret_cast<std::uintptr_t>(place) - begin >= alias_.bytes;
+  }
+
   // The range in which the instruction last found what it reached for: most likely the next, too.
   const Range& likely(std::size_t pc) const { return ranges_[last_[pc]]; }
   bool has(std::size_t pc, std::uintptr_t address, std::size_t bytes, bool write) {

@@ -16,6 +16,7 @@
 #include "tests/ptx/code.h"
 #include "tests/ptx/noise.h"
 #include "tests/ptx/reach.h"
+#include "tests/ptx/weak_memory.h"
 #include "tests/ptx/written.h"
 
 namespace hearth::ptx {
@@ -44,6 +45,7 @@ struct Block {
   unsigned index[3] = {};
   unsigned alive = 0;  // threads
   Barrier barriers[kBarriers];
+  Multiprocessor* copies = nullptr;  // none: global memory is what all see
 
   // Lets those through for whom nobody is missing any more.
   void open_barriers();
