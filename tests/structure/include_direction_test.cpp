@@ -186,6 +186,20 @@ TEST(Structure, VendorHeadersStayInTheirPlaces) {
       }
 }
 
+// A program without AVX2 hence differs from others in what `./dev check scalar` builds alone.
+TEST(Structure, OnlyKernelsKnowInstructionSets) {
+  for (const Source& source : sources()) {
+    if (source.folder() == "kernels" || source.path.starts_with("tests/kernels/")) continue;
+    for (const Include& include : source.includes)
+      EXPECT_FALSE(include.header.starts_with("kernels/cpu/avx") ||
+                   include.header == "kernels/cpu/fill.h")
+          << at(source, include);
+    for (const std::string& line : source.lines)
+      EXPECT_FALSE(line.starts_with("#") && line.find("HEARTH_SCALAR_ONLY") != line.npos)
+          << source.path << ": " << line;
+  }
+}
+
 // The parser is large: a header that brought it along would slow down every file that includes it.
 TEST(Structure, TheTomlParserStaysInFilesNamedForIt) {
   for (const Source& source : sources())
