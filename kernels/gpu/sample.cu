@@ -114,7 +114,7 @@ void launch_sample(const SampleTask& task, NativeStream stream) {
     level.to = last ? task.chosen : free;
     launch(choose_candidates, {.blocks_x = spans, .blocks_y = task.rows, .threads = kSampleThreads},
            stream, task, level);
-    free += std::size_t{task.rows} * spans * task.count;
+    if (!last) free += std::size_t{task.rows} * spans * task.count;
     level = {.from = level.to, .items = spans * task.count};
   }
 }

@@ -141,16 +141,16 @@ class OnDevice {
     const std::uint32_t width = 2 * (s.key_dim + values);  // of a key head, fused
     const std::uint64_t stride = row_.fused ? s.key_heads * width : s.channels();
     const auto input = [&](std::uint32_t at, std::uint32_t fused_at, std::uint32_t apart) {
-      return DeltaInput{qkv.data() + (row_.fused ? fused_at : at), stride,
-                        row_.fused ? width : apart};
+      const float* const first = rows == 0 ? nullptr : qkv.data() + (row_.fused ? fused_at : at);
+      return DeltaInput{first, stride, row_.fused ? width : apart};
     };
     const DeltaInput z = row_.fused ? input(0, 2 * s.key_dim + values, 0)
                                     : DeltaInput{of_z.data(), s.values(), values};
     const DeltaInput beta{gates.data(), (row_.fused ? 2 : 1) * s.value_heads,
                           (row_.fused ? 2 : 1) * share};
-    const DeltaInput alpha = row_.fused
-                                 ? DeltaInput{gates.data() + share, 2 * s.value_heads, 2 * share}
-                                 : DeltaInput{of_alpha.data(), s.value_heads, share};
+    const float* const fused_alpha = rows == 0 ? nullptr : gates.data() + share;
+    const DeltaInput alpha = row_.fused ? DeltaInput{fused_alpha, 2 * s.value_heads, 2 * share}
+                                        : DeltaInput{of_alpha.data(), s.value_heads, share};
 
     Result r(s, rows);
     const DeviceArray<float> mixed(on_, r.mixed.size()), decay(on_, r.decay.size());

@@ -40,10 +40,11 @@ void expect_gated(GatedActivation activation, const std::vector<float>& both, st
   const ExpectedActivations expected(gated, rows, columns);
   for (const TestDevice& on : test_devices()) {
     const DeviceArray<float> x(on, both);
+    const float* const up = rows == 0 ? nullptr : x.data() + columns;
     const DeviceActivations found(on, rows, columns);
     on.kernels->gate({.activation = activation,
                       .gate = {.x = x.data(), .stride = 2 * columns},
-                      .up = {.x = x.data() + columns, .stride = 2 * columns},
+                      .up = {.x = up, .stride = 2 * columns},
                       .to = found.destination()},
                      on.stream->native());
     expect_same_activations(expected.view(), found,
