@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <barrier>
 #include <functional>
 #include <optional>
 #include <thread>
@@ -167,6 +168,11 @@ class Lane {
   std::uint32_t done() const {
     return std::atomic_ref(block.control->done).load(std::memory_order_acquire);
   }
+  // A thread takes memory as it begins, which may be long after the pool was made.
+  void let_workers_begin() {
+    std::barrier all(pool_.threads());
+    pool_.run(pool_.threads(), [&](std::uint32_t, std::uint32_t) { all.arrive_and_wait(); });
+  }
 
   std::vector<float> expected(std::uint32_t pair) const {
     const std::uint32_t expert = pair < 4 ? 4 : pair == 4 ? 1 : 0;
@@ -266,6 +272,7 @@ INSTANTIATE_TEST_SUITE_P(All, CpuLaneRows,
 
 TEST(CpuLane, ServingAllocatesNothing) {
   Lane lane({.name = ""});
+  lane.let_workers_begin();
   lane.hand_over();
   lane.lane->serve();
   const std::uint64_t before = hearth::testing::heap_calls();
