@@ -113,6 +113,9 @@ bool supported(InstructionSet set);
 // Whether this CPU gathers eight values faster than it loads them one by one: Intel's with AVX-512,
 // unless their microcode slows gathers down against data sampling. Not AMD's.
 bool gathers_are_fast();
+// Whether attention asks the first cache of this CPU for what it reads next, rather than the
+// second, which on AMD's leaves a good part of the time that memory takes (kernels/kv/README.md).
+bool prefetches_into_first_cache();
 const CpuKernels& cpu_kernels(InstructionSet set);  // CHECKs that it is supported
 
 }  // namespace hearth::kernels

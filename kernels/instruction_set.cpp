@@ -54,6 +54,15 @@ bool gathers_are_fast() {
 #endif
 }
 
+bool prefetches_into_first_cache() {
+#ifdef HEARTH_SCALAR_ONLY
+  return false;
+#else
+  static const bool amd = __builtin_cpu_is("amd");
+  return amd;
+#endif
+}
+
 InstructionSet best_instruction_set() {
   if (const char* const wanted = std::getenv("HEARTH_CPU")) {
     const std::optional<InstructionSet> set = parse_instruction_set(wanted);

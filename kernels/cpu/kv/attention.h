@@ -107,11 +107,13 @@ class Attention {
   }
 
   // Of the tile's 32 positions from `position` on, which a longer tile does not hold in one piece:
-  // an equal part of its bytes stands for them.
-  static LinesAhead lines_ahead(KvFormat format, KvPart part, std::uint32_t dim,
-                                const std::byte* tile, std::uint32_t position) {
+  // an equal part of its bytes stands for them. The lines of the next 32 are then not quite these,
+  // and the first cache is not asked for them.
+  LinesAhead lines_ahead(KvFormat format, KvPart part, std::uint32_t dim, const std::byte* tile,
+                         std::uint32_t position) const {
     const std::size_t bytes = kv_tile_bytes(format, part, dim) * kKvTile / traits(format).tile();
-    return {tile + position / kKvTile * bytes, bytes};
+    return {tile + position / kKvTile * bytes, bytes,
+            into_first_cache_ && traits(format).tile() == kKvTile};
   }
 
   // Returns the lines of keys that are still to be asked for.
@@ -267,6 +269,7 @@ class Attention {
 
   const AttentionTask& task_;
   const AttentionState state_;
+  const bool into_first_cache_ = prefetches_into_first_cache();
   const std::byte* folded_ = nullptr;  // the stored tile of keys that queries were folded for
   float factors_[kMaxAttentionQueries];
   alignas(64) float scores_[kMaxAttentionQueries][kKvTile];  // of the tile, then its weights

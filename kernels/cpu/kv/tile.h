@@ -11,24 +11,35 @@ namespace hearth::kernels {
 
 inline constexpr std::size_t kLineBytes = 64;  // of the caches
 
-// The lines of 32 positions that are read three tiles after these. The second cache is asked for
-// them, in turn, a few at a time while this tile is computed, since many at once would wait for one
-// another and memory be idle later. Past the last tile of a cache they are lines that nobody reads.
+// The lines of 32 positions that are read after these: of the next tile where the first cache is
+// asked for them, of the third one where the second is. A few are asked for at a time while this
+// tile is computed, since many at once would wait for one another and memory be idle later. Past
+// the last tile of a cache they are lines that nobody reads.
 class LinesAhead {
  public:
   LinesAhead() = default;  // none
-  LinesAhead(const std::byte* positions, std::size_t bytes)
-      : next_(reinterpret_cast<std::uintptr_t>(positions) + 3 * bytes), end_(next_ + bytes) {}
+  LinesAhead(const std::byte* positions, std::size_t bytes, bool into_first_cache)
+      : next_(reinterpret_cast<std::uintptr_t>(positions) + (into_first_cache ? 1 : 3) * bytes),
+        end_(next_ + bytes),
+        into_first_cache_(into_first_cache) {}
 
   std::size_t left() const { return (end_ - next_ + kLineBytes - 1) / kLineBytes; }
   [[gnu::always_inline]] void ask(std::size_t lines) {
     const std::uintptr_t last = next_ + lines * kLineBytes, end = last < end_ ? last : end_;
-    for (; next_ < end; next_ += kLineBytes)
-      __builtin_prefetch(reinterpret_cast<const void*>(next_), 0, 2);
+    if (into_first_cache_)
+      for (; next_ < end; next_ += kLineBytes) prefetch<3>(next_);
+    else
+      for (; next_ < end; next_ += kLineBytes) prefetch<2>(next_);
   }
 
  private:
+  template <int locality>
+  [[gnu::always_inline]] static void prefetch(std::uintptr_t line) {
+    __builtin_prefetch(reinterpret_cast<const void*>(line), 0, locality);
+  }
+
   std::uintptr_t next_ = 0, end_ = 0;
+  bool into_first_cache_ = false;
 };
 
 struct TileQueries {
