@@ -1,5 +1,4 @@
 // Engines: opened, asked for facts, given more or less memory, closed.
-#include <algorithm>
 
 #include "api/handles.h"
 #include "runtime/gpu/device_prefill.h"

@@ -1,8 +1,6 @@
 // Plans: what an engine would take, before there is one.
 #include "profiler/plan_toml.h"
 
-#include <algorithm>
-
 #include "api/handles.h"
 #include "runtime/model_identity.h"
 #include "runtime/plan_input.h"

@@ -1,6 +1,4 @@
 // Text to tokens and back, and conversations by the model's template.
-#include <algorithm>
-#include <cstring>
 #include <vector>
 
 #include "api/handles.h"

@@ -4,8 +4,8 @@
 //
 // One token meets a GiB of weights, which no cache holds, part by part; memory is read alone for a
 // moment after every part, elsewhere in the GiB, so that both figures belong to the same minute.
-// Of either, the rate that a quarter of the parts exceed (kernels/memory_probe.h). Columns: GB/s of
-// weights with 1 and with 2 threads, what that is of memory, and how many times the scalar
+// Of either, the rate that a quarter of the parts exceed, as in kernels/memory_probe.h. Columns:
+// GB/s of weights with 1 and with 2 threads, what that is of memory, and how many times the scalar
 // kernel's rate with 1 thread. A format below 60 % with 2 threads is marked.
 #include <fmt/format.h>
 
@@ -99,7 +99,7 @@ Rates measure(WorkerPool& pool, WeightFormat format, std::span<const std::byte> 
     kernel.push_back(
         decode_rate(pool, best_instruction_set(), format, memory.subspan(at, kPartBytes), x));
     const std::size_t elsewhere = (at + memory.size() / 2) % memory.size();
-    alone.push_back(probe_memory_sustained(pool, memory.subspan(elsewhere, kPartBytes)));
+    alone.push_back(read_memory(pool, memory.subspan(elsewhere, kPartBytes)));
   }
   return {exceeded_by_a_quarter(kernel), exceeded_by_a_quarter(alone)};
 }

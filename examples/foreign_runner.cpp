@@ -13,7 +13,6 @@
 #include <hearth/experts.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>

@@ -44,15 +44,6 @@ double read_memory(WorkerPool& pool, std::span<const std::byte> memory) {
 }
 
 double probe_memory(WorkerPool& pool, std::span<const std::byte> memory) {
-  constexpr std::size_t kParts = 4;
-  const std::size_t part = std::max(memory.size() / kParts, std::min(memory.size(), kPiece));
-  double best = 0;
-  for (std::size_t at = 0; at + part <= memory.size(); at += part)
-    best = std::max(best, read_memory(pool, memory.subspan(at, part)));
-  return best;
-}
-
-double probe_memory_sustained(WorkerPool& pool, std::span<const std::byte> memory) {
   const std::size_t window = std::min((std::size_t{2} << 20) * pool.threads(), memory.size());
   std::vector<double> rates;
   for (std::size_t at = 0; at + window <= memory.size(); at += window)

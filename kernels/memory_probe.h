@@ -11,14 +11,11 @@ namespace hearth::kernels {
 // Bytes per second of one read of `memory`, in whole pieces of 256 KiB.
 double read_memory(WorkerPool& pool, std::span<const std::byte> memory);
 
-// Bytes per second, the best of the four quarters of `memory` (at least 1 MiB), each read once: a
-// second pass over 256 MiB was up to a quarter faster where a server's last cache has 260 MiB.
-// Where the caches hold what was written to the memory before, the figure is theirs.
+// Bytes per second of pieces of `memory` that follow each other, 2 MiB for each thread (or all,
+// where that is less): the rate that a quarter of them exceed. Those that lost a time slice to
+// another process do not change it, and the best do not flatter it. Nothing is read twice: a second
+// pass over 256 MiB was up to a quarter faster where a server's last cache has 260 MiB. Where the
+// caches hold what was written to the memory before, the figure is theirs.
 double probe_memory(WorkerPool& pool, std::span<const std::byte> memory);
-
-// The same as it is sustained: over pieces of 2 MiB for each thread (at least one) that follow each
-// other, the rate that a quarter of them exceed. Those that lost a time slice to another process do
-// not change it, and the best do not flatter it.
-double probe_memory_sustained(WorkerPool& pool, std::span<const std::byte> memory);
 
 }  // namespace hearth::kernels

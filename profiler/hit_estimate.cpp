@@ -111,9 +111,4 @@ HitEstimate HitModel::estimate(std::span<const std::uint32_t> slots_of_class,
   return estimate;
 }
 
-HitEstimate estimate_hits(const ModelNeeds& needs, std::span<const std::uint32_t> slots_of_class,
-                          const std::string& policy, const ExpertProfile* profile) {
-  return HitModel(needs, policy, profile).estimate(slots_of_class);
-}
-
 }  // namespace hearth::profiler

@@ -50,8 +50,4 @@ class HitModel {
   std::vector<std::vector<double>> uses_;
 };
 
-// For `slots_of_class` slots of each class under `policy`. `profile` may be null.
-HitEstimate estimate_hits(const ModelNeeds& needs, std::span<const std::uint32_t> slots_of_class,
-                          const std::string& policy, const ExpertProfile* profile);
-
 }  // namespace hearth::profiler

@@ -4,7 +4,6 @@
 #include <array>
 #include <bit>
 #include <cmath>
-#include <utility>
 
 #include "base/check.h"
 #include "base/error.h"

@@ -9,7 +9,6 @@
 #include <bit>
 #include <cerrno>
 #include <cmath>
-#include <cstring>
 #include <string_view>
 
 #include "base/check.h"

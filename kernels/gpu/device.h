@@ -34,7 +34,6 @@ struct DeviceProperties {
   unsigned multiprocessors = 0;
   Bytes memory;  // all of it
   Bytes l2;
-  Bytes shared_memory_per_block;  // that a launch gets without asking
   // What plans leave to the driver beside what it takes when the device is opened: kernels, which
   // are loaded as they are first launched, and graphs.
   Bytes driver_growth;

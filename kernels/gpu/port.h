@@ -35,7 +35,7 @@
 // target.
 //   sync_threads() sync_lanes()
 //   shuffle(x, lane, width) shuffle_xor(x, mask)      x of 4 or 8 bytes; lanes count in the group
-//   ballot(p) any_lane(p) all_lanes(p)
+//   ballot(p) any_lane(p)
 //   group_max<width>(x), group_sum<width>(x)          over a group, the same bits in every lane
 //
 // Memory.
@@ -52,9 +52,8 @@
 //                                 under way when the first is used; left to themselves, compilers
 //                                 save registers instead. All or none of 32 neighbouring lanes
 //                                 call it
-//   atomic_add, atomic_max, atomic_exchange, atomic_compare (address, expected, desired): the old
-//                                 value; int, unsigned and unsigned long long (max: also these)
-//   fence_block() fence_device() fence_system()
+//   atomic_add(p, x), atomic_exchange(p, x): the old value; int, unsigned and unsigned long long
+//   fence_system()
 //   load_acquire_system(p), store_release_system(p, x): 32-bit flags in memory that the host maps
 //
 // Arithmetic, the same bits on every target (but which NaN):

@@ -40,8 +40,6 @@ class MoeBlock final : public Block {
   // The MoE layer that runs after this one: its router predicts what to prefetch.
   void set_next(const MoeBlock* next) { next_ = next; }
 
-  const ExpertFfn& expert_ffn() const { return expert_ffn_; }
-
   void state_needs(ScratchShape& scratch, KvLayer& kv) const override;
   void run(Step& step) const override;
   void device_needs(DeviceNeeds& needs) const override;

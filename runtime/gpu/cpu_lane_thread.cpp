@@ -1,7 +1,6 @@
 #include "runtime/gpu/cpu_lane_thread.h"
 
 #include <chrono>
-#include <utility>
 
 #include "base/check.h"
 #include "base/error.h"

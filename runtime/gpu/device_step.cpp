@@ -1,7 +1,6 @@
 #include "runtime/gpu/device_step.h"
 
 #include <algorithm>
-#include <utility>
 
 #include "base/check.h"
 

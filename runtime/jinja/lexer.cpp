@@ -2,7 +2,6 @@
 
 #include <array>
 #include <charconv>
-#include <optional>
 
 #include "base/error.h"
 #include "runtime/jinja/string_literal.h"

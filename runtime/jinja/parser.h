@@ -26,7 +26,6 @@ class ExpressionParser {
   // A condition or value; parse_tuple() also takes several, separated by commas.
   ExpressionPtr parse_expression();
   ExpressionPtr parse_tuple(bool conditional = true);
-  ExpressionPtr parse_without_conditional() { return parse_or(); }
   Target parse_target();
   std::vector<Parameter> parse_parameters();
   // "| a | b(c)" applied to `input`; one filter, without its "|".

@@ -1,7 +1,5 @@
 #include "runtime/jinja/tests.h"
 
-#include <algorithm>
-
 #include "base/error.h"
 #include "runtime/jinja/filters.h"
 #include "runtime/jinja/operators.h"

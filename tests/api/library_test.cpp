@@ -4,7 +4,6 @@
 
 #include <array>
 #include <cstdio>
-#include <filesystem>
 #include <hearth/hearth.hpp>
 #include <sstream>
 #include <string>

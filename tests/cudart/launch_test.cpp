@@ -2,7 +2,6 @@
 // follows when one fails.
 #include <array>
 #include <cstdlib>
-#include <cstring>
 #include <string>
 #include <vector>
 

@@ -89,16 +89,10 @@ Bytes Memory::in_use() const {
   return in_use_locked();
 }
 
-Bytes Memory::most_used() const {
-  const std::shared_lock lock(mutex_);
-  return most_;
-}
-
 bool Memory::take(Bytes bytes) {
   const std::unique_lock lock(mutex_);
   if (in_use_locked() + bytes > settings().memory) return false;
   other_ += bytes;
-  most_ = std::max(most_, in_use_locked());
   return true;
 }
 
@@ -116,7 +110,6 @@ void* Memory::allocate(Bytes bytes) {
     counted -= taken;
     return nullptr;
   }
-  most_ = std::max(most_, in_use_locked());
   const std::size_t skipped = draw() % (kPage / kAlignment) * kAlignment;
   const std::size_t mapped = round_up(skipped + bytes.count, kPage);
   std::byte* const begin = std::exchange(unused_, unused_ + mapped + kPage);

@@ -30,7 +30,6 @@ class Memory final : public ptx::AddressSpace {
   bool take(Bytes bytes);
   void give_back(Bytes bytes);
   Bytes in_use() const;
-  Bytes most_used() const;
 
   enum class Origin { kAllocated, kRegistered };
   struct Pinned {
@@ -72,7 +71,7 @@ class Memory final : public ptx::AddressSpace {
   std::byte* places_ = nullptr;     // of what lies there
   std::byte* unused_ = nullptr;     // those not given out yet
   int noise_ = -1;                  // a file of random bytes, which new memory maps
-  Bytes small_, large_, other_, most_;
+  Bytes small_, large_, other_;
 };
 
 Memory& memory();

@@ -3,7 +3,6 @@
 //
 // Checksums would turn nearly every input away at once. So each is tried as it is, and with its
 // checksums put right wherever there is room for one.
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

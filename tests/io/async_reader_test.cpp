@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <filesystem>
-#include <numeric>
 #include <set>
 #include <thread>
 

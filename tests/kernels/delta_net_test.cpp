@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <span>
 
 #include "kernels/delta_gates.h"
 #include "tests/kernels/support/cpu_tables.h"

@@ -5,7 +5,6 @@
 
 #include <bit>
 #include <cmath>
-#include <cstring>
 
 #include "tests/kernels/support/matrices.h"
 #include "tests/kernels/support/plain_decoder.h"

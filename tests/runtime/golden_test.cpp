@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
-#include <numeric>
 
 #include "base/error.h"
 #include "tests/runtime/support/recorded_run.h"

@@ -1,8 +1,6 @@
 // What the planner says from the header of a file is what the engine then takes, to the byte.
 #include <gtest/gtest.h>
 
-#include <filesystem>
-
 #include "base/error.h"
 #include "base/random.h"
 #include "runtime/plan_input.h"

@@ -3,7 +3,6 @@
 // <name>.expected.json that tests/golden/jinja/published.py writes beside it.
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 

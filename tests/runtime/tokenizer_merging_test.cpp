@@ -3,7 +3,6 @@
 #include <rapidcheck.h>
 
 #include <map>
-#include <string>
 #include <vector>
 
 #include "runtime/tokenizer/merge_table.h"

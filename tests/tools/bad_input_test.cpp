@@ -1,8 +1,6 @@
 // Prompts, budgets and flags that make no sense, or hardly any: one line says so, or it works.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-
 #include "tests/sanitized.h"
 #include "tests/tools/support/expect_error.h"
 #include "tests/tools/support/run_command.h"

@@ -1,7 +1,6 @@
 // hearth doctor as a command: it is quick, honest about what failed, and what it writes is read.
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <filesystem>
 
 #include "kernels/gpu/backend.h"

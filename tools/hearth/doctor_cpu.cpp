@@ -259,7 +259,7 @@ std::vector<profiler::ThreadRate> measure_memory(const CpuProbe& probe) {
   for (const auto& pool : pools_of(probe)) {
     probe.progress(fmt::format("memory, {} threads", pool->threads()));
     rates.push_back(
-        {.threads = pool->threads(), .rate = kernels::probe_memory_sustained(*pool, probe.memory)});
+        {.threads = pool->threads(), .rate = kernels::probe_memory(*pool, probe.memory)});
   }
   return rates;
 }

@@ -214,7 +214,7 @@ class GpuMeasurement {
     gpu.graph_node = part_of_graph(kLaunches, [&] { launch_nothing(); });
     const Nanoseconds with_fetch = part_of_graph(kLaunches, [&] { fetch_beside(); });
     gpu.fetch_overhead = std::max(with_fetch - gpu.graph_node, Nanoseconds(1));
-    GpuLayerWork layer(device_, probe_.kernels, *stream_);
+    GpuLayerWork layer(device_memory(device_, GpuLayerWork::kMemory), probe_.kernels, *stream_);
     gpu.layer_overhead = part_of_graph(probe_.layers, [&] { layer.enqueue(); });
   }
 

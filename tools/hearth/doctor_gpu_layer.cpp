@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "base/check.h"
-#include "base/error.h"
 #include "kernels/kv/kv_format.h"
 
 namespace hearth::tools {
@@ -21,7 +20,6 @@ constexpr std::uint32_t kExpertColumns = 768;
 constexpr auto kFormat = kernels::WeightFormat::kF16;
 constexpr auto kKvFormat = kernels::KvFormat::kF16;
 constexpr std::size_t kAlignment = 256;
-constexpr Bytes kMemory = 8 * kMiB;
 
 kernels::KvMemory cache(KvPart part, std::byte* tiles) {
   return {
@@ -31,15 +29,10 @@ kernels::KvMemory cache(KvPart part, std::byte* tiles) {
 }  // namespace
 
 // All zeros: no number that takes another time, and expert 0 for all.
-GpuLayerWork::GpuLayerWork(kernels::Device& device, const kernels::GpuKernels& kernels,
+GpuLayerWork::GpuLayerWork(kernels::DeviceBuffer memory, const kernels::GpuKernels& kernels,
                            kernels::Stream& stream)
-    : kernels_(kernels), stream_(stream) {
-  auto memory = kernels::DeviceBuffer::try_allocate(device, kMemory);
-  if (!memory)
-    throw_error(ErrorCode::kBudget, "{}: {} MiB of its memory are not free; close what uses it",
-                device.properties().name, kMemory / kMiB);
-  memory_ = std::move(*memory);
-  stream_.fill(memory_.data(), 0, kMemory);
+    : kernels_(kernels), stream_(stream), memory_(std::move(memory)) {
+  stream_.fill(memory_.data(), 0, memory_.size());
   weights_ = take<std::byte>(std::size_t{2} * kMatrixRows * kColumns);
   residual_ = take<float>(kColumns);
   added_ = take<float>(kColumns);

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/units.h"
 #include "kernels/gpu/device.h"
 #include "kernels/gpu/kernel_table.h"
 
@@ -14,8 +15,9 @@ namespace hearth::tools {
 // one before. Matrices have 64 rows, whose reading takes no time, and the context one position.
 class GpuLayerWork {
  public:
-  // Throws Error(kBudget) where the device has not a few MiB.
-  GpuLayerWork(kernels::Device& device, const kernels::GpuKernels& kernels,
+  static constexpr Bytes kMemory = 8 * kMiB;
+
+  GpuLayerWork(kernels::DeviceBuffer memory, const kernels::GpuKernels& kernels,
                kernels::Stream& stream);
 
   void enqueue();

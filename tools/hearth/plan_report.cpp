@@ -1,6 +1,5 @@
 #include "tools/hearth/plan_report.h"
 
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"

@@ -1,11 +1,9 @@
 #include "tools/hearth/random_blocks.h"
 
-#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <optional>
-#include <type_traits>
 
 #include "base/check.h"
 #include "kernels/quant/codecs.h"

@@ -1,8 +1,6 @@
 // hearth run: a prompt in, text out, token by token; then a report.
 #include <filesystem>
-#include <fstream>
 #include <iterator>
-#include <optional>
 
 #include "base/error.h"
 #include "profiler/profile_toml.h"

@@ -1,5 +1,4 @@
 // hearth trace synth: the routing of a made-up model.
-#include <algorithm>
 
 #include "base/error.h"
 #include "profiler/synthetic_trace.h"

@@ -1,18 +1,12 @@
 // The formats with code books once more, for processors that gather faster than they load.
-#include "kernels/cpu/fill.h"
-
-namespace hearth::kernels {
-namespace {
-constexpr bool kGathersAll = true;
-}  // namespace
-}  // namespace hearth::kernels
-
-#include "kernels/cpu/avx512/wide.h"
-//
 #include "kernels/cpu/avx512/four_rows.h"
+#include "kernels/cpu/fill.h"
 #include "kernels/cpu/matmul/blocks.h"
 
 namespace hearth::kernels {
+namespace {
+constexpr bool Wide::gathers_all() { return true; }
+}  // namespace
 
 void fill_gathers_avx512(CpuKernels& table) {
 #define WEIGHT_FORMAT(Name, text, values, bytes, id)                \

@@ -2,6 +2,7 @@
 // is of row k.
 #pragma once
 
+#include "kernels/cpu/avx512/wide.h"
 #include "kernels/cpu/matmul/rows.h"
 
 namespace hearth::kernels {

@@ -1,5 +1,4 @@
-// 64 bytes of AVX-512 with VNNI. To be included after kGathersAll is defined in the unnamed
-// namespace.
+// 64 bytes of AVX-512 with VNNI.
 #pragma once
 
 // g++ 12 takes the deliberately undefined vectors in this header for mistakes (GCC bug 105593).
@@ -27,10 +26,11 @@ struct alignas(64) WordChoice {
 };
 
 struct Wide {
-  // Whether entries of code books are gathered. Those of IQ1_M are on a Zen 5, too, where finding
-  // one of its indices takes longer than a load.
+  // Whether the entries of all code books are gathered: defined by the source that includes this.
+  static constexpr bool gathers_all();
+  // Those of IQ1_M are on a Zen 5, too, where finding one of its indices takes longer than a load.
   template <WeightFormat format>
-  static constexpr bool kGathers = kGathersAll || format == WeightFormat::kIQ1_M;
+  static constexpr bool kGathers = gathers_all() || format == WeightFormat::kIQ1_M;
 
   // Signed codes become unsigned ones: vpdpbusd takes no signed weights.
   static constexpr int kSignedOffset = 128;

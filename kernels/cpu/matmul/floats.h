@@ -8,7 +8,7 @@
 // in the second-level cache while the rows, four at a time, stay in the first one.
 #pragma once
 
-#include "kernels/cpu/matmul/tile.h"
+#include "kernels/cpu/matmul/prefetch.h"
 #include "kernels/cpu_kernels.h"
 
 namespace hearth::kernels {
@@ -36,16 +36,6 @@ HEARTH_INLINE Floats load_weights(const void* at) {
   if constexpr (format == WeightFormat::kBF16) return Floats::load_bf16(at);
 }
 
-// As RowReader::prefetch_after, before the kBytes of each row that come after `done`.
-template <std::uint32_t kRows, std::size_t kBytes>
-HEARTH_INLINE void prefetch_after(const std::uint8_t* rows, std::size_t row_bytes,
-                                  std::size_t done) {
-  constexpr std::size_t kBytesAhead = 8 << 10;
-  const auto at = reinterpret_cast<std::uintptr_t>(rows) + kRows * (row_bytes + done) + kBytesAhead;
-  for (std::size_t i = 0; i < kRows * kBytes; i += 64)
-    _mm_prefetch(reinterpret_cast<const char*>(at + i), _MM_HINT_T0);
-}
-
 template <typename Floats, WeightFormat format, std::uint32_t kRows, std::uint32_t kTokens>
 void float_rows(const std::uint8_t* weights, std::size_t row_bytes, std::uint32_t columns,
                 const float* x, std::size_t x_stride, float* y, std::size_t y_stride) {
@@ -57,8 +47,9 @@ void float_rows(const std::uint8_t* weights, std::size_t row_bytes, std::uint32_
   const auto add = [&](std::uint32_t i) {
     // With more tokens the memory is not what is waited for; f32 comes as fast without.
     if constexpr (kTokens == 1 && sizeof(Word) == 2)
-      prefetch_after<kRows, kFloatAccumulators * sizeof(Word)>(weights, row_bytes,
-                                                               i * sizeof(Word));
+      prefetch<kRows * kFloatAccumulators * sizeof(Word)>(
+          reinterpret_cast<std::uintptr_t>(weights) + kRows * (row_bytes + i * sizeof(Word)) +
+          kBytesAhead);
     Floats w[kRows];
     for (std::uint32_t r = 0; r < kRows; ++r)
       w[r] = load_weights<Floats, format>(weights + r * row_bytes + i * sizeof(Word));

@@ -94,7 +94,7 @@ void load_panel(const RowReader<format>& reader, std::uint32_t row, std::uint32_
   using Record = TileRecord<format>;
   Record records[kPanelRows];
   for (std::uint32_t r = 0; r < kPanelRows; ++r) {
-    reader.prefetch(row + kPanelRows + r, index);
+    reader.prefetch_tile(row + kPanelRows + r, index);
     std::uint8_t rest[F::kTileBytes];
     const std::uint8_t* at = reader.tile(row + r, index);
     if (!reader.is_whole(index)) {

@@ -1,6 +1,7 @@
 // Both sides of a product of a block format, row by row.
 #pragma once
 
+#include "kernels/cpu/matmul/prefetch.h"
 #include "kernels/cpu/matmul/unpack.h"
 #include "kernels/cpu/matmul/unpack_grids.h"
 #include "kernels/cpu_kernels.h"
@@ -58,26 +59,18 @@ struct RowReader {
     for (std::uint32_t i = 0; i < F::kTileBytes; ++i) rest[i] = i < rest_bytes ? at[i] : 0;
   }
 
-  // The `index`th part of the bytes that come some way after the kRows rows from `row` on, which
-  // are read side by side: a hint. Memory is asked for in its order, not in that of the tiles: with
-  // two threads of a Zen 5 Q6_K went from 77 to 94 % of the bandwidth and Q4_K from 85 to 96,
-  // against the same tile of later rows. The distance is for narrow rows: 8 KiB instead of 4 gave 5
-  // % more with one thread, and with two no less.
+  // What to ask for before tile `index` of kRows rows from `row` on.
   template <std::uint32_t kRows>
   HEARTH_INLINE void prefetch_after(std::uint32_t row, std::uint32_t index) const {
-    constexpr std::size_t kBytesAhead = 8 << 10, kBytes = std::size_t{kRows} * F::kTileBytes;
-    const auto at = reinterpret_cast<std::uintptr_t>(data) + (row + kRows) * row_bytes +
-                    index * kBytes + kBytesAhead;
-    for (std::size_t i = 0; i < kBytes; i += 64)
-      _mm_prefetch(reinterpret_cast<const char*>(at + i), _MM_HINT_T0);
+    constexpr std::size_t kBytes = std::size_t{kRows} * F::kTileBytes;
+    prefetch<kBytes>(reinterpret_cast<std::uintptr_t>(data) + (row + kRows) * row_bytes +
+                     index * kBytes + kBytesAhead);
   }
 
-  // A tile of a row that comes later, or of none where the matrix ends before: a hint.
-  HEARTH_INLINE void prefetch(std::uint32_t row, std::uint32_t index) const {
-    const auto at = reinterpret_cast<std::uintptr_t>(data) + row * row_bytes +
-                    std::size_t{index} * F::kTileBytes;
-    for (std::uint32_t i = 0; i < F::kTileBytes; i += 64)
-      _mm_prefetch(reinterpret_cast<const char*>(at + i), _MM_HINT_T0);
+  // A tile of a row that comes later, or of none where the matrix ends before.
+  HEARTH_INLINE void prefetch_tile(std::uint32_t row, std::uint32_t index) const {
+    prefetch<F::kTileBytes>(reinterpret_cast<std::uintptr_t>(data) + row * row_bytes +
+                            std::size_t{index} * F::kTileBytes);
   }
 };
 

@@ -28,7 +28,6 @@ EmulatedDevice::EmulatedDevice(const DeviceOptions& options)
   properties_.lanes = options.lanes;
   properties_.multiprocessors = 1;
   properties_.memory = options.memory;
-  properties_.shared_memory_per_block = 48 * kKiB;
   properties_.driver_growth = options.driver_growth;
   properties_.maps_host_memory = true;
   properties_.stream_memory_operations = true;

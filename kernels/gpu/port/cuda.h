@@ -48,7 +48,6 @@ HEARTH_DEVICE T shuffle_xor(T x, unsigned mask) {
 }
 HEARTH_DEVICE std::uint64_t ballot(bool p) { return __ballot_sync(0xffffffffu, p); }
 HEARTH_DEVICE bool any_lane(bool p) { return __any_sync(0xffffffffu, p) != 0; }
-HEARTH_DEVICE bool all_lanes(bool p) { return __all_sync(0xffffffffu, p) != 0; }
 
 HEARTH_DEVICE void require_aligned(const void*, std::size_t) {}
 HEARTH_DEVICE std::uint8_t load_byte(const void* at) {
@@ -78,20 +77,10 @@ HEARTH_DEVICE T atomic_add(T* at, T x) {
   return atomicAdd(at, x);
 }
 template <typename T>
-HEARTH_DEVICE T atomic_max(T* at, T x) {
-  return atomicMax(at, x);
-}
-template <typename T>
 HEARTH_DEVICE T atomic_exchange(T* at, T x) {
   return atomicExch(at, x);
 }
-template <typename T>
-HEARTH_DEVICE T atomic_compare(T* at, T expected, T desired) {
-  return atomicCAS(at, expected, desired);
-}
 
-HEARTH_DEVICE void fence_block() { __threadfence_block(); }
-HEARTH_DEVICE void fence_device() { __threadfence(); }
 HEARTH_DEVICE void fence_system() { __threadfence_system(); }
 HEARTH_DEVICE std::uint32_t load_acquire_system(const std::uint32_t* at) {
   std::uint32_t x;

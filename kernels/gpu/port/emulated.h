@@ -76,7 +76,6 @@ inline std::uint64_t ballot(bool p, unsigned line = __builtin_LINE()) {
   return set;
 }
 inline bool any_lane(bool p, unsigned line = __builtin_LINE()) { return ballot(p, line) != 0; }
-inline bool all_lanes(bool p, unsigned line = __builtin_LINE()) { return ballot(!p, line) == 0; }
 
 inline std::uint8_t load_byte(const void* at) {
   return static_cast<std::uint8_t>(load_constant(at, 1));
@@ -112,19 +111,7 @@ template <typename T>
 T atomic_add(T* at, T x) {
   return atomic_exchange(at, static_cast<T>(narrowed<T>(read_atomic(at, sizeof(T))) + x));
 }
-template <typename T>
-T atomic_max(T* at, T x) {
-  const T old = narrowed<T>(read_atomic(at, sizeof(T)));
-  return atomic_exchange(at, old > x ? old : x);
-}
-template <typename T>
-T atomic_compare(T* at, T expected, T desired) {
-  const T old = narrowed<T>(read_atomic(at, sizeof(T)));
-  return atomic_exchange(at, old == expected ? desired : old);
-}
 
-inline void fence_block() {}
-inline void fence_device() {}
 inline void fence_system() {}
 inline std::uint32_t load_acquire_system(const std::uint32_t* at) { return load_flag(at); }
 inline void store_release_system(std::uint32_t* at, std::uint32_t x) { store_flag(at, x); }

@@ -108,7 +108,6 @@ DeviceProperties properties_of(int ordinal) {
           .multiprocessors = static_cast<unsigned>(device.multiProcessorCount),
           .memory = Bytes(device.totalGlobalMem),
           .l2 = Bytes(static_cast<std::uint64_t>(device.l2CacheSize)),
-          .shared_memory_per_block = Bytes(device.sharedMemPerBlock),
           .driver_growth = kDriverGrowth,
           .maps_host_memory = device.canMapHostMemory != 0,
           .stream_memory_operations = stream_memory_operations().present(ordinal),

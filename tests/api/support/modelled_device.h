@@ -104,7 +104,6 @@ class ModelledDevice {
     }
     for (const Stream& stream : streams_) CHECK(stream.empty());  // else it waits forever
   }
-  std::size_t copies_waiting() const { return streams_[0].size(); }
 
  private:
   // One recording of an event: who waits for it waits for this one, also when it is recorded anew.
