@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "api/handles.h"
+#include "runtime/available_memory.h"
 #include "runtime/model_identity.h"
 #include "runtime/plan_input.h"
 

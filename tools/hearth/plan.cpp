@@ -6,6 +6,7 @@
 #include "base/small_file.h"
 #include "io/async_reader.h"
 #include "profiler/plan_toml.h"
+#include "runtime/available_memory.h"
 #include "runtime/model_identity.h"
 #include "runtime/plan_input.h"
 #include "tools/hearth/command_line.h"
