@@ -101,6 +101,18 @@ TEST(Environment, FewFileDescriptors) {
   expect_right_text(run);
 }
 
+// Memory that a report would measure with is not there, which is no reason to lose the session.
+TEST(Environment, LittleAddressSpace) {
+  if (::hearth::testing::kSanitized) GTEST_SKIP() << "a sanitizer takes the address space";
+  const std::string session = temporary_path("little.session");
+  CommandRun run = short_run();
+  run.arguments.back() = "--session";  // with a report
+  run.arguments.push_back(session);
+  run.prepare = [] { limit(RLIMIT_AS, rlim_t{250} << 20); };
+  expect_right_text(run);
+  EXPECT_TRUE(std::filesystem::exists(session));
+}
+
 TEST(Environment, EmptyEnvironment) {
   CommandRun run = short_run();
   run.prepare = [] { clearenv(); };

@@ -197,9 +197,10 @@ int run(const Arguments& arguments) {
   runtime::Timeline timeline = begin_timeline(options, resumes, *engine, session);
   const RunReport report =
       generate(*engine, session, tokens, options, recording, interrupt, timeline);
-  if (!options.no_report) print_report(report, *engine, heat, runtime::measure_link_peaks(*engine));
+  // What is kept of the run is kept before anything else is tried.
   recording.finish();
   if (!options.session.empty()) runtime::save_session(options.session, *engine, session, timeline);
+  if (!options.no_report) print_report(report, *engine, heat, runtime::measure_link_peaks(*engine));
   return interrupt.interrupted() ? kExitInterrupted : 0;
 }
 
