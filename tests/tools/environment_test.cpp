@@ -113,6 +113,17 @@ TEST(Environment, LittleAddressSpace) {
   EXPECT_TRUE(std::filesystem::exists(session));
 }
 
+TEST(Environment, AFileLargerThanTheLimitIsOneLine) {
+  const std::string file = temporary_path("limited");
+  for (const char* flag : {"--session", "--trace"}) {
+    CommandRun run = short_run();
+    run.arguments.insert(run.arguments.end(), {flag, file});
+    run.prepare = [] { limit(RLIMIT_FSIZE, 100); };
+    expect_error(run_hearth(run), kFailed, {file, "File too large"}, Before::kReport);
+    std::filesystem::remove(file);
+  }
+}
+
 TEST(Environment, EmptyEnvironment) {
   CommandRun run = short_run();
   run.prepare = [] { clearenv(); };
