@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/file_replacement.h"
 #include "runtime/logits_hash.h"
 #include "runtime/session.h"
 #include "tools/hearth/command_line.h"
@@ -81,7 +82,9 @@ int logits(const Arguments& arguments) {
   if (options.experts)
     session.on_routed([&](const profiler::Routing& routing) { experts.add(routing); });
 
-  NpyWriter output(options.output, engine->config().vocabulary);
+  NpyWriter output(options.output, {.rows = tokens.size(), .columns = engine->config().vocabulary});
+  std::optional<FileReplacement> experts_output;
+  if (options.experts) experts_output.emplace(*options.experts);
   runtime::LogitsHash hash;
   const InterruptGuard interrupt;
   const std::size_t at_once = options.step ? 1 : engine->plan().batch;
@@ -95,7 +98,11 @@ int logits(const Arguments& arguments) {
                      });
   }
   output.finish();
-  if (options.experts) experts.write(*options.experts);
+  if (experts_output) {
+    const std::string json = experts.json();
+    experts_output->write(std::as_bytes(std::span(json)));
+    experts_output->commit();
+  }
   fmt::print(stderr, "logits    {} tokens x {}, hash {:016x}\n", tokens.size(),
              engine->config().vocabulary, hash.value());
   return 0;
