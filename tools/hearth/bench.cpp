@@ -75,7 +75,7 @@ void add_test_flags(CommandLine& line, BenchOptions& o) {
   line.add({.names = "-s,--seed", .value = "N", .help = "of random tokens, where there is no text"},
            o.seed);
   line.add({.names = "--routing",
-            .value = "TRACE",
+            .value = "FILE",
             .help = "take experts from this trace instead of the routers; no prefetch then"},
            o.forced_routing);
   line.add({.names = "--decode",

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <limits>
 #include <utility>
 
@@ -51,6 +52,17 @@ std::string other_spellings(std::string_view names) {
   return text;
 }
 
+// Devices may be named more than once, and - is a standard stream.
+bool is_one_file(const std::string& a, const std::string& b) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  if (a == "-" || b == "-") return false;
+  if (fs::exists(a, error) && fs::exists(b, error))
+    return fs::is_regular_file(a, error) && fs::equivalent(a, b, error);
+  const fs::path one = fs::weakly_canonical(a, error), other = fs::weakly_canonical(b, error);
+  return !one.empty() && one == other;
+}
+
 bool is_repeatable(const CLI::Option& option) {
   return option.get_multi_option_policy() == CLI::MultiOptionPolicy::TakeAll;
 }
@@ -94,6 +106,11 @@ struct CommandLine::State {
   CLI::App app;
   CommandDescription description;
   std::vector<std::function<void()>> checks;
+  struct FileFlag {
+    const CLI::Option* option;
+    bool writes;
+  };
+  std::vector<FileFlag> files;  // the flags that name one
 
   const CLI::Option* find(const std::string& spelling) const {
     if (const CLI::Option* option = app.get_option_no_throw(spelling)) return option;
@@ -127,6 +144,7 @@ struct CommandLine::State {
   [[noreturn]] void unknown_flag(const std::string& spelling) const;
   std::vector<std::string> normalised(const std::vector<std::string>& arguments) const;
   void report_unknown_twins() const;
+  void check_written_files() const;
 };
 
 CommandLine::CommandLine(std::string_view subcommand, std::string_view summary)
@@ -180,6 +198,7 @@ void CommandLine::add_value(const Flag& flag, const std::string& default_text, b
   if (!default_text.empty()) help += fmt::format(" (default {})", default_text);
   const std::string long_name = first_long_name(flag.names);
   const std::string name = long_name.empty() ? std::string(flag.names) : long_name;
+  const bool names_file = flag.value.find("FILE") != flag.value.npos || flag.value == "FOLDER";
   // The callback reads the raw results: what CLI11 passes it has "{}" and the like interpreted.
   const auto option_of_callback = std::make_shared<CLI::Option*>();
   CLI::Option* option = state_->app.add_option(
@@ -205,6 +224,7 @@ void CommandLine::add_value(const Flag& flag, const std::string& default_text, b
   else if (repeatable)
     option->allow_extra_args();
   state_->describe(flag, *option, repeatable);
+  if (names_file) state_->files.push_back({option, flag.writes});
 }
 
 void CommandLine::State::unknown_flag(const std::string& spelling) const {
@@ -286,6 +306,20 @@ void CommandLine::State::report_unknown_twins() const {
   }
 }
 
+// What one flag writes would replace what another reads, or writes.
+void CommandLine::State::check_written_files() const {
+  const auto name_of = [](const CLI::Option& option) {
+    return option.get_lnames().empty() ? option.get_name() : "--" + option.get_lnames().front();
+  };
+  for (const FileFlag& written : files)
+    for (const FileFlag& other : files)
+      for (const std::string& file : other.option->results())
+        if (written.writes && written.option != other.option && written.option->count() > 0 &&
+            is_one_file(written.option->results().front(), file))
+          throw_error(ErrorCode::kUsage, "{} is the file of {}; name another",
+                      name_of(*written.option), name_of(*other.option));
+}
+
 bool CommandLine::parse(const std::vector<std::string>& arguments) {
   if (CommandDescriptions* all = CommandDescriptions::wanted())
     return all->add(state_->description), false;
@@ -303,6 +337,7 @@ bool CommandLine::parse(const std::vector<std::string>& arguments) {
                 state_->subcommand);
   }
   state_->report_unknown_twins();
+  state_->check_written_files();
   for (const auto& check : state_->checks) check();
   return true;
 }

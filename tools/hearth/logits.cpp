@@ -41,9 +41,13 @@ bool parse(const Arguments& arguments, LogitsOptions& options) {
   line.add({.names = "-o,--output",
             .value = "FILE",
             .help = "float32 .npy of shape [tokens][vocabulary]",
-            .required = true},
+            .required = true,
+            .writes = true},
            options.output);
-  line.add({.names = "--experts", .value = "FILE", .help = "the experts chosen, as JSON"},
+  line.add({.names = "--experts",
+            .value = "FILE",
+            .help = "the experts chosen, as JSON",
+            .writes = true},
            options.experts);
   if (!line.parse(arguments)) return false;
   if (options.token_ids && (line.given("--prompt") || line.given("--file")))

@@ -53,7 +53,8 @@ void PlanFlags::add_to(CommandLine& line) {
   line.add({.names = "--toml", .help = "print the plan file"}, toml);
   line.add({.names = "-o,--output",
             .value = "FILE",
-            .help = "write the plan file, which run, bench and others take with --plan"},
+            .help = "write the plan file, which run, bench and others take with --plan",
+            .writes = true},
            output);
 }
 

@@ -56,7 +56,8 @@ bool parse(const Arguments& arguments, RecordOptions& o) {
   line.add({.names = "-n,--tokens", .value = "N", .help = "stop after so many tokens"}, o.tokens);
   line.add({.names = "--trace",
             .value = "FILE",
-            .help = "write every choice, too, as if each token had been generated"},
+            .help = "write every choice, too, as if each token had been generated",
+            .writes = true},
            o.trace);
   line.add({.names = "--replay-tokens",
             .value = "N",

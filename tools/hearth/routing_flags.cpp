@@ -20,7 +20,8 @@ void RoutingFlags::add_to(CommandLine& line) {
   line.group("Recording");
   line.add({.names = "--trace",
             .value = "FILE",
-            .help = "write the experts chosen for every token, for replay and profiles"},
+            .help = "write the experts chosen for every token, for replay and profiles",
+            .writes = true},
            trace);
   line.add({.names = "--workload",
             .value = "LABEL",

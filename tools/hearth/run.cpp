@@ -48,7 +48,8 @@ bool parse(const Arguments& arguments, RunOptions& o) {
            o.predict);
   line.add({.names = "--session",
             .value = "FILE",
-            .help = "go on where this file ends, if it is there, and write it at the end"},
+            .help = "go on where this file ends, if it is there, and write it at the end",
+            .writes = true},
            o.session);
   line.add({.names = "--ignore-eos", .help = "go on after an end-of-text token"}, o.ignore_eos);
   line.add({.names = "--special", .help = "print control tokens, too"}, o.special);
