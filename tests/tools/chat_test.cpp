@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "tests/tools/support/expect_error.h"
 #include "tests/tools/support/run_command.h"
 
 namespace hearth::tools {
@@ -112,6 +113,15 @@ TEST(Chat, TheTemplateCanBeReplaced) {
       std::string::npos);
   EXPECT_EQ(chat("What is the capital of Japan?\n", {"--chat-template", "chatml"}).output,
             chat("What is the capital of Japan?\n").output);
+}
+
+TEST(Chat, ATemplateThatMakesNothingOfAConversationIsAnError) {
+  const std::string empty = temporary_path("empty.jinja");
+  for (const char* text : {"", "{% if messages|length > 9 %}never{% endif %}"}) {
+    write_file(empty, text);
+    expect_error(chat("Hello\n", {"--chat-template", empty}), kFailed,
+                 {"makes nothing of this conversation", "--chat-template"}, Before::kReport);
+  }
 }
 
 TEST(Chat, AConversationBeyondTheContextSaysSo) {
