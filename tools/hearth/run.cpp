@@ -184,6 +184,10 @@ int run(const Arguments& arguments) {
   const bool resumes = !options.session.empty() && std::filesystem::exists(options.session);
   const std::string prompt = resumes && !options.prompt.given() ? "" : options.prompt.text();
   const InterruptGuard interrupt;
+  const std::string learned = learned_profile(options);
+  // What is to be learned first is not there to guide this run.
+  if (options.routing.learn && !std::filesystem::exists(learned))
+    options.engine.profile.profile = "off";
   if (options.routing.learn) reserve_counting_memory(options.engine);
   const auto engine = options.engine.open();
   check_length(prompt, *engine);
@@ -194,7 +198,7 @@ int run(const Arguments& arguments) {
   runtime::Session session(*engine);
   ExpertHeat heat(engine->model().experts.space());
   session.on_routed([&](const profiler::Routing& routing) { heat.add(routing); });
-  RoutingRecording recording(options.routing, *engine, session, learned_profile(options));
+  RoutingRecording recording(options.routing, *engine, session, learned);
   runtime::Timeline timeline = begin_timeline(options, resumes, *engine, session);
   const RunReport report =
       generate(*engine, session, tokens, options, recording, interrupt, timeline);
