@@ -206,9 +206,6 @@ std::vector<TokenId> corpus_tokens(const std::string& path, const runtime::Token
 
 std::vector<TokenId> random_tokens(std::uint64_t seed, std::uint32_t vocabulary,
                                    std::size_t needed) {
-  fmt::print(stderr,
-             "note      random tokens visit experts more evenly than text does, so that expert "
-             "memory helps less; give a text with --file\n");
   Random random(seed);
   std::vector<TokenId> tokens(needed);
   for (TokenId& token : tokens) token = static_cast<TokenId>(random.below(vocabulary));
@@ -303,6 +300,10 @@ int bench(const Arguments& arguments) {
 
   const InterruptGuard interrupt;
   const auto engine = o.engine.open();
+  if (!o.corpus && !o.forced_routing)
+    fmt::print(stderr,
+               "note      random tokens visit experts more evenly than text does, so that expert "
+               "memory helps less; give a text with --file\n");
   const std::vector<TokenId> tokens =
       o.corpus ? corpus_tokens(*o.corpus, engine->tokenizer(), positions)
                : random_tokens(o.seed, engine->config().vocabulary,
