@@ -140,6 +140,9 @@ TEST(CommandLine, ErrorsNameTheFlagAndTheWayOut) {
   expect({"-m", "a", "--gpu-layers=99"}, "llama.cpp flag --gpu-layers is not supported because");
   expect({"-m", "a", "-ub", "99"}, "-ub has no effect on 'hearth test'");
   expect({"-m", "a", "-vv"}, "unknown flag -vv");
+  expect({"-m", "a", "-x"}, "unknown flag -x; 'hearth test --help' lists all");
+  expect({"-m", ""}, "--model: the name is empty");
+  expect({""}, "--model: the name is empty");
   expect({"-m", "a", "-t", "many"}, "--threads: 'many' is not a whole number");
   expect({"-m", "a", "-t", "-1"}, "--threads");
   expect({"-m", "a", "-n", "3000000000"}, "--predict: 3000000000 is not between");

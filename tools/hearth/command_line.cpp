@@ -235,11 +235,11 @@ void CommandLine::State::unknown_flag(const std::string& spelling) const {
     throw_error(ErrorCode::kUsage, "{} has no effect on 'hearth {}'; leave it out", spelling,
                 subcommand);
   }
+  // Every short flag is one edit away from every other.
   std::vector<std::string> names;
-  for (const CLI::Option* option : app.get_options()) {
-    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
-    for (const std::string& name : option->get_snames()) names.push_back("-" + name);
-  }
+  for (const CLI::Option* option : app.get_options())
+    for (const std::string& name : option->get_lnames())
+      if (spelling.size() > 3) names.push_back("--" + name);
   const std::string_view nearest = nearest_name(spelling, names);
   throw_error(
       ErrorCode::kUsage, "unknown flag {}; {}'hearth {} --help' lists all", printable(spelling),
