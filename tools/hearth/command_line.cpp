@@ -105,6 +105,7 @@ struct CommandLine::State {
   std::string group = "Options";
   CLI::App app;
   CommandDescription description;
+  std::vector<const CLI::Option*> in_arguments;
   std::vector<std::function<void()>> checks;
   struct FileFlag {
     const CLI::Option* option;
@@ -142,7 +143,7 @@ struct CommandLine::State {
   }
 
   [[noreturn]] void unknown_flag(const std::string& spelling) const;
-  std::vector<std::string> normalised(const std::vector<std::string>& arguments) const;
+  std::vector<std::string> normalised(const std::vector<std::string>& arguments);
   void report_unknown_twins() const;
   void check_written_files() const;
 };
@@ -203,11 +204,20 @@ void CommandLine::add_value(const Flag& flag, const std::string& default_text, b
   const auto option_of_callback = std::make_shared<CLI::Option*>();
   CLI::Option* option = state_->app.add_option(
       std::string(flag.names),
-      [option_of_callback, name, assign = std::move(assign)](const CLI::results_t&) {
+      [this, option_of_callback, name, names_file,
+       assign = std::move(assign)](const CLI::results_t&) {
+        const CLI::Option& given = **option_of_callback;
         try {
-          for (const std::string& value : (*option_of_callback)->results()) assign(value);
+          for (const std::string& value : given.results()) {
+            if (names_file && value.empty())
+              throw_error(ErrorCode::kUsage, "the name is empty; give one, or leave the flag out");
+            assign(value);
+          }
         } catch (const Error& error) {
-          throw_error(error.code(), "{}: {}", name, error.what());
+          const bool argument =
+              given.get_positional() || std::ranges::count(state_->in_arguments, &given) > 0;
+          throw_error(error.code(), "{}: {}{}", name, error.what(),
+                      argument ? "" : fmt::format(" (of {})", given.get_envname()));
         }
         return true;
       },
@@ -248,10 +258,9 @@ void CommandLine::State::unknown_flag(const std::string& spelling) const {
 
 // The arguments with every flag under a name that CLI11 knows and every value as an argument of its
 // own: CLI11 takes it as it is, also if it is empty or begins with a dash.
-std::vector<std::string> CommandLine::State::normalised(
-    const std::vector<std::string>& arguments) const {
+std::vector<std::string> CommandLine::State::normalised(const std::vector<std::string>& arguments) {
   std::vector<std::string> flags, others;
-  std::vector<const CLI::Option*> seen;
+  in_arguments.clear();
   bool only_others = false;
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     const std::string& argument = arguments[i];
@@ -271,9 +280,9 @@ std::vector<std::string> CommandLine::State::normalised(
     const std::string spelling = argument.substr(0, equals);
     const CLI::Option* option = find(spelling);
     if (option == nullptr) unknown_flag(spelling);
-    if (!is_repeatable(*option) && std::find(seen.begin(), seen.end(), option) != seen.end())
+    if (!is_repeatable(*option) && std::ranges::count(in_arguments, option) > 0)
       throw_error(ErrorCode::kUsage, "{} is given twice; leave one out", spelling);
-    seen.push_back(option);
+    in_arguments.push_back(option);
 
     const bool known_as_is = app.get_option_no_throw(spelling) != nullptr;
     const std::string name =

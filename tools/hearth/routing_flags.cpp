@@ -37,8 +37,6 @@ void RoutingFlags::add_learning_to(CommandLine& line) {
 }
 
 void RoutingFlags::check() const {
-  if (trace && trace->empty())
-    throw_error(ErrorCode::kUsage, "--trace is empty; give the name of a file to write");
   if (!workload) return;
   if (!trace && !learn)
     throw_error(ErrorCode::kUsage,
