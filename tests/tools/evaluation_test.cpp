@@ -64,7 +64,10 @@ TEST(LogitsCommand, RefusesTwoSourcesOfTokensAndTokensThatAreNone) {
   const std::string out = temporary_path("refused.npy");
   EXPECT_EQ(run_hearth({"logits", "-m", kTiny, "--token-ids", "1", "-p", "a", "-o", out}).exit_code,
             2);
-  EXPECT_EQ(run_hearth({"logits", "-m", kTiny, "--token-ids", "1,,2", "-o", out}).exit_code, 2);
+  const CommandResult gap = run_hearth({"logits", "-m", kTiny, "--token-ids", "1,,2", "-o", out});
+  EXPECT_EQ(gap.exit_code, 2);
+  EXPECT_NE(gap.errors.find("--token-ids: '' is not a whole number"), std::string::npos)
+      << gap.errors;
   const CommandResult outside =
       run_hearth({"logits", "-m", kTiny, "--token-ids", "160", "-o", out});
   EXPECT_EQ(outside.exit_code, 1);

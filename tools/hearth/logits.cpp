@@ -60,8 +60,12 @@ std::vector<TokenId> parse_token_ids(std::string_view text) {
   std::vector<TokenId> tokens;
   for (std::size_t begin = 0; begin <= text.size();) {
     const std::size_t end = std::min(text.find(',', begin), text.size());
-    tokens.push_back(
-        static_cast<TokenId>(parse_integer(text.substr(begin, end - begin), 0, INT32_MAX)));
+    const std::string_view number = text.substr(begin, end - begin);
+    try {
+      tokens.push_back(static_cast<TokenId>(parse_integer(number, 0, INT32_MAX)));
+    } catch (const Error& error) {
+      throw_error(error.code(), "--token-ids: {}; write for example 1,2,3", error.what());
+    }
     begin = end + 1;
   }
   return tokens;
