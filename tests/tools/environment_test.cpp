@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -255,6 +256,28 @@ TEST(WhileItRuns, AnInterruptEndsAfterTheToken) {
   const std::string text =
       result.output.substr(0, std::min<std::size_t>(result.output.size() - 1, 8));
   EXPECT_EQ(text, right_text().substr(0, text.size()));
+}
+
+// A pipe for a profile keeps it loading for as long as the test likes.
+TEST(WhileItRuns, CtrlCEndsLoadingAtOnce) {
+  for (const char* subcommand : {"run", "chat", "bench"}) {
+    const std::string pipe = temporary_path(std::string("pipe-") + subcommand);
+    ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+    CommandRun run;
+    run.arguments = {subcommand, "-m", kModel, "--profile", pipe};
+    if (run.arguments[0] == "run") run.arguments.insert(run.arguments.end(), {"-p", "a"});
+    run.meanwhile = [&](pid_t child) {
+      const int writer = open(pipe.c_str(), O_WRONLY);  // returns when it is opened to be read
+      kill(child, SIGINT);
+      siginfo_t ended{};
+      for (int i = 0; i < 5000 && ended.si_pid == 0; ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOHANG | WNOWAIT);
+      }
+      close(writer);
+    };
+    EXPECT_EQ(run_hearth(run).exit_code, 130) << subcommand;
+  }
 }
 
 TEST(WhileItRuns, ATruncatedFileIsAnError) {

@@ -298,8 +298,8 @@ int bench(const Arguments& arguments) {
   const std::uint32_t positions = longest(points);
   if (o.engine.context == 0) o.engine.context = positions;
 
-  const InterruptGuard interrupt;
   const auto engine = o.engine.open();
+  const InterruptGuard interrupt;  // until here there is nothing to finish
   if (!o.corpus && !o.forced_routing)
     fmt::print(stderr,
                "note      random tokens visit experts more evenly than text does, so that expert "

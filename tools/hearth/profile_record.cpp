@@ -141,9 +141,9 @@ int profile_record(const Arguments& arguments) {
   RecordOptions options;
   if (!parse(arguments, options)) return 0;
   check_output(options);
-  const InterruptGuard interrupt;
   reserve_counting_memory(options.engine, memory_of(options));
   const auto engine = options.engine.open();
+  const InterruptGuard interrupt;  // until here there is nothing to finish
   const Corpus corpus(options.files, engine->tokenizer(),
                       {.chunk = engine->plan().context, .most_tokens = options.tokens});
   Recording recording(*engine, corpus,

@@ -183,13 +183,13 @@ int run(const Arguments& arguments) {
   if (!parse(arguments, options)) return 0;
   const bool resumes = !options.session.empty() && std::filesystem::exists(options.session);
   const std::string prompt = resumes && !options.prompt.given() ? "" : options.prompt.text();
-  const InterruptGuard interrupt;
   const std::string learned = learned_profile(options);
   // What is to be learned first is not there to guide this run.
   if (options.routing.learn && !std::filesystem::exists(learned))
     options.engine.profile.profile = "off";
   if (options.routing.learn) reserve_counting_memory(options.engine);
   const auto engine = options.engine.open();
+  const InterruptGuard interrupt;  // until here there is nothing to finish
   check_length(prompt, *engine);
   const std::vector<TokenId> tokens = engine->tokenizer().encode(prompt, {.add_special = !resumes});
   if (tokens.empty() && !resumes)
