@@ -110,6 +110,8 @@ TEST(CommandLine, OnlyRepeatableFlagsRepeat) {
   EXPECT_EQ(o.stops, (std::vector<std::string>{"x", "", "z"}));
   EXPECT_NE(usage_error({"-m", "a", "--model", "b"}).find("given twice"), std::string::npos);
   EXPECT_NE(usage_error({"-m", "a", "-v", "-v"}).find("given twice"), std::string::npos);
+  EXPECT_EQ(usage_error({"-m", "a", "b"}), "--model is given twice; leave one out");
+  EXPECT_EQ(usage_error({"b", "-m", "a"}), "--model is given twice; leave one out");
 }
 
 TEST(CommandLine, APositionalWithoutAFlagTakesAllThatIsLeft) {

@@ -296,6 +296,10 @@ std::vector<std::string> CommandLine::State::normalised(const std::vector<std::s
       throw_error(ErrorCode::kUsage, "{} needs a value", spelling);
     flags.push_back(equals == argument.npos ? arguments[++i] : argument.substr(equals + 1));
   }
+  for (const CLI::Option* option : app.get_options())  // also without its name
+    if (option->get_positional() && std::ranges::count(in_arguments, option) > 0 &&
+        others.size() == most_positionals())
+      throw_error(ErrorCode::kUsage, "{} is given twice; leave one out", option->get_name());
   if (!others.empty()) flags.push_back("--");
   flags.insert(flags.end(), others.begin(), others.end());
   return flags;
