@@ -64,11 +64,11 @@ bool is_still_named(int fd, const fs::path& path) {
          opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
 }
 
-// Small files are written in a moment, but a model or the logits of a text are not: who waits for
-// those is told.
+// A session of gigabytes is written within a minute; a model, or the logits of a text, may take
+// hours, for which nobody should wait without knowing.
 void wait_for_turn(int fd, const fs::path& path) {
   constexpr std::chrono::milliseconds kNap(5);
-  int naps = 10'000 / kNap.count();  // counted, so that a process that is stopped loses none
+  int naps = 60'000 / kNap.count();  // counted, so that a process that is stopped loses none
   while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
     if (errno == EINTR) continue;
     if (errno != EWOULDBLOCK) return;
