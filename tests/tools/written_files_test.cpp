@@ -67,6 +67,18 @@ TEST(WrittenFiles, DoctorLooksBeforeItMeasures) {
   }
 }
 
+TEST(WrittenFiles, ARunLooksBeforeItBeginsWhereItWillWrite) {
+  const std::string nowhere = temporary_path("nowhere/file");
+  for (const std::vector<std::string>& flags :
+       {std::vector<std::string>{"--session", nowhere}, {"--learn", "--profile", nowhere}}) {
+    std::vector<std::string> arguments = {"run", "-m", kModel, "-p", "a", "-n", "2"};
+    arguments.insert(arguments.end(), flags.begin(), flags.end());
+    const CommandResult result = run_hearth(arguments);
+    expect_error(result, kFailed, {nowhere, "cannot be created"});
+    EXPECT_EQ(result.output, "");
+  }
+}
+
 // Before hours of work, not after them.
 TEST(WrittenFiles, AFolderIsRefusedBeforeAnythingIsComputed) {
   const std::string folder = temporary_path("folder");

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/file_replacement.h"
 #include "profiler/profile_toml.h"
 #include "runtime/logits_hash.h"
 #include "runtime/sampler/sampler.h"
@@ -184,6 +185,9 @@ int run(const Arguments& arguments) {
   const bool resumes = !options.session.empty() && std::filesystem::exists(options.session);
   const std::string prompt = resumes && !options.prompt.given() ? "" : options.prompt.text();
   const std::string learned = learned_profile(options);
+  // Hours later it would be too late to hear that these cannot be written.
+  if (!options.session.empty()) const FileReplacement possible(options.session);
+  if (options.routing.learn) const FileReplacement possible(learned);
   // What is to be learned first is not there to guide this run.
   if (options.routing.learn && !std::filesystem::exists(learned))
     options.engine.profile.profile = "off";
