@@ -29,7 +29,7 @@ void declare(CommandLine& line, Options& o) {
   line.add({.names = "-p,--prompt", .value = "TEXT", .help = "prompt"}, o.prompt);
   line.add({.names = "--cache-type-k", .value = "TYPE", .help = "keys", .choices = {"f16", "q8_0"}},
            o.key_format);
-  line.add({.names = "-n,--predict", .value = "N", .help = "count"}, o.count);
+  line.add({.names = "-n,--n-predict", .value = "N", .help = "count"}, o.count);
   line.add({.names = "-t,--threads", .value = "N", .help = "threads"}, o.threads);
   line.add({.names = "--ram", .value = "SIZE", .help = "budget"}, o.ram);
   line.add({.names = "--temp", .value = "T", .help = "temperature"}, o.temperature);
@@ -89,7 +89,7 @@ TEST(CommandLine, WhatIsNotGivenKeepsItsValue) {
 }
 
 TEST(CommandLine, SpellingsOfLlamaCpp) {
-  const Options o = parse({"-m", "a", "-ctk", "q8_0", "--n-predict", "7", "--temperature=0"});
+  const Options o = parse({"-m", "a", "-ctk", "q8_0", "--predict", "7", "--temperature=0"});
   EXPECT_EQ(o.key_format, "q8_0");
   EXPECT_EQ(o.count, 7);
   EXPECT_EQ(o.temperature, 0.0f);
@@ -147,7 +147,7 @@ TEST(CommandLine, ErrorsNameTheFlagAndTheWayOut) {
   expect({""}, "--model: the name is empty");
   expect({"-m", "a", "-t", "many"}, "--threads: 'many' is not a whole number");
   expect({"-m", "a", "-t", "-1"}, "--threads");
-  expect({"-m", "a", "-n", "3000000000"}, "--predict: 3000000000 is not between");
+  expect({"-m", "a", "-n", "3000000000"}, "--n-predict: 3000000000 is not between");
   expect({"-m", "a", "-ctk", "q3"}, "--cache-type-k");
   expect({"-m", "a", "--verbose=perhaps"}, "--verbose");
   expect({"-m"}, "-m needs a value");
@@ -156,7 +156,7 @@ TEST(CommandLine, ErrorsNameTheFlagAndTheWayOut) {
 }
 
 TEST(CommandLine, TheEnvironmentStandsInForAFlag) {
-  const EnvironmentVariable count("HEARTH_ARG_PREDICT", "9"), verbose("HEARTH_ARG_VERBOSE", "1"),
+  const EnvironmentVariable count("HEARTH_ARG_N_PREDICT", "9"), verbose("HEARTH_ARG_VERBOSE", "1"),
       keys("HEARTH_ARG_CACHE_TYPE_K", "q8_0");
   const Options o = parse({"-m", "a"});
   EXPECT_EQ(o.count, 9);
@@ -166,18 +166,19 @@ TEST(CommandLine, TheEnvironmentStandsInForAFlag) {
 }
 
 TEST(CommandLine, ABadValueInTheEnvironmentIsAnError) {
-  const EnvironmentVariable count("HEARTH_ARG_PREDICT", "nine");
+  const EnvironmentVariable count("HEARTH_ARG_N_PREDICT", "nine");
   const std::string line = usage_error({"-m", "a"});
-  EXPECT_NE(line.find("--predict: 'nine' is not a whole number (of HEARTH_ARG_PREDICT)"), line.npos)
+  EXPECT_NE(line.find("--n-predict: 'nine' is not a whole number (of HEARTH_ARG_N_PREDICT)"),
+            line.npos)
       << line;
 }
 
 TEST(CommandLine, ATwinWithoutEffectIsReported) {
-  const EnvironmentVariable unknown("HEARTH_ARG_PREDICTT", "9");
+  const EnvironmentVariable unknown("HEARTH_ARG_N_PREDICTT", "9");
   ::testing::internal::CaptureStderr();
   parse({"-m", "a"});
   EXPECT_EQ(::testing::internal::GetCapturedStderr(),
-            "hearth: HEARTH_ARG_PREDICTT has no effect: it is not a flag of 'hearth test'\n");
+            "hearth: HEARTH_ARG_N_PREDICTT has no effect: it is not a flag of 'hearth test'\n");
 }
 
 TEST(CommandLine, HelpShowsDefaultsChoicesAndOtherSpellings) {
@@ -190,7 +191,7 @@ TEST(CommandLine, HelpShowsDefaultsChoicesAndOtherSpellings) {
   EXPECT_FALSE(line.parse({"--help"}));
   const std::string help = ::testing::internal::GetCapturedStdout();
   for (const char* part : {"Usage: hearth test", "(default hello)", ": f16, q8_0", "[-ctk]",
-                           "[--n-predict]", "[-ub]", "--jinja,--no-jinja ", "(required)"})
+                           "[--predict]", "[-ub]", "--jinja,--no-jinja ", "(required)"})
     EXPECT_NE(help.find(part), std::string::npos) << part << "\n" << help;
 }
 
@@ -199,7 +200,7 @@ TEST(CommandLine, KnowsWhatWasGiven) {
   CommandLine line("test", "A test.");
   declare(line, options);
   ASSERT_TRUE(line.parse({"-m", "a", "-n", "-1"}));
-  EXPECT_TRUE(line.given("--predict"));
+  EXPECT_TRUE(line.given("--n-predict"));
   EXPECT_FALSE(line.given("--temp"));
 }
 

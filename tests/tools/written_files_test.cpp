@@ -43,7 +43,7 @@ TEST(WrittenFiles, OneFileForTwoFlagsIsMisuse) {
 }
 
 TEST(WrittenFiles, NoOtherModelIsReplaced) {
-  const std::string other = temporary_path("other.gguf");
+  const std::string other = temporary_path("kept.gguf");
   fs::copy_file(kModel, other);
   const std::vector<std::vector<std::string>> rows = {
       {"logits", "-m", kModel, "-p", "a", "-o", other},
