@@ -2,8 +2,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 #include <rapidcheck.h>
+#include <sys/resource.h>
 
 #include <csignal>
 #include <filesystem>
