@@ -104,7 +104,7 @@ void sync_folder_of(const fs::path& path) {
 }  // namespace
 
 FileReplacement::FileReplacement(const std::string& path, Written what)
-    : file_(follow_links(path)),
+    : file_(what == Written::kModel ? fs::path(path) : follow_links(path)),
       temporary_(file_.string() + ".partial"),
       permissions_(permissions_of(file_, what)),
       written_(open_temporary(temporary_)) {}

@@ -254,15 +254,16 @@ TEST(GgufWriter, FailuresNameTheFileAndTheReason) {
   EXPECT_FALSE(std::filesystem::exists(path));
 }
 
-// A rename would put a file where the device was, or the link.
-TEST(GgufWriter, DevicesAndLinksStayWhatTheyAre) {
+// A rename would put a file where the device was; and through a link another model would be lost.
+TEST(GgufWriter, DevicesAndWhatLinksLeadToStay) {
   EXPECT_THROW(GgufWriter("/dev/null"), Error);
   EXPECT_TRUE(std::filesystem::is_character_file("/dev/null"));
   const TemporaryDirectory directory;
-  std::filesystem::create_symlink("elsewhere.gguf", directory.file("m.gguf"));
+  const std::string other = directory.write("other.gguf", pattern(3, 0));
+  std::filesystem::create_symlink("other.gguf", directory.file("m.gguf"));
   GgufWriter(directory.file("m.gguf")).finish();
-  EXPECT_TRUE(std::filesystem::is_symlink(directory.file("m.gguf")));
-  EXPECT_TRUE(std::filesystem::exists(directory.file("elsewhere.gguf")));
+  EXPECT_FALSE(std::filesystem::is_symlink(directory.file("m.gguf")));
+  EXPECT_EQ(contents(other), text_of(pattern(3, 0)));
 }
 
 TEST(GgufWriterDeathTest, MisuseIsABug) {

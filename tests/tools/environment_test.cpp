@@ -268,6 +268,7 @@ TEST(WhileItRuns, CtrlCEndsLoadingAtOnce) {
     CommandRun run;
     run.arguments = {subcommand, "-m", kModel, "--profile", pipe};
     if (run.arguments[0] == "run") run.arguments.insert(run.arguments.end(), {"-p", "a"});
+    run.prepare = [] { signal(SIGINT, SIG_DFL); };  // a shell's background ignores it
     run.meanwhile = [&](pid_t child) {
       const int writer = open(pipe.c_str(), O_WRONLY);  // returns when it is opened to be read
       kill(child, SIGINT);
