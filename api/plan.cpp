@@ -2,6 +2,7 @@
 #include "profiler/plan_toml.h"
 
 #include "api/handles.h"
+#include "runtime/available_memory.h"
 #include "runtime/model_identity.h"
 #include "runtime/plan_input.h"
 

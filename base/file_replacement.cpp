@@ -6,7 +6,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
+#include <string_view>
+#include <thread>
 
 #include "base/error.h"
 
@@ -29,8 +32,17 @@ fs::path follow_links(const std::string& path) {
   return file;
 }
 
-// Of the file that is replaced, where there is one. Devices and folders are not to be replaced.
-std::optional<mode_t> permissions_of(const fs::path& path) {
+// Judged by its first bytes, those of GGUF.
+bool is_model(const fs::path& path) {
+  constexpr std::string_view kMagic = "GGUF";
+  char start[kMagic.size()] = {};
+  const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  return file.get() >= 0 && read(file.get(), start, sizeof start) == sizeof start &&
+         std::string_view(start, sizeof start) == kMagic;
+}
+
+// Of the file that is replaced, where there is one and it may be.
+std::optional<mode_t> permissions_of(const fs::path& path, Written what) {
   struct stat status{};
   if (stat(path.c_str(), &status) != 0) {
     if (errno != ENOENT) fail_on_file(path, "written", errno);
@@ -38,6 +50,9 @@ std::optional<mode_t> permissions_of(const fs::path& path) {
   }
   if (!S_ISREG(status.st_mode))
     throw_error(ErrorCode::kIo, "{}: is not a regular file; name a file to write",
+                printable(path.string(), 400));
+  if (what != Written::kModel && is_model(path))
+    throw_error(ErrorCode::kIo, "{}: is a model, which would be lost; name another file to write",
                 printable(path.string(), 400));
   return status.st_mode & 0777;
 }
@@ -49,6 +64,21 @@ bool is_still_named(int fd, const fs::path& path) {
          opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
 }
 
+// A session of gigabytes is written within a minute; a model, or the logits of a text, may take
+// hours, for which nobody should wait without knowing.
+void wait_for_turn(int fd, const fs::path& path) {
+  constexpr std::chrono::milliseconds kNap(5);
+  int naps = 60'000 / kNap.count();  // counted, so that a process that is stopped loses none
+  while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EINTR) continue;
+    if (errno != EWOULDBLOCK) return;
+    if (--naps < 0)
+      throw_error(ErrorCode::kIo, "{}: is being written by another process; name another file",
+                  printable(path.string(), 400));
+    std::this_thread::sleep_for(kNap);
+  }
+}
+
 // Opens the temporary file, empty and locked: of two writers of one file, the second waits, and
 // then begins again, because the first has renamed what it was waiting for. File systems without
 // locks go without.
@@ -56,8 +86,7 @@ Descriptor open_temporary(const fs::path& path) {
   while (true) {
     Descriptor file(open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666));
     if (file.get() < 0) fail_on_file(path, "created", errno);
-    while (flock(file.get(), LOCK_EX) != 0 && errno == EINTR) {
-    }
+    wait_for_turn(file.get(), path);
     if (!is_still_named(file.get(), path)) continue;
     if (ftruncate(file.get(), 0) != 0) fail_on_file(path, "written", errno);
     return file;
@@ -74,10 +103,10 @@ void sync_folder_of(const fs::path& path) {
 
 }  // namespace
 
-FileReplacement::FileReplacement(const std::string& path)
-    : file_(follow_links(path)),
+FileReplacement::FileReplacement(const std::string& path, Written what)
+    : file_(what == Written::kModel ? fs::path(path) : follow_links(path)),
       temporary_(file_.string() + ".partial"),
-      permissions_(permissions_of(file_)),
+      permissions_(permissions_of(file_, what)),
       written_(open_temporary(temporary_)) {}
 
 FileReplacement::~FileReplacement() {

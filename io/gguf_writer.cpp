@@ -1,18 +1,13 @@
 #include "io/gguf_writer.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
+#include <limits>
 #include <string_view>
 #include <type_traits>
 #include <utility>
 
 #include "base/check.h"
-#include "base/error.h"
+#include "base/file_replacement.h"
 #include "io/gguf_format.h"
 
 namespace hearth::io {
@@ -20,20 +15,12 @@ namespace {
 
 constexpr std::size_t kBufferBytes = 1 << 20;
 
-// Gathers small writes. Errors name the file that is being written and the reason.
+// Gathers small writes.
 class OutputFile {
  public:
-  explicit OutputFile(const std::string& path)
-      : path_(path),
-        descriptor_(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) {
-    if (descriptor_ < 0) fail("create");
+  explicit OutputFile(const std::string& path) : file_(path, Written::kModel) {
     buffer_.reserve(kBufferBytes);
   }
-  ~OutputFile() {
-    if (descriptor_ >= 0) close(descriptor_);
-  }
-  OutputFile(const OutputFile&) = delete;
-  OutputFile& operator=(const OutputFile&) = delete;
 
   std::uint64_t position() const { return written_ + buffer_.size(); }
 
@@ -62,11 +49,9 @@ class OutputFile {
     while (position() % alignment != 0) number(std::uint8_t{0});
   }
 
-  // Synced, so that a rename after it never leaves a name without its bytes.
   void finish() {
     flush();
-    if (fsync(descriptor_) != 0) fail("write");
-    if (close(std::exchange(descriptor_, -1)) != 0) fail("close");
+    file_.commit();
   }
 
  private:
@@ -76,22 +61,11 @@ class OutputFile {
   }
 
   void write_through(std::span<const std::byte> data) {
-    while (!data.empty()) {
-      const ssize_t done = ::write(descriptor_, data.data(), data.size());
-      if (done < 0 && errno == EINTR) continue;
-      if (done < 0) fail("write");
-      written_ += static_cast<std::uint64_t>(done);
-      data = data.subspan(static_cast<std::size_t>(done));
-    }
+    file_.write(data);
+    written_ += data.size();
   }
 
-  [[noreturn]] void fail(const char* action) const {
-    throw_error(ErrorCode::kIo, "{}: cannot {}: {}; check the path and the free space", path_,
-                action, std::strerror(errno));
-  }
-
-  std::string path_;
-  int descriptor_;
+  FileReplacement file_;
   std::vector<std::byte> buffer_;
   std::uint64_t written_ = 0;  // past the buffer
 };
@@ -176,14 +150,10 @@ struct ValueWriter {
 }  // namespace
 
 struct GgufWriter::State {
-  explicit State(const std::string& final_path)
-      : path(final_path), partial_path(final_path + ".partial"), out(partial_path) {}
+  explicit State(const std::string& path) : out(path) {}
 
   void begin_data();  // writes everything in front of the tensor data, once
-  void take_name();   // syncs, closes and renames
 
-  std::string path;
-  std::string partial_path;
   OutputFile out;
   GgufMetadata metadata;
   std::vector<GgufTensor> tensors;
@@ -191,7 +161,6 @@ struct GgufWriter::State {
   bool in_data = false;
   std::size_t current = 0;     // the tensor being written
   std::uint64_t appended = 0;  // bytes of it
-  bool finished = false;
 };
 
 void GgufWriter::State::begin_data() {
@@ -220,9 +189,7 @@ void GgufWriter::State::begin_data() {
 
 GgufWriter::GgufWriter(const std::string& path) : state_(std::make_unique<State>(path)) {}
 
-GgufWriter::~GgufWriter() {
-  if (!state_->finished) unlink(state_->partial_path.c_str());
-}
+GgufWriter::~GgufWriter() = default;
 
 void GgufWriter::set(const std::string& key, const GgufValue& value) {
   CHECK(!state_->in_data);
@@ -259,24 +226,16 @@ void GgufWriter::append(std::span<const std::byte> data) {
   ++state.current;
 }
 
-void GgufWriter::State::take_name() {
-  out.finish();
-  if (std::rename(partial_path.c_str(), path.c_str()) != 0)
-    throw_error(ErrorCode::kIo, "{}: cannot rename it to {}: {}; check the path", partial_path,
-                path, std::strerror(errno));
-  finished = true;
-}
-
 void GgufWriter::finish() {
   state_->begin_data();
   CHECK_EQ(state_->current, state_->tensors.size());
-  state_->take_name();
+  state_->out.finish();
 }
 
 void GgufWriter::finish_header() {
   CHECK(!state_->in_data);
   state_->begin_data();
-  state_->take_name();
+  state_->out.finish();
 }
 
 }  // namespace hearth::io

@@ -1,7 +1,7 @@
 // Writes a GGUF v3 file in bounded memory: declare everything, then append tensor data in order.
 //
-// The bytes go to `path`.partial, which finish() syncs and renames: under its own name a file is
-// complete. Throws Error(kIo) with the system's reason when the disk is full or fails.
+// Under its own name a file is complete (base/file_replacement.h). Throws Error(kIo) with the
+// system's reason when the disk is full or fails.
 #pragma once
 
 #include <array>

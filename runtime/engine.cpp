@@ -8,6 +8,7 @@
 #include "profiler/cost_model.h"
 #include "profiler/plan_toml.h"
 #include "profiler/step_split.h"
+#include "runtime/available_memory.h"
 #include "runtime/gpu/device_decoder.h"
 #include "runtime/gpu/device_lanes.h"
 #include "runtime/gpu/device_model.h"

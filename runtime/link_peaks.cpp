@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "kernels/memory_probe.h"
+#include "runtime/available_memory.h"
 
 namespace hearth::runtime {
 namespace {
@@ -17,7 +18,7 @@ double ram_peak(Engine& engine) {
   if (largest.size() >= kLeastProbed.count)
     return kernels::probe_memory(
         engine.pool(), largest.first(std::min<std::size_t>(largest.size(), kMostProbed.count)));
-  if (engine.ram_is_bounded()) return 0;
+  if (engine.ram_is_bounded() || available_memory() < 2 * kLeastProbed) return 0;
   const io::Arena temporary(kLeastProbed);
   return kernels::probe_memory(engine.pool(), temporary.bytes());
 }

@@ -40,8 +40,8 @@ class MemoryMeter {
 };
 
 // Takes about half a second, less where the model is small. Leaves the expert memory empty. Memory
-// is measured on the engine's largest arena, or, where that would fit the caches and no --ram
-// forbids it, on a temporary one.
+// is measured on the engine's largest arena, or, where that would fit the caches, on a temporary
+// one, unless --ram forbids it or little memory is free.
 LinkPeaks measure_link_peaks(Engine& engine);
 
 }  // namespace hearth::runtime

@@ -40,18 +40,15 @@ void encode(std::span<const float> logits, std::vector<std::uint16_t>& row) {
 }  // namespace
 
 LogProbsWriter::LogProbsWriter(const std::string& path, const LogProbsHeader& header)
-    : path_(path),
-      file_(std::fopen(path.c_str(), "wb")),
+    : file_(path),
       row_(row_length(header.vocabulary)),
       vocabulary_(header.vocabulary),
       rows_left_(std::uint64_t{header.rows_per_chunk()} * header.chunks()) {
-  if (file_ == nullptr)
-    throw_error(ErrorCode::kIo, "{}: cannot be created: {}", path, std::strerror(errno));
   const std::uint32_t numbers[3] = {header.context, header.vocabulary,
                                     static_cast<std::uint32_t>(header.chunks())};
-  std::fwrite(kMagic, 1, sizeof kMagic, file_.get());
-  std::fwrite(numbers, sizeof numbers[0], std::size(numbers), file_.get());
-  std::fwrite(header.tokens.data(), sizeof(TokenId), header.tokens.size(), file_.get());
+  file_.write(std::as_bytes(std::span(kMagic)));
+  file_.write(std::as_bytes(std::span(numbers)));
+  file_.write(std::as_bytes(std::span(header.tokens)));
 }
 
 void LogProbsWriter::add(std::span<const float> logits) {
@@ -59,13 +56,12 @@ void LogProbsWriter::add(std::span<const float> logits) {
   CHECK_GT(rows_left_, 0u);
   --rows_left_;
   encode(logits, row_);
-  std::fwrite(row_.data(), sizeof row_[0], row_.size(), file_.get());
+  file_.write(std::as_bytes(std::span(row_)));
 }
 
 void LogProbsWriter::finish() {
   CHECK_EQ(rows_left_, 0u);
-  if (std::fflush(file_.get()) != 0 || std::ferror(file_.get()) != 0)
-    throw_error(ErrorCode::kIo, "{}: cannot be written; is the disk full?", path_);
+  file_.commit();
 }
 
 LogProbsReader::LogProbsReader(const std::string& path)

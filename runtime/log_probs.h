@@ -20,6 +20,7 @@
 #include <string>
 #include <vector>
 
+#include "base/file_replacement.h"
 #include "base/ids.h"
 
 namespace hearth::runtime {
@@ -34,19 +35,16 @@ struct LogProbsHeader {
   std::uint32_t rows_per_chunk() const { return context - 1 - first_scored(); }
 };
 
+// The file has its name when it is whole; until then one of that name stays as it was.
 class LogProbsWriter {
  public:
-  // Throws Error(kIo).
+  // All throw Error(kIo).
   LogProbsWriter(const std::string& path, const LogProbsHeader& header);
   void add(std::span<const float> logits);  // in order of position
-  void finish();                            // CHECKs that all rows are there; throws Error(kIo)
+  void finish();                            // CHECKs that all rows are there
 
  private:
-  struct Close {
-    void operator()(std::FILE* file) const { std::fclose(file); }
-  };
-  std::string path_;
-  std::unique_ptr<std::FILE, Close> file_;
+  FileReplacement file_;
   std::vector<std::uint16_t> row_;
   std::uint32_t vocabulary_;
   std::uint64_t rows_left_;

@@ -60,9 +60,14 @@ void score_chunks(Session& session, std::span<const TokenId> tokens,
                   FunctionRef<void(std::span<const float> logits, TokenId next)> score,
                   FunctionRef<bool(std::uint32_t chunk)> go_on) {
   const std::uint32_t context = options.context;
-  if (context < 4 || context > session.context())
-    throw_error(ErrorCode::kUsage, "chunks of {} tokens do not fit; give 4 to {} with --ctx-size",
-                context, session.context());
+  if (context < 4)
+    throw_error(ErrorCode::kUsage,
+                "chunks of {} tokens are too short to be scored; give at least 4 with --ctx-size",
+                context);
+  if (context > session.context())
+    throw_error(ErrorCode::kUsage,
+                "chunks of {} tokens do not fit the context of {}; raise --ctx-size", context,
+                session.context());
   const std::size_t chunks = whole_chunks(tokens, options);
   const std::uint32_t first_scored = context / 2;
   std::vector<TokenId> chunk(context);

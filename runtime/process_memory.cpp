@@ -78,6 +78,5 @@ bool reset_peak_memory() {
 }
 
 Bytes peak_memory() { return kib_line("/proc/self/status", "VmHWM:"); }
-Bytes available_memory() { return kib_line("/proc/meminfo", "MemAvailable:"); }
 
 }  // namespace hearth::runtime

@@ -18,6 +18,5 @@ extern const Bytes kProcessReserve;
 Bytes resident_memory();   // of this process, from /proc/self/statm
 Bytes peak_memory();       // its highest value so far (VmHWM)
 bool reset_peak_memory();  // the highest value from now on; false where /proc does not allow it
-Bytes available_memory();  // MemAvailable
 
 }  // namespace hearth::runtime

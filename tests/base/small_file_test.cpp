@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/file_replacement.h"
 #include "base/random.h"
 #include "tests/io/support/temporary_directory.h"
 
@@ -73,6 +74,29 @@ TEST(SmallFile, ErrorsNameTheFile) {
   for (const std::string& path : {directory.file("folder"), std::string("/dev/null")})
     expect_error(ErrorCode::kIo, path + ": is not a regular file",
                  [&] { replace_file(path, "x"); });
+}
+
+// It may have taken a day to download.
+TEST(SmallFile, AModelIsReplacedOnlyByAModel) {
+  const TemporaryDirectory directory;
+  const std::string path = directory.file("f");
+  {
+    FileReplacement model(path, Written::kModel);
+    model.write(std::as_bytes(std::span("GGUF and weights", 16)));
+    model.commit();
+  }
+  expect_error(ErrorCode::kIo, path + ": is a model", [&] { replace_file(path, "a page"); });
+  fs::create_symlink("f", directory.file("link"));
+  expect_error(ErrorCode::kIo, "is a model", [&] { replace_file(directory.file("link"), "x"); });
+  EXPECT_EQ(read_small_file(path, kMost), "GGUF and weights");
+  EXPECT_FALSE(fs::exists(path + ".partial"));
+  {
+    FileReplacement other(path, Written::kModel);
+    other.write(std::as_bytes(std::span("GGU", 3)));
+    other.commit();
+  }
+  replace_file(path, "a page");
+  EXPECT_EQ(read_small_file(path, kMost), "a page");
 }
 
 TEST(SmallFile, AFolderThatCannotBeWrittenKeepsTheOldFile) {

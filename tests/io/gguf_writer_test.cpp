@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
+#include <sys/resource.h>
 
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -227,22 +229,41 @@ TEST(GgufWriter, FailuresNameTheFileAndTheReason) {
     FAIL() << "created in a directory that does not exist";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kIo);
-    EXPECT_THAT(error.what(), testing::HasSubstr("cannot create: No such file or directory"));
+    EXPECT_THAT(error.what(),
+                testing::HasSubstr("m.gguf.partial: cannot be created: No such file"));
   }
-  // A device that is always full stands for the disk.
+  // A limit on the size of files stands for a full disk.
   const std::string path = directory.file("m.gguf");
-  std::filesystem::create_symlink("/dev/full", path + ".partial");
   GgufWriter writer(path);
   writer.declare("t", std::array<Unsigned, 1>{1}, kPlainType, Bytes(4));
   writer.append(pattern(4, 1));
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const rlimit limited{10, before.rlim_max};
+  const auto on_signal = std::signal(SIGXFSZ, SIG_IGN);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &limited), 0);
   try {
     writer.finish();
     FAIL() << "wrote to a full device";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kIo);
-    EXPECT_THAT(error.what(), testing::HasSubstr("m.gguf.partial: cannot write: No space left"));
+    EXPECT_THAT(error.what(), testing::HasSubstr("m.gguf.partial: cannot be written: File too"));
   }
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, on_signal);
   EXPECT_FALSE(std::filesystem::exists(path));
+}
+
+// A rename would put a file where the device was; and through a link another model would be lost.
+TEST(GgufWriter, DevicesAndWhatLinksLeadToStay) {
+  EXPECT_THROW(GgufWriter("/dev/null"), Error);
+  EXPECT_TRUE(std::filesystem::is_character_file("/dev/null"));
+  const TemporaryDirectory directory;
+  const std::string other = directory.write("other.gguf", pattern(3, 0));
+  std::filesystem::create_symlink("other.gguf", directory.file("m.gguf"));
+  GgufWriter(directory.file("m.gguf")).finish();
+  EXPECT_FALSE(std::filesystem::is_symlink(directory.file("m.gguf")));
+  EXPECT_EQ(contents(other), text_of(pattern(3, 0)));
 }
 
 TEST(GgufWriterDeathTest, MisuseIsABug) {

@@ -100,6 +100,16 @@ TEST_F(LogProbsFile, EqualLogitsAreEquallyLikely) {
   for (const float value : reader.next()) EXPECT_NEAR(value, std::log(0.2), 1e-6);
 }
 
+TEST_F(LogProbsFile, HalfAFileReplacesNothing) {
+  write();
+  const auto size = std::filesystem::file_size(path_);
+  {
+    LogProbsWriter(path_, header_).add(std::vector<float>(header_.vocabulary, 1.0f));
+  }
+  EXPECT_EQ(std::filesystem::file_size(path_), size);
+  EXPECT_EQ(LogProbsReader(path_).header().tokens, header_.tokens);
+}
+
 TEST_F(LogProbsFile, IsRefusedWhenCutOrForged) {
   write();
   const auto size = std::filesystem::file_size(path_);

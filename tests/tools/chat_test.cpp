@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "tests/tools/support/expect_error.h"
 #include "tests/tools/support/run_command.h"
 
 namespace hearth::tools {
@@ -114,6 +115,15 @@ TEST(Chat, TheTemplateCanBeReplaced) {
             chat("What is the capital of Japan?\n").output);
 }
 
+TEST(Chat, ATemplateThatMakesNothingOfAConversationIsAnError) {
+  const std::string empty = temporary_path("empty.jinja");
+  for (const char* text : {"", "{% if messages|length > 9 %}never{% endif %}"}) {
+    write_file(empty, text);
+    expect_error(chat("Hello\n", {"--chat-template", empty}), kFailed,
+                 {"makes nothing of this conversation", "--chat-template"}, Before::kReport);
+  }
+}
+
 TEST(Chat, AConversationBeyondTheContextSaysSo) {
   const auto result = chat(std::string(4000, 'x') + "\n", {"-c", "64"});
   EXPECT_EQ(result.exit_code, 1);
@@ -172,14 +182,14 @@ class Terminal {
 };
 
 CommandResult chat_on(Terminal& terminal, std::vector<std::string> more,
-                      const std::function<void()>& talk, const char* no_color = "") {
+                      const std::function<void()>& talk, const char* no_color = "",
+                      const char* locale = "C.UTF-8") {
   std::vector<std::string> arguments = {"chat", "-m", kModel, "--temp", "0"};
   arguments.insert(arguments.end(), more.begin(), more.end());
-  return run_hearth(
-      {.arguments = arguments,
-       .environment = {{"TERM", "xterm"}, {"LC_ALL", "C.UTF-8"}, {"NO_COLOR", no_color}},
-       .prepare = [&] { terminal.become(); },
-       .meanwhile = [&](pid_t) { talk(); }});
+  return run_hearth({.arguments = arguments,
+                     .environment = {{"TERM", "xterm"}, {"LC_ALL", locale}, {"NO_COLOR", no_color}},
+                     .prepare = [&] { terminal.become(); },
+                     .meanwhile = [&](pid_t) { talk(); }});
 }
 
 TEST(Chat, ATerminalCompletesCommandsAndForgivesMistakes) {
@@ -198,6 +208,27 @@ TEST(Chat, ATerminalCompletesCommandsAndForgivesMistakes) {
     terminal.type("/exit\n");
   });
   EXPECT_EQ(result.exit_code, 0);
+}
+
+// Also in the locale of a container, or in one that is not installed.
+TEST(Chat, LettersBeyondAsciiArriveInEveryLocale) {
+  const std::string saved = temporary_path("letters.txt");
+  for (const char* locale : {"C", "xx_XX.UTF-8"}) {
+    Terminal terminal;
+    const auto result = chat_on(
+        terminal, {"-n", "2"},
+        [&] {
+          EXPECT_TRUE(terminal.shows("> ")) << terminal.shown();
+          terminal.type("sch\u00f6n \u20ac\n");
+          EXPECT_TRUE(terminal.shows("\n> ")) << terminal.shown();
+          terminal.type("/save " + saved + "\n");
+          EXPECT_TRUE(terminal.shows("saved 2 messages")) << terminal.shown();
+          terminal.type("/exit\n");
+        },
+        "", locale);
+    EXPECT_EQ(result.exit_code, 0);
+    EXPECT_TRUE(read_file(saved).starts_with("user: sch\u00f6n \u20ac\n")) << read_file(saved);
+  }
 }
 
 TEST(Chat, ThinkingIsDimmedWhereThereIsColour) {

@@ -29,7 +29,7 @@ void declare(CommandLine& line, Options& o) {
   line.add({.names = "-p,--prompt", .value = "TEXT", .help = "prompt"}, o.prompt);
   line.add({.names = "--cache-type-k", .value = "TYPE", .help = "keys", .choices = {"f16", "q8_0"}},
            o.key_format);
-  line.add({.names = "-n,--predict", .value = "N", .help = "count"}, o.count);
+  line.add({.names = "-n,--n-predict", .value = "N", .help = "count"}, o.count);
   line.add({.names = "-t,--threads", .value = "N", .help = "threads"}, o.threads);
   line.add({.names = "--ram", .value = "SIZE", .help = "budget"}, o.ram);
   line.add({.names = "--temp", .value = "T", .help = "temperature"}, o.temperature);
@@ -89,7 +89,7 @@ TEST(CommandLine, WhatIsNotGivenKeepsItsValue) {
 }
 
 TEST(CommandLine, SpellingsOfLlamaCpp) {
-  const Options o = parse({"-m", "a", "-ctk", "q8_0", "--n-predict", "7", "--temperature=0"});
+  const Options o = parse({"-m", "a", "-ctk", "q8_0", "--predict", "7", "--temperature=0"});
   EXPECT_EQ(o.key_format, "q8_0");
   EXPECT_EQ(o.count, 7);
   EXPECT_EQ(o.temperature, 0.0f);
@@ -110,6 +110,8 @@ TEST(CommandLine, OnlyRepeatableFlagsRepeat) {
   EXPECT_EQ(o.stops, (std::vector<std::string>{"x", "", "z"}));
   EXPECT_NE(usage_error({"-m", "a", "--model", "b"}).find("given twice"), std::string::npos);
   EXPECT_NE(usage_error({"-m", "a", "-v", "-v"}).find("given twice"), std::string::npos);
+  EXPECT_EQ(usage_error({"-m", "a", "b"}), "--model is given twice; leave one out");
+  EXPECT_EQ(usage_error({"b", "-m", "a"}), "--model is given twice; leave one out");
 }
 
 TEST(CommandLine, APositionalWithoutAFlagTakesAllThatIsLeft) {
@@ -140,9 +142,12 @@ TEST(CommandLine, ErrorsNameTheFlagAndTheWayOut) {
   expect({"-m", "a", "--gpu-layers=99"}, "llama.cpp flag --gpu-layers is not supported because");
   expect({"-m", "a", "-ub", "99"}, "-ub has no effect on 'hearth test'");
   expect({"-m", "a", "-vv"}, "unknown flag -vv");
+  expect({"-m", "a", "-x"}, "unknown flag -x; 'hearth test --help' lists all");
+  expect({"-m", ""}, "--model: the name is empty");
+  expect({""}, "--model: the name is empty");
   expect({"-m", "a", "-t", "many"}, "--threads: 'many' is not a whole number");
   expect({"-m", "a", "-t", "-1"}, "--threads");
-  expect({"-m", "a", "-n", "3000000000"}, "--predict: 3000000000 is not between");
+  expect({"-m", "a", "-n", "3000000000"}, "--n-predict: 3000000000 is not between");
   expect({"-m", "a", "-ctk", "q3"}, "--cache-type-k");
   expect({"-m", "a", "--verbose=perhaps"}, "--verbose");
   expect({"-m"}, "-m needs a value");
@@ -151,7 +156,7 @@ TEST(CommandLine, ErrorsNameTheFlagAndTheWayOut) {
 }
 
 TEST(CommandLine, TheEnvironmentStandsInForAFlag) {
-  const EnvironmentVariable count("HEARTH_ARG_PREDICT", "9"), verbose("HEARTH_ARG_VERBOSE", "1"),
+  const EnvironmentVariable count("HEARTH_ARG_N_PREDICT", "9"), verbose("HEARTH_ARG_VERBOSE", "1"),
       keys("HEARTH_ARG_CACHE_TYPE_K", "q8_0");
   const Options o = parse({"-m", "a"});
   EXPECT_EQ(o.count, 9);
@@ -161,16 +166,19 @@ TEST(CommandLine, TheEnvironmentStandsInForAFlag) {
 }
 
 TEST(CommandLine, ABadValueInTheEnvironmentIsAnError) {
-  const EnvironmentVariable count("HEARTH_ARG_PREDICT", "nine");
-  EXPECT_NE(usage_error({"-m", "a"}).find("--predict: 'nine'"), std::string::npos);
+  const EnvironmentVariable count("HEARTH_ARG_N_PREDICT", "nine");
+  const std::string line = usage_error({"-m", "a"});
+  EXPECT_NE(line.find("--n-predict: 'nine' is not a whole number (of HEARTH_ARG_N_PREDICT)"),
+            line.npos)
+      << line;
 }
 
 TEST(CommandLine, ATwinWithoutEffectIsReported) {
-  const EnvironmentVariable unknown("HEARTH_ARG_PREDICTT", "9");
+  const EnvironmentVariable unknown("HEARTH_ARG_N_PREDICTT", "9");
   ::testing::internal::CaptureStderr();
   parse({"-m", "a"});
   EXPECT_EQ(::testing::internal::GetCapturedStderr(),
-            "hearth: HEARTH_ARG_PREDICTT has no effect: it is not a flag of 'hearth test'\n");
+            "hearth: HEARTH_ARG_N_PREDICTT has no effect: it is not a flag of 'hearth test'\n");
 }
 
 TEST(CommandLine, HelpShowsDefaultsChoicesAndOtherSpellings) {
@@ -183,7 +191,7 @@ TEST(CommandLine, HelpShowsDefaultsChoicesAndOtherSpellings) {
   EXPECT_FALSE(line.parse({"--help"}));
   const std::string help = ::testing::internal::GetCapturedStdout();
   for (const char* part : {"Usage: hearth test", "(default hello)", ": f16, q8_0", "[-ctk]",
-                           "[--n-predict]", "[-ub]", "--jinja,--no-jinja ", "(required)"})
+                           "[--predict]", "[-ub]", "--jinja,--no-jinja ", "(required)"})
     EXPECT_NE(help.find(part), std::string::npos) << part << "\n" << help;
 }
 
@@ -192,7 +200,7 @@ TEST(CommandLine, KnowsWhatWasGiven) {
   CommandLine line("test", "A test.");
   declare(line, options);
   ASSERT_TRUE(line.parse({"-m", "a", "-n", "-1"}));
-  EXPECT_TRUE(line.given("--predict"));
+  EXPECT_TRUE(line.given("--n-predict"));
   EXPECT_FALSE(line.given("--temp"));
 }
 

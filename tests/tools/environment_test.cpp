@@ -5,8 +5,10 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <set>
@@ -99,6 +101,30 @@ TEST(Environment, FewFileDescriptors) {
     limit(RLIMIT_NOFILE, static_cast<rlim_t>(next) + 1);
   };
   expect_right_text(run);
+}
+
+// Memory that a report would measure with is not there, which is no reason to lose the session.
+TEST(Environment, LittleAddressSpace) {
+  if (::hearth::testing::kSanitized) GTEST_SKIP() << "a sanitizer takes the address space";
+  const std::string session = temporary_path("little.session");
+  CommandRun run = short_run();
+  run.arguments.back() = "--session";  // with a report
+  run.arguments.push_back(session);
+  run.prepare = [] { limit(RLIMIT_AS, rlim_t{250} << 20); };
+  expect_right_text(run);
+  EXPECT_TRUE(std::filesystem::exists(session));
+}
+
+TEST(Environment, AFileLargerThanTheLimitIsOneLine) {
+  const std::string file = temporary_path("limited");
+  for (const char* flag : {"--session", "--trace"}) {
+    CommandRun run = short_run();
+    run.arguments.insert(run.arguments.end(), {"--ignore-eos", flag, file});
+    *std::find(run.arguments.begin(), run.arguments.end(), "8") = "100";
+    run.prepare = [] { limit(RLIMIT_FSIZE, 4000); };  // room for what is said
+    expect_error(run_hearth(run), kFailed, {file, "File too large"}, Before::kReport);
+    std::filesystem::remove(file);
+  }
 }
 
 TEST(Environment, EmptyEnvironment) {
@@ -232,6 +258,29 @@ TEST(WhileItRuns, AnInterruptEndsAfterTheToken) {
   const std::string text =
       result.output.substr(0, std::min<std::size_t>(result.output.size() - 1, 8));
   EXPECT_EQ(text, right_text().substr(0, text.size()));
+}
+
+// A pipe for a profile keeps it loading for as long as the test likes.
+TEST(WhileItRuns, CtrlCEndsLoadingAtOnce) {
+  for (const char* subcommand : {"run", "chat", "bench"}) {
+    const std::string pipe = temporary_path(std::string("pipe-") + subcommand);
+    ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+    CommandRun run;
+    run.arguments = {subcommand, "-m", kModel, "--profile", pipe};
+    if (run.arguments[0] == "run") run.arguments.insert(run.arguments.end(), {"-p", "a"});
+    run.prepare = [] { signal(SIGINT, SIG_DFL); };  // a shell's background ignores it
+    run.meanwhile = [&](pid_t child) {
+      const int writer = open(pipe.c_str(), O_WRONLY);  // returns when it is opened to be read
+      kill(child, SIGINT);
+      siginfo_t ended{};
+      for (int i = 0; i < 5000 && ended.si_pid == 0; ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOHANG | WNOWAIT);
+      }
+      close(writer);
+    };
+    EXPECT_EQ(run_hearth(run).exit_code, 130) << subcommand;
+  }
 }
 
 TEST(WhileItRuns, ATruncatedFileIsAnError) {

@@ -64,7 +64,10 @@ TEST(LogitsCommand, RefusesTwoSourcesOfTokensAndTokensThatAreNone) {
   const std::string out = temporary_path("refused.npy");
   EXPECT_EQ(run_hearth({"logits", "-m", kTiny, "--token-ids", "1", "-p", "a", "-o", out}).exit_code,
             2);
-  EXPECT_EQ(run_hearth({"logits", "-m", kTiny, "--token-ids", "1,,2", "-o", out}).exit_code, 2);
+  const CommandResult gap = run_hearth({"logits", "-m", kTiny, "--token-ids", "1,,2", "-o", out});
+  EXPECT_EQ(gap.exit_code, 2);
+  EXPECT_NE(gap.errors.find("--token-ids: '' is not a whole number"), std::string::npos)
+      << gap.errors;
   const CommandResult outside =
       run_hearth({"logits", "-m", kTiny, "--token-ids", "160", "-o", out});
   EXPECT_EQ(outside.exit_code, 1);
@@ -134,6 +137,13 @@ TEST(BenchCommand, RefusesATextThatIsTooShort) {
   EXPECT_THAT(result.errors, HasSubstr("give a longer text"));
 }
 
+TEST(PerplexityCommand, ChunksThatAreTooShortAreNamed) {
+  const CommandResult result = run_hearth({"perplexity", "-m", kDemo, "-f", kProse, "-c", "3"});
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_THAT(result.errors, HasSubstr("chunks of 3 tokens are too short to be scored; give at "
+                                       "least 4 with --ctx-size"));
+}
+
 TEST(KldCommand, ARunIsNoDistanceFromItselfAndSomeFromAnother) {
   const std::string base = temporary_path("base.logits");
   run_ok({"perplexity", "-m", kDemo, "-f", kProse, "-c", "128", "--chunks", "3",
@@ -148,6 +158,10 @@ TEST(KldCommand, ARunIsNoDistanceFromItselfAndSomeFromAnother) {
   };
   // Up to the rounding of the file: codes are exact to 1.3e-4.
   EXPECT_NEAR(mean({"--expert-ram", "30%"}), 0, 1.3e-4);
+
+  const CommandResult narrow = run_hearth({"kld", "-m", kDemo, "--base", base, "-c", "64"});
+  EXPECT_EQ(narrow.exit_code, 2);
+  EXPECT_THAT(narrow.errors, HasSubstr("--ctx-size 64: " + base + " has chunks of 128 tokens"));
 
   const CommandResult other = run_hearth({"kld", "-m", kTiny, "--base", base});
   EXPECT_EQ(other.exit_code, 1);

@@ -40,7 +40,7 @@ ErrorCode error_of(const std::string& content) {
 
 TEST(Npy, RowsComeBackAsTheyWere) {
   const std::string path = temporary_path("rows.npy");
-  NpyWriter writer(path, 3);
+  NpyWriter writer(path, {.rows = 5, .columns = 3});
   for (int row = 0; row < 5; ++row) writer.append(std::vector<float>{row * 1.0f, -0.0f, 1e-45f});
   EXPECT_FALSE(std::filesystem::exists(path));  // only a whole file has the name
   writer.finish();
@@ -59,7 +59,7 @@ TEST(Npy, RowsComeBackAsTheyWere) {
 
 TEST(Npy, TheHeaderIsNumpys) {
   const std::string path = temporary_path("header.npy");
-  NpyWriter writer(path, 2);
+  NpyWriter writer(path, {.rows = 1, .columns = 2});
   writer.append(std::vector<float>{1, 2});
   writer.finish();
   EXPECT_EQ(read_file(path).substr(0, 128),
@@ -69,10 +69,10 @@ TEST(Npy, TheHeaderIsNumpys) {
 TEST(Npy, AnAbandonedFileLeavesNothing) {
   const std::string path = temporary_path("abandoned.npy");
   {
-    NpyWriter(path, 2).append(std::vector<float>{1, 2});
+    NpyWriter(path, {.rows = 1, .columns = 2}).append(std::vector<float>{1, 2});
   }
   EXPECT_FALSE(std::filesystem::exists(path));
-  EXPECT_FALSE(std::filesystem::exists(path + ".tmp"));
+  EXPECT_FALSE(std::filesystem::exists(path + ".partial"));
 }
 
 TEST(Npy, ReadsHeadersOfOtherLengths) {
@@ -102,7 +102,7 @@ TEST(Npy, WhatItCannotReadIsAnErrorThatNamesTheFile) {
   EXPECT_EQ(with("{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 4), }"),
             ErrorCode::kBadFile);
   EXPECT_THROW(NpyReader(temporary_path("missing.npy")), Error);
-  EXPECT_THROW(NpyWriter("/nonexistent/x.npy", 1), Error);
+  EXPECT_THROW(NpyWriter("/nonexistent/x.npy", {}), Error);
 }
 
 }  // namespace

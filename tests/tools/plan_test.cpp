@@ -144,6 +144,16 @@ TEST(PlanCommand, RefusesWhatCannotTakeEffect) {
   expect_error(run_plan({"-m", kTiny, "--ram", "1MiB"}), kFailed, {"the least that works is"});
 }
 
+TEST(PlanCommand, SaysWhatItDoesNotTakeAsGiven) {
+  expect_error(run_plan({"-m", kTiny, "-c", "256", "--depth", "257"}), kMisused,
+               {"--depth 257", "256 tokens", "--ctx-size"});
+  const CommandResult card =
+      run_plan({"-m", kTiny, "--machine", "rtx3060-12g-ddr4", "--vram", "24GiB"});
+  EXPECT_NE(card.output.find("--vram is more than the GPU has: this is a plan for its 12.0 GiB"),
+            std::string::npos)
+      << card.output << card.errors;
+}
+
 TEST(PlanCommand, FormatsOfKeysAndValuesBuySlots) {
   const std::vector<std::string> common = {"-m", kTiny, "--ram", "80MiB", "-c", "16384", "-t", "2"};
   const auto with = [&](std::vector<std::string> flags) {

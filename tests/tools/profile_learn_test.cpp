@@ -66,6 +66,14 @@ TEST(Learn, GoesIntoTheProfileThatIsNamed) {
   EXPECT_FALSE(std::filesystem::exists(model + ".profile.toml"));
 }
 
+TEST(Learn, BeginsTheProfileThatIsNamed) {
+  const std::string model = model_copy("begun.gguf"), path = temporary_path("begun.toml");
+  const CommandResult result = run_ok(run_arguments(model, {"--learn", "--profile", path}));
+  EXPECT_THAT(result.errors, HasSubstr("into " + path + ", a new profile"));
+  EXPECT_GT(profiler::load_profile(path).tokens(), 11u);
+  EXPECT_FALSE(std::filesystem::exists(model + ".profile.toml"));
+}
+
 TEST(Learn, RefusesTheProfileOfAnotherModel) {
   const std::string model = model_copy("other.gguf"), path = model + ".profile.toml";
   const std::string counts = temporary_path("other.csv");

@@ -59,6 +59,20 @@ TEST(Usage, FlagsOfLlamaCppWithoutEffectSayWhy) {
   expect_error({"inspect", "--mlock", "x"}, 2, "llama.cpp flag --mlock is not supported because");
 }
 
+// What it meant there is said, rather than that it means nothing here.
+TEST(Usage, FlagsOfLlamaCppThatDoSomethingThereLeadToWhatDoesItHere) {
+  expect_error({"run", "-m", "x", "-cnv"}, 2, "hearth chat");
+  expect_error({"run", "-m", "x", "--reverse-prompt", "User:"}, 2, "--n-predict");
+  expect_error({"run", "-m", "x", "--port", "8080"}, 2, "no server");
+  expect_error({"run", "-m", "x", "--lora", "y"}, 2, "merge them");
+  expect_error({"chat", "-m", "x", "-sysf", "y"}, 2, "--system");
+  expect_error({"chat", "-m", "x", "--reasoning-budget", "0"}, 2, "--reasoning off");
+  expect_error({"perplexity", "-m", "x", "-f", "y", "--kl-divergence"}, 2, "hearth kld");
+  // Other spellings of flags that are here: all that is wrong is the file.
+  expect_error({"run", "-m", "/nonexistent", "-p", "a", "--predict", "3"}, 1, "/nonexistent");
+  expect_error({"chat", "-m", "/nonexistent", "--chat-template-file", "y"}, 1, "/nonexistent");
+}
+
 TEST(Usage, AMissingFileIsARuntimeError) {
   expect_error({"inspect", "/nonexistent/model.gguf"}, 1, "/nonexistent/model.gguf");
 }

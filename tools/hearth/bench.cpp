@@ -75,7 +75,7 @@ void add_test_flags(CommandLine& line, BenchOptions& o) {
   line.add({.names = "-s,--seed", .value = "N", .help = "of random tokens, where there is no text"},
            o.seed);
   line.add({.names = "--routing",
-            .value = "TRACE",
+            .value = "FILE",
             .help = "take experts from this trace instead of the routers; no prefetch then"},
            o.forced_routing);
   line.add({.names = "--decode",
@@ -206,9 +206,6 @@ std::vector<TokenId> corpus_tokens(const std::string& path, const runtime::Token
 
 std::vector<TokenId> random_tokens(std::uint64_t seed, std::uint32_t vocabulary,
                                    std::size_t needed) {
-  fmt::print(stderr,
-             "note      random tokens visit experts more evenly than text does, so that expert "
-             "memory helps less; give a text with --file\n");
   Random random(seed);
   std::vector<TokenId> tokens(needed);
   for (TokenId& token : tokens) token = static_cast<TokenId>(random.below(vocabulary));
@@ -301,8 +298,12 @@ int bench(const Arguments& arguments) {
   const std::uint32_t positions = longest(points);
   if (o.engine.context == 0) o.engine.context = positions;
 
-  const InterruptGuard interrupt;
   const auto engine = o.engine.open();
+  const InterruptGuard interrupt;  // until here there is nothing to finish
+  if (!o.corpus && !o.forced_routing)
+    fmt::print(stderr,
+               "note      random tokens visit experts more evenly than text does, so that expert "
+               "memory helps less; give a text with --file\n");
   const std::vector<TokenId> tokens =
       o.corpus ? corpus_tokens(*o.corpus, engine->tokenizer(), positions)
                : random_tokens(o.seed, engine->config().vocabulary,

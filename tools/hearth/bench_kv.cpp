@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "io/async_reader.h"
+#include "runtime/available_memory.h"
 #include "runtime/kv_cache.h"
 #include "runtime/logits_hash.h"
 #include "runtime/plan_input.h"

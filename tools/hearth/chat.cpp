@@ -278,8 +278,8 @@ void Chat::statistics(const std::string&) {
 int chat(const Arguments& arguments) {
   ChatFlags flags;
   if (!parse(arguments, flags)) return 0;
-  InterruptGuard interrupt;
   const auto engine = flags.engine.open();
+  InterruptGuard interrupt;  // until here there is nothing to finish
   const runtime::ChatTemplate chat_template = template_of(flags, *engine);
   Conversation conversation(*engine, chat_template, options_of(flags));
   Chat(conversation, interrupt).run();

@@ -54,7 +54,7 @@ std::vector<std::string> FlagDescription::words() const {
 }
 
 bool FlagDescription::takes_path() const {
-  constexpr std::string_view kPaths[] = {"FILE", "FILE...", "FOLDER", "PATH", "TRACE"};
+  constexpr std::string_view kPaths[] = {"FILE", "FILE...", "FOLDER", "PATH"};
   for (const std::string& part : alternatives(value))
     if (std::find(std::begin(kPaths), std::end(kPaths), part) != std::end(kPaths)) return true;
   return false;

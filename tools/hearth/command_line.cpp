@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <limits>
 #include <utility>
 
@@ -51,6 +52,17 @@ std::string other_spellings(std::string_view names) {
   return text;
 }
 
+// Devices may be named more than once, and - is a standard stream.
+bool is_one_file(const std::string& a, const std::string& b) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  if (a == "-" || b == "-") return false;
+  if (fs::exists(a, error) && fs::exists(b, error))
+    return fs::is_regular_file(a, error) && fs::equivalent(a, b, error);
+  const fs::path one = fs::weakly_canonical(a, error), other = fs::weakly_canonical(b, error);
+  return !one.empty() && one == other;
+}
+
 bool is_repeatable(const CLI::Option& option) {
   return option.get_multi_option_policy() == CLI::MultiOptionPolicy::TakeAll;
 }
@@ -93,7 +105,13 @@ struct CommandLine::State {
   std::string group = "Options";
   CLI::App app;
   CommandDescription description;
+  std::vector<const CLI::Option*> in_arguments;
   std::vector<std::function<void()>> checks;
+  struct FileFlag {
+    const CLI::Option* option;
+    bool writes;
+  };
+  std::vector<FileFlag> files;  // the flags that name one
 
   const CLI::Option* find(const std::string& spelling) const {
     if (const CLI::Option* option = app.get_option_no_throw(spelling)) return option;
@@ -125,8 +143,9 @@ struct CommandLine::State {
   }
 
   [[noreturn]] void unknown_flag(const std::string& spelling) const;
-  std::vector<std::string> normalised(const std::vector<std::string>& arguments) const;
+  std::vector<std::string> normalised(const std::vector<std::string>& arguments);
   void report_unknown_twins() const;
+  void check_written_files() const;
 };
 
 CommandLine::CommandLine(std::string_view subcommand, std::string_view summary)
@@ -180,15 +199,25 @@ void CommandLine::add_value(const Flag& flag, const std::string& default_text, b
   if (!default_text.empty()) help += fmt::format(" (default {})", default_text);
   const std::string long_name = first_long_name(flag.names);
   const std::string name = long_name.empty() ? std::string(flag.names) : long_name;
+  const bool names_file = flag.value.find("FILE") != flag.value.npos || flag.value == "FOLDER";
   // The callback reads the raw results: what CLI11 passes it has "{}" and the like interpreted.
   const auto option_of_callback = std::make_shared<CLI::Option*>();
   CLI::Option* option = state_->app.add_option(
       std::string(flag.names),
-      [option_of_callback, name, assign = std::move(assign)](const CLI::results_t&) {
+      [this, option_of_callback, name, names_file,
+       assign = std::move(assign)](const CLI::results_t&) {
+        const CLI::Option& given = **option_of_callback;
         try {
-          for (const std::string& value : (*option_of_callback)->results()) assign(value);
+          for (const std::string& value : given.results()) {
+            if (names_file && value.empty())
+              throw_error(ErrorCode::kUsage, "the name is empty; give one, or leave the flag out");
+            assign(value);
+          }
         } catch (const Error& error) {
-          throw_error(error.code(), "{}: {}", name, error.what());
+          const bool argument =
+              given.get_positional() || std::ranges::count(state_->in_arguments, &given) > 0;
+          throw_error(error.code(), "{}: {}{}", name, error.what(),
+                      argument ? "" : fmt::format(" (of {})", given.get_envname()));
         }
         return true;
       },
@@ -205,6 +234,7 @@ void CommandLine::add_value(const Flag& flag, const std::string& default_text, b
   else if (repeatable)
     option->allow_extra_args();
   state_->describe(flag, *option, repeatable);
+  if (names_file) state_->files.push_back({option, flag.writes});
 }
 
 void CommandLine::State::unknown_flag(const std::string& spelling) const {
@@ -215,11 +245,11 @@ void CommandLine::State::unknown_flag(const std::string& spelling) const {
     throw_error(ErrorCode::kUsage, "{} has no effect on 'hearth {}'; leave it out", spelling,
                 subcommand);
   }
+  // Every short flag is one edit away from every other.
   std::vector<std::string> names;
-  for (const CLI::Option* option : app.get_options()) {
-    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
-    for (const std::string& name : option->get_snames()) names.push_back("-" + name);
-  }
+  for (const CLI::Option* option : app.get_options())
+    for (const std::string& name : option->get_lnames())
+      if (spelling.size() > 3) names.push_back("--" + name);
   const std::string_view nearest = nearest_name(spelling, names);
   throw_error(
       ErrorCode::kUsage, "unknown flag {}; {}'hearth {} --help' lists all", printable(spelling),
@@ -228,10 +258,9 @@ void CommandLine::State::unknown_flag(const std::string& spelling) const {
 
 // The arguments with every flag under a name that CLI11 knows and every value as an argument of its
 // own: CLI11 takes it as it is, also if it is empty or begins with a dash.
-std::vector<std::string> CommandLine::State::normalised(
-    const std::vector<std::string>& arguments) const {
+std::vector<std::string> CommandLine::State::normalised(const std::vector<std::string>& arguments) {
   std::vector<std::string> flags, others;
-  std::vector<const CLI::Option*> seen;
+  in_arguments.clear();
   bool only_others = false;
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     const std::string& argument = arguments[i];
@@ -251,9 +280,9 @@ std::vector<std::string> CommandLine::State::normalised(
     const std::string spelling = argument.substr(0, equals);
     const CLI::Option* option = find(spelling);
     if (option == nullptr) unknown_flag(spelling);
-    if (!is_repeatable(*option) && std::find(seen.begin(), seen.end(), option) != seen.end())
+    if (!is_repeatable(*option) && std::ranges::count(in_arguments, option) > 0)
       throw_error(ErrorCode::kUsage, "{} is given twice; leave one out", spelling);
-    seen.push_back(option);
+    in_arguments.push_back(option);
 
     const bool known_as_is = app.get_option_no_throw(spelling) != nullptr;
     const std::string name =
@@ -267,6 +296,10 @@ std::vector<std::string> CommandLine::State::normalised(
       throw_error(ErrorCode::kUsage, "{} needs a value", spelling);
     flags.push_back(equals == argument.npos ? arguments[++i] : argument.substr(equals + 1));
   }
+  for (const CLI::Option* option : app.get_options())  // also without its name
+    if (option->get_positional() && std::ranges::count(in_arguments, option) > 0 &&
+        others.size() == most_positionals())
+      throw_error(ErrorCode::kUsage, "{} is given twice; leave one out", option->get_name());
   if (!others.empty()) flags.push_back("--");
   flags.insert(flags.end(), others.begin(), others.end());
   return flags;
@@ -286,6 +319,20 @@ void CommandLine::State::report_unknown_twins() const {
   }
 }
 
+// What one flag writes would replace what another reads, or writes.
+void CommandLine::State::check_written_files() const {
+  const auto name_of = [](const CLI::Option& option) {
+    return option.get_lnames().empty() ? option.get_name() : "--" + option.get_lnames().front();
+  };
+  for (const FileFlag& written : files)
+    for (const FileFlag& other : files)
+      for (const std::string& file : other.option->results())
+        if (written.writes && written.option != other.option && written.option->count() > 0 &&
+            is_one_file(written.option->results().front(), file))
+          throw_error(ErrorCode::kUsage, "{} is the file of {}; name another",
+                      name_of(*written.option), name_of(*other.option));
+}
+
 bool CommandLine::parse(const std::vector<std::string>& arguments) {
   if (CommandDescriptions* all = CommandDescriptions::wanted())
     return all->add(state_->description), false;
@@ -303,6 +350,7 @@ bool CommandLine::parse(const std::vector<std::string>& arguments) {
                 state_->subcommand);
   }
   state_->report_unknown_twins();
+  state_->check_written_files();
   for (const auto& check : state_->checks) check();
   return true;
 }

@@ -73,6 +73,10 @@ TurnEnd Conversation::say(const std::string& text, const Show& show,
 
 TurnEnd Conversation::reply(const Show& show, const std::function<bool()>& stopped) {
   const runtime::ChatPrompt prompt = template_.prompt(messages_, options_.chat);
+  if (prompt.tokens.empty())
+    throw_error(ErrorCode::kBadInput,
+                "the chat template makes nothing of this conversation; give another with "
+                "--chat-template");
   figures_ = {};
   figures_.prompt_tokens = static_cast<std::uint32_t>(prompt.tokens.size());
   ReplyText text(prompt.text, show);

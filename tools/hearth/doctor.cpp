@@ -14,11 +14,12 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/file_replacement.h"
 #include "io/arena.h"
 #include "kernels/gpu/backend.h"
 #include "profiler/machine_toml.h"
+#include "runtime/available_memory.h"
 #include "runtime/machine_file.h"
-#include "runtime/process_memory.h"
 #include "tools/hearth/command_line.h"
 #include "tools/hearth/doctor_cpu.h"
 #include "tools/hearth/doctor_disk.h"
@@ -340,6 +341,7 @@ std::string output_path(const DoctorOptions& o) {
                 "{}: nothing can be written there: {}; name another file with "
                 "--output",
                 printable(folder.string()), std::strerror(errno));
+  const FileReplacement possible(path.string());  // no folder, no device, no model
   return path.string();
 }
 

@@ -1,10 +1,7 @@
 #include "tools/hearth/expert_log.h"
 
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
-
-#include "base/error.h"
 
 namespace hearth::tools {
 
@@ -19,7 +16,7 @@ void ExpertLog::add(const profiler::Routing& routing) {
   }
 }
 
-void ExpertLog::write(const std::string& path) const {
+std::string ExpertLog::json() const {
   nlohmann::ordered_json json = {{"n_expert", config_.experts},
                                  {"n_expert_used", config_.experts_used},
                                  {"layers", nlohmann::ordered_json::array()},
@@ -37,10 +34,7 @@ void ExpertLog::write(const std::string& path) const {
     json["ids"][std::to_string(l)] = layer.ids;
     json["weights"][std::to_string(l)] = layer.weights;
   }
-  std::ofstream file(path);
-  file << json.dump() << '\n';
-  if (!file.flush())
-    throw_error(ErrorCode::kIo, "{}: cannot be written; check the path and the free space", path);
+  return json.dump() + '\n';
 }
 
 }  // namespace hearth::tools

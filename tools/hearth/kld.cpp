@@ -62,11 +62,16 @@ int kld(const Arguments& arguments) {
   if (chunks == 0u) throw_error(ErrorCode::kUsage, "--chunks must be at least 1");
 
   runtime::LogProbsReader base(base_path);
-  if (flags.context == 0) flags.context = base.header().context;
+  const std::uint32_t chunk = base.header().context;
+  if (flags.context == 0) flags.context = chunk;
+  if (flags.context < chunk)
+    throw_error(ErrorCode::kUsage,
+                "--ctx-size {}: {} has chunks of {} tokens; raise it, or leave it out",
+                flags.context, printable(base_path, 400), chunk);
   const auto engine = flags.open();
   check_vocabulary(base.header(), *engine, base_path);
   const runtime::Tokenizer& tokenizer = engine->tokenizer();
-  runtime::PerplexityOptions options{.context = base.header().context, .most_chunks = chunks};
+  runtime::PerplexityOptions options{.context = chunk, .most_chunks = chunks};
   if (tokenizer.adds_bos()) options.bos = tokenizer.bos();
 
   runtime::Session session(*engine);
@@ -77,8 +82,8 @@ int kld(const Arguments& arguments) {
       [&](std::span<const float> logits, TokenId next) {
         divergence.add(base.next(), logits, next);
       },
-      [&](std::uint32_t chunk) {
-        fmt::print("[{}]{:.6f},", chunk + 1, divergence.mean());
+      [&](std::uint32_t scored) {
+        fmt::print("[{}]{:.6f},", scored + 1, divergence.mean());
         std::fflush(stdout);
         return !interrupt.interrupted();
       });

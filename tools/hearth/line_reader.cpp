@@ -1,6 +1,7 @@
 #include "tools/hearth/line_reader.h"
 
 #include <editline/readline.h>
+#include <langinfo.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -9,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <string_view>
 
 #include "base/error.h"
 #include "tools/hearth/terminal.h"
@@ -33,12 +35,19 @@ char** complete(const char* begun, int start, int) {
   return start == 0 && begun[0] == '/' ? rl_completion_matches(begun, next_word) : nullptr;
 }
 
+// libedit goes by the locale, for how many columns a typed character takes; in one without UTF-8,
+// as a container or a remote shell has it, it would drop every letter beyond ASCII.
+void use_utf8() {
+  std::setlocale(LC_CTYPE, "");
+  if (std::string_view(nl_langinfo(CODESET)) != "UTF-8") std::setlocale(LC_CTYPE, "C.UTF-8");
+}
+
 }  // namespace
 
 LineReader::LineReader(std::vector<std::string> words)
     : interactive_(isatty(STDIN_FILENO) == 1 && terminal_of(stdout).interactive) {
   if (!interactive_) return;
-  std::setlocale(LC_CTYPE, "");  // how many columns a typed character takes
+  use_utf8();
   completed_words = std::move(words);
   static char name[] = "hearth";
   static char separators[] = " \t";

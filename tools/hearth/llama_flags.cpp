@@ -24,10 +24,25 @@ constexpr std::string_view kOwnSessions =
     "a session is kept with --session FILE: the prompt goes on after what it holds, and it is "
     "written at the end";
 constexpr std::string_view kNoGrammar = "constrained output is not implemented; leave it out";
+constexpr std::string_view kOneLevel =
+    "messages have one level; hearth inspect and hearth plan tell more";
 constexpr std::string_view kOnStandardError =
     "all messages go to standard error; redirect it with 2>FILE";
 constexpr std::string_view kPlainThreads =
     "threads are placed by the system; use --threads, and taskset or numactl around the command";
+constexpr std::string_view kOnePool = "prefill and decode share one pool; use --threads";
+constexpr std::string_view kOwnRope =
+    "positions are scaled as the file says; change its metadata instead";
+constexpr std::string_view kNoAdapters =
+    "adapters and control vectors are not applied; merge them into the model first";
+constexpr std::string_view kNoDraft = "one model decodes, a token at a time; leave it out";
+constexpr std::string_view kTextOnly = "text is all that is read; leave it out";
+constexpr std::string_view kNoServer =
+    "there is no server yet; use hearth run, hearth chat, or libhearth in a program";
+constexpr std::string_view kTwoCommands =
+    "hearth chat is always a conversation, and hearth run never is; leave it out";
+constexpr std::string_view kLines =
+    "hearth chat reads a line for a message, and from a terminal edits it; leave it out";
 
 constexpr LlamaFlag kFlags[] = {
     // Model and prompt
@@ -37,12 +52,16 @@ constexpr LlamaFlag kFlags[] = {
     {"-mu --model-url", kNoDownload},
     {"--offline", kNoDownload},
     {"-sys --system-prompt", ""},
-    {"-sysf --system-prompt-file", ""},
-    {"--n-predict --predict", ""},
+    {"-sysf --system-prompt-file", "the text itself is taken; use --system \"$(cat FILE)\""},
+    {"--predict --n-predict", ""},
+    {"-bf --binary-file", "a prompt is text; use --file"},
+    {"--verbose-prompt", "hearth tokenize shows the tokens of a prompt; leave it out"},
+    {"--no-display-prompt", "a prompt is never printed; leave it out"},
+    {"--display-prompt", "a prompt is never printed; leave it out"},
     {"--keep", kNoShift},
     {"--context-shift", kNoShift},
     {"--no-context-shift", kNoShift},
-    {"--reverse-prompt", ""},
+    {"--reverse-prompt", "a text ends where the model ends it, or with --n-predict; leave it out"},
     {"--prompt-cache", kOwnSessions},
     {"--prompt-cache-all", kOwnSessions},
     {"--prompt-cache-ro", kOwnSessions},
@@ -51,28 +70,53 @@ constexpr LlamaFlag kFlags[] = {
     {"--no-escape", ""},
     {"--stdin", "standard input is read where there is no --prompt and no --file; leave it out"},
     // Chat
-    {"-cnv --conversation", ""},
-    {"-no-cnv --no-conversation", ""},
-    {"-st --single-turn", ""},
-    {"--jinja", ""},
-    {"--chat-template", ""},
-    {"--chat-template-file", ""},
+    {"-cnv --conversation", kTwoCommands},
+    {"-no-cnv --no-conversation", kTwoCommands},
+    {"-st --single-turn", "a conversation ends with its input; pipe one message into hearth chat"},
+    {"--interactive", "hearth chat is interactive; use it instead"},
+    {"-if --interactive-first", "hearth chat is interactive; use it instead"},
+    {"-mli --multiline-input", kLines},
+    {"--simple-io", kLines},
+    {"--in-prefix", "hearth chat marks messages by the chat template; use it instead"},
+    {"--in-suffix", "hearth chat marks messages by the chat template; use it instead"},
+    {"-co --color", "colour follows the terminal; set NO_COLOR to turn it off"},
+    {"--jinja", "hearth chat always uses the template as Jinja; leave it out"},
+    {"--no-jinja", "hearth chat always uses the template as Jinja; use --chat-template"},
+    {"--chat-template-file --chat-template", ""},
+    {"--chat-template-kwargs", "a template is told of thinking alone; use --reasoning"},
     {"-rea --reasoning", ""},
-    {"--reasoning-budget", ""},
+    {"--reasoning-format", "thinking is shown as it comes, dimmed on a terminal; leave it out"},
+    {"--reasoning-budget", "thinking is not cut; use --reasoning off, or --n-predict for all"},
     // Context and batches
     {"--ctx-size", ""},
     {"--batch-size", ""},
     {"-ub --ubatch-size", ""},
+    {"--swa-full", "a window of attention is kept as the model has it; leave it out"},
+    {"-dt --defrag-thold", "keys and values lie without gaps; leave it out"},
+    {"--rope-scaling", kOwnRope},
+    {"--rope-scale", kOwnRope},
+    {"--rope-freq-base", kOwnRope},
+    {"--rope-freq-scale", kOwnRope},
+    {"--yarn-orig-ctx", kOwnRope},
+    {"--yarn-ext-factor", kOwnRope},
+    {"--yarn-attn-factor", kOwnRope},
+    {"--yarn-beta-slow", kOwnRope},
+    {"--yarn-beta-fast", kOwnRope},
     {"-np --parallel", "one sequence is computed at a time; leave it out"},
     // Threads
     {"--threads", ""},
-    {"-tb --threads-batch", "prefill and decode share one pool; use --threads"},
+    {"-tb --threads-batch", kOnePool},
     {"--cpu-mask", kPlainThreads},
     {"-Cr --cpu-range", kPlainThreads},
     {"--cpu-strict", kPlainThreads},
     {"--prio", kPlainThreads},
     {"--poll", kPlainThreads},
     {"--numa", kPlainThreads},
+    {"-Cb --cpu-mask-batch", kOnePool},
+    {"-Crb --cpu-range-batch", kOnePool},
+    {"--cpu-strict-batch", kOnePool},
+    {"--prio-batch", kOnePool},
+    {"--poll-batch", kOnePool},
     // KV cache
     {"-ctk --cache-type-k", ""},
     {"-ctv --cache-type-v", ""},
@@ -87,6 +131,9 @@ constexpr LlamaFlag kFlags[] = {
     {"-mg --main-gpu", kOneDevice},
     {"-dev --device", ""},
     {"--list-devices", ""},
+    {"--op-offload", kKvPlace},
+    {"--no-op-offload", kKvPlace},
+    {"--no-host", kByBudget},
     {"-cmoe --cpu-moe", kByBudget},
     {"-ncmoe --n-cpu-moe", kByBudget},
     {"-ot --override-tensor", kByBudget},
@@ -104,6 +151,24 @@ constexpr LlamaFlag kFlags[] = {
     {"-nr --no-repack", "weights are computed as they lie in the file; leave it out"},
     {"--check-tensors", "logits are checked for finite values on every token; leave it out"},
     {"--override-kv", "metadata is taken from the file; change the file instead"},
+    {"--lora", kNoAdapters},
+    {"--lora-scaled", kNoAdapters},
+    {"--control-vector", kNoAdapters},
+    {"--control-vector-scaled", kNoAdapters},
+    {"--control-vector-layer-range", kNoAdapters},
+    {"-md --model-draft", kNoDraft},
+    {"--draft-max --draft", kNoDraft},
+    {"--draft-min --draft-n-min", kNoDraft},
+    {"-ctkd --cache-type-k-draft", kNoDraft},
+    {"-ctvd --cache-type-v-draft", kNoDraft},
+    {"-mm --mmproj", kTextOnly},
+    {"--no-mmproj", kTextOnly},
+    {"--image", kTextOnly},
+    {"--audio", kTextOnly},
+    {"--host", kNoServer},
+    {"--port", kNoServer},
+    {"--api-key", kNoServer},
+    {"--alias", kNoServer},
     {"--no-warmup", ""},
     // Sampling
     {"--samplers", kPlainSampling},
@@ -132,19 +197,20 @@ constexpr LlamaFlag kFlags[] = {
     {"--json-schema", kNoGrammar},
     {"-jf --json-schema-file", kNoGrammar},
     // Messages
-    {"--verbose", ""},
-    {"-lv --log-verbosity --verbosity", ""},
+    {"--log-verbose --verbose", kOneLevel},
+    {"-lv --log-verbosity --verbosity", kOneLevel},
     {"--log-file", kOnStandardError},
     {"--log-disable", kOnStandardError},
     {"--log-colors", "colour follows the terminal; set NO_COLOR to turn it off"},
     {"--log-prefix", kOnStandardError},
     {"--log-timestamps", kOnStandardError},
+    {"--version", "it stands alone; use hearth --version"},
     {"--perf", "the figures of a run are always printed, on standard error; leave it out"},
     {"--no-perf", kOnStandardError},
     // Evaluation
     {"-pg --n-prompt-gen", ""},
     {"--ppl-stride", "chunks do not overlap, as by default; leave it out"},
-    {"--kl-divergence", ""},
+    {"--kl-divergence", "hearth kld is what measures it; use it with --base"},
     {"--kl-divergence-base", ""},
     {"--chunks", ""},
 };

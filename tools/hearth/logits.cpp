@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/file_replacement.h"
 #include "runtime/logits_hash.h"
 #include "runtime/session.h"
 #include "tools/hearth/command_line.h"
@@ -40,9 +41,13 @@ bool parse(const Arguments& arguments, LogitsOptions& options) {
   line.add({.names = "-o,--output",
             .value = "FILE",
             .help = "float32 .npy of shape [tokens][vocabulary]",
-            .required = true},
+            .required = true,
+            .writes = true},
            options.output);
-  line.add({.names = "--experts", .value = "FILE", .help = "the experts chosen, as JSON"},
+  line.add({.names = "--experts",
+            .value = "FILE",
+            .help = "the experts chosen, as JSON",
+            .writes = true},
            options.experts);
   if (!line.parse(arguments)) return false;
   if (options.token_ids && (line.given("--prompt") || line.given("--file")))
@@ -55,8 +60,12 @@ std::vector<TokenId> parse_token_ids(std::string_view text) {
   std::vector<TokenId> tokens;
   for (std::size_t begin = 0; begin <= text.size();) {
     const std::size_t end = std::min(text.find(',', begin), text.size());
-    tokens.push_back(
-        static_cast<TokenId>(parse_integer(text.substr(begin, end - begin), 0, INT32_MAX)));
+    const std::string_view number = text.substr(begin, end - begin);
+    try {
+      tokens.push_back(static_cast<TokenId>(parse_integer(number, 0, INT32_MAX)));
+    } catch (const Error& error) {
+      throw_error(error.code(), "--token-ids: {}; write for example 1,2,3", error.what());
+    }
     begin = end + 1;
   }
   return tokens;
@@ -81,7 +90,9 @@ int logits(const Arguments& arguments) {
   if (options.experts)
     session.on_routed([&](const profiler::Routing& routing) { experts.add(routing); });
 
-  NpyWriter output(options.output, engine->config().vocabulary);
+  NpyWriter output(options.output, {.rows = tokens.size(), .columns = engine->config().vocabulary});
+  std::optional<FileReplacement> experts_output;
+  if (options.experts) experts_output.emplace(*options.experts);
   runtime::LogitsHash hash;
   const InterruptGuard interrupt;
   const std::size_t at_once = options.step ? 1 : engine->plan().batch;
@@ -95,7 +106,11 @@ int logits(const Arguments& arguments) {
                      });
   }
   output.finish();
-  if (options.experts) experts.write(*options.experts);
+  if (experts_output) {
+    const std::string json = experts.json();
+    experts_output->write(std::as_bytes(std::span(json)));
+    experts_output->commit();
+  }
   fmt::print(stderr, "logits    {} tokens x {}, hash {:016x}\n", tokens.size(),
              engine->config().vocabulary, hash.value());
   return 0;

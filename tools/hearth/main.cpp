@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <new>
 
@@ -76,6 +77,7 @@ int guarded_run(const Arguments& arguments) {
 }  // namespace hearth::tools
 
 int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file beyond `ulimit -f` is then an error like a full disk
   hearth::tools::occupy_standard_descriptors();
   hearth::kernels::load_kernels_when_opened();
   return hearth::tools::guarded_run({argv + (argc > 0 ? 1 : 0), argv + argc});

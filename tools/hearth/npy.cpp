@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/checked_math.h"
+#include "base/descriptor.h"
 #include "base/error.h"
 
 namespace hearth::tools {
@@ -19,19 +20,15 @@ constexpr std::string_view kMagic{"\x93NUMPY", 6};
 constexpr std::size_t kPreamble = 10;      // magic, two bytes of version, two of header length
 constexpr std::size_t kHeaderBytes = 128;  // preamble included; holds any pair of 64-bit numbers
 
-std::string header_text(std::uint64_t rows, std::uint64_t columns) {
+std::string header_text(NpyShape shape) {
   std::string header(kMagic);
   const std::size_t length = kHeaderBytes - kPreamble;
   header += {'\x01', '\x00', static_cast<char>(length & 0xff), static_cast<char>(length >> 8)};
-  header +=
-      fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}), }}", rows, columns);
+  header += fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}), }}",
+                        shape.rows, shape.columns);
   CHECK_LT(header.size(), kHeaderBytes);
   header.resize(kHeaderBytes - 1, ' ');
   return header + '\n';
-}
-
-[[noreturn]] void io_error(const std::string& path, std::string_view doing) {
-  throw_error(ErrorCode::kIo, "{}: {} failed: {}", path, doing, std::strerror(errno));
 }
 
 // What follows `'key':` in the header's Python dictionary.
@@ -55,34 +52,20 @@ bool parse_shape(std::string_view text, std::uint64_t& rows, std::uint64_t& colu
 
 }  // namespace
 
-NpyWriter::NpyWriter(const std::string& path, std::uint64_t columns)
-    : path_(path), temporary_(path + ".tmp"), columns_(columns) {
-  file_.reset(std::fopen(temporary_.c_str(), "wb"));
-  if (!file_) io_error(temporary_, "creating");
-  const std::string header = header_text(0, columns_);
-  if (std::fwrite(header.data(), 1, header.size(), file_.get()) != header.size())
-    io_error(temporary_, "writing");
-}
-
-NpyWriter::~NpyWriter() {
-  if (file_) std::remove(temporary_.c_str());
+NpyWriter::NpyWriter(const std::string& path, NpyShape shape) : file_(path), shape_(shape) {
+  const std::string header = header_text(shape);
+  file_.write(std::as_bytes(std::span(header)));
 }
 
 void NpyWriter::append(std::span<const float> row) {
-  CHECK_EQ(row.size(), columns_);
-  if (std::fwrite(row.data(), sizeof(float), row.size(), file_.get()) != row.size())
-    io_error(temporary_, "writing");
+  CHECK_EQ(row.size(), shape_.columns);
+  file_.write(std::as_bytes(row));
   ++rows_;
 }
 
 void NpyWriter::finish() {
-  const std::string header = header_text(rows_, columns_);
-  const bool written = std::fseek(file_.get(), 0, SEEK_SET) == 0 &&
-                       std::fwrite(header.data(), 1, header.size(), file_.get()) == header.size() &&
-                       std::fflush(file_.get()) == 0;
-  if (!written) io_error(temporary_, "writing");
-  if (std::rename(temporary_.c_str(), path_.c_str()) != 0) io_error(path_, "renaming");
-  file_.reset();
+  CHECK_EQ(rows_, shape_.rows);
+  file_.commit();
 }
 
 NpyReader::NpyReader(const std::string& path) : path_(path), file_(std::fopen(path.c_str(), "rb")) {
@@ -124,7 +107,7 @@ void NpyReader::read_row(std::span<float> row) {
   CHECK_EQ(row.size(), columns_);
   CHECK_LT(next_row_, rows_);
   if (std::fread(row.data(), sizeof(float), row.size(), file_.get()) != row.size())
-    io_error(path_, "reading");
+    fail_on_file(path_, "read", errno);
   ++next_row_;
 }
 

@@ -7,6 +7,8 @@
 #include <span>
 #include <string>
 
+#include "base/file_replacement.h"
+
 namespace hearth::tools {
 
 namespace detail {
@@ -15,22 +17,22 @@ struct CloseFile {
 };
 }  // namespace detail
 
-// Writes an array of shape [rows][columns], where the number of rows is known at the end. The file
-// appears under its name in finish(); until then it is PATH.tmp, which the destructor removes.
+struct NpyShape {
+  std::uint64_t rows = 0, columns = 0;
+};
+
+// The file has its name from finish() on; until then one of that name stays as it was.
 class NpyWriter {
  public:
-  NpyWriter(const std::string& path, std::uint64_t columns);  // throws Error(kIo)
-  ~NpyWriter();
-  NpyWriter(const NpyWriter&) = delete;
-  NpyWriter& operator=(const NpyWriter&) = delete;
+  NpyWriter(const std::string& path, NpyShape shape);  // all throw Error(kIo)
 
   void append(std::span<const float> row);  // `columns` values
-  void finish();
+  void finish();                            // CHECKs that all rows are there
 
  private:
-  std::string path_, temporary_;
-  std::unique_ptr<std::FILE, detail::CloseFile> file_;
-  std::uint64_t rows_ = 0, columns_;
+  FileReplacement file_;
+  const NpyShape shape_;
+  std::uint64_t rows_ = 0;
 };
 
 // Reads a two-dimensional little-endian float32 array in C order; throws Error(kBadFile) or

@@ -41,7 +41,8 @@ int perplexity(const Arguments& arguments) {
   line.add({.names = "--chunks", .value = "N", .help = "stop after so many chunks"}, chunks);
   line.add({.names = "--save-all-logits",
             .value = "FILE",
-            .help = "write the predictions there, as the base of hearth kld"},
+            .help = "write the predictions there, as the base of hearth kld",
+            .writes = true},
            saved);
   routing.add_to(line);
   if (!line.parse(arguments)) return 0;

@@ -6,6 +6,7 @@
 #include "base/small_file.h"
 #include "io/async_reader.h"
 #include "profiler/plan_toml.h"
+#include "runtime/available_memory.h"
 #include "runtime/model_identity.h"
 #include "runtime/plan_input.h"
 #include "tools/hearth/command_line.h"
@@ -52,7 +53,8 @@ void PlanFlags::add_to(CommandLine& line) {
   line.add({.names = "--toml", .help = "print the plan file"}, toml);
   line.add({.names = "-o,--output",
             .value = "FILE",
-            .help = "write the plan file, which run, bench and others take with --plan"},
+            .help = "write the plan file, which run, bench and others take with --plan",
+            .writes = true},
            output);
 }
 
@@ -96,14 +98,18 @@ std::string budget_text(const PlanFlags& flags, const PlanMachine& machine) {
   return text;
 }
 
-std::vector<std::string> notes_of(const PlanMachine& machine, const io::GgufFile& file,
-                                  const runtime::Model& model,
+std::vector<std::string> notes_of(const PlanFlags& flags, const PlanMachine& machine,
+                                  const io::GgufFile& file, const runtime::Model& model,
                                   const profiler::PlacementPlan& plan) {
   std::vector<std::string> notes = model.notes;
   if (!machine.choice)
     notes.push_back("no prediction: hearth doctor measures this machine, --machine names another");
   else if (!machine.choice->note.empty())
     notes.push_back(machine.choice->note);
+  const auto gpu = machine.choice ? machine.choice->machine.gpu : std::nullopt;
+  if (flags.vram && gpu && *flags.vram > gpu->memory)
+    notes.push_back(fmt::format("--vram is more than the GPU has: this is a plan for its {}",
+                                format_size(gpu->memory)));
   if (plan.vram)
     notes.push_back(
         "the plan for a GPU is an outlook: a run plans anew from what it finds there; --vram 0 "
@@ -133,7 +139,10 @@ int plan(const Arguments& arguments) {
                                               read_alignment(file, options.io), profile != nullptr);
   needs.model = runtime::identity_of(file);
   request.budget.vram = flags.vram;
-  request.depth = std::min(flags.depth, request.context);
+  if (flags.depth > request.context)
+    throw_error(ErrorCode::kUsage, "--depth {}: the context has {} tokens; raise --ctx-size",
+                flags.depth, request.context);
+  request.depth = flags.depth;
   request.available = machine.here ? runtime::available_memory() + runtime::resident_memory()
                                    : machine.choice->machine.cpu.memory;
 
@@ -146,7 +155,7 @@ int plan(const Arguments& arguments) {
                     .file_bytes = file.file_bytes(),
                     .machine = {},
                     .memory_from = budget_text(flags, machine),
-                    .notes = notes_of(machine, file, *model, placement),
+                    .notes = notes_of(flags, machine, file, *model, placement),
                     .advice = {}};
   if (figures != nullptr) {
     report.machine = fmt::format("{} ({})", figures->name, machine.choice->origin);

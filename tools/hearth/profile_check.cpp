@@ -86,8 +86,8 @@ bool parse(const Arguments& arguments, CheckOptions& o) {
 }
 
 profiler::RoutingTrace route_texts(const CheckOptions& o, const profiler::NamedProfile& profile) {
-  const InterruptGuard interrupt;
   const auto engine = o.engine.open();
+  const InterruptGuard interrupt;  // until here there is nothing to finish
   const profiler::ModelIdentity model = runtime::identity_of(engine->file());
   profiler::check_profile_of(profile.profile, model, profile.name);
   const Corpus corpus(o.files, engine->tokenizer(),

@@ -40,9 +40,11 @@ bool parse(const Arguments& arguments, ExportOptions& o) {
             .required = true,
             .choices = {"sglang", "llama.cpp", "csv", "spark"}},
            o.format);
-  line.add(
-      {.names = "-o,--output", .value = "FILE", .help = "what is written; - is standard output"},
-      o.output);
+  line.add({.names = "-o,--output",
+            .value = "FILE",
+            .help = "what is written; - is standard output",
+            .writes = true},
+           o.output);
   line.group("For llama.cpp");
   line.add(
       {.names = "-m,--model", .value = "FILE", .help = "the model, for the bytes of its layers"},

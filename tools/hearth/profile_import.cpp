@@ -47,7 +47,8 @@ bool parse(const Arguments& arguments, ImportOptions& o) {
            o.model);
   line.add({.names = "-o,--output",
             .value = "FILE",
-            .help = "the profile (default: MODEL.profile.toml, beside the model)"},
+            .help = "the profile (default: MODEL.profile.toml, beside the model)",
+            .writes = true},
            o.output);
   line.add({.names = "--workload", .value = "LABEL", .help = "what kind of text it was"},
            o.workload);

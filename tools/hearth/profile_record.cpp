@@ -56,7 +56,8 @@ bool parse(const Arguments& arguments, RecordOptions& o) {
   line.add({.names = "-n,--tokens", .value = "N", .help = "stop after so many tokens"}, o.tokens);
   line.add({.names = "--trace",
             .value = "FILE",
-            .help = "write every choice, too, as if each token had been generated"},
+            .help = "write every choice, too, as if each token had been generated",
+            .writes = true},
            o.trace);
   line.add({.names = "--replay-tokens",
             .value = "N",
@@ -140,9 +141,9 @@ int profile_record(const Arguments& arguments) {
   RecordOptions options;
   if (!parse(arguments, options)) return 0;
   check_output(options);
-  const InterruptGuard interrupt;
   reserve_counting_memory(options.engine, memory_of(options));
   const auto engine = options.engine.open();
+  const InterruptGuard interrupt;  // until here there is nothing to finish
   const Corpus corpus(options.files, engine->tokenizer(),
                       {.chunk = engine->plan().context, .most_tokens = options.tokens});
   Recording recording(*engine, corpus,

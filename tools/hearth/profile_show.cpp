@@ -37,7 +37,8 @@ int profile_show(const Arguments& arguments) {
            files);
   line.add({.names = "--html",
             .value = "FILE",
-            .help = "write a page to explore instead; it is one file and opens offline"},
+            .help = "write a page to explore instead; it is one file and opens offline",
+            .writes = true},
            html);
   line.add({.names = "--hottest-first", .help = "order the experts of a layer by heat"},
            hottest_first);

@@ -71,7 +71,8 @@ void add_flags(ReplayFlags& flags, CommandLine& line) {
   line.add({.names = "--summary", .help = "one line for each trace and budget"}, flags.summary);
   line.add({.names = "--csv", .help = "for spreadsheets"}, flags.csv);
   line.add({.names = "--json", .help = "for programs"}, flags.json);
-  line.add({.names = "--html", .value = "FILE", .help = "write a page with curves"}, flags.html);
+  line.add({.names = "--html", .value = "FILE", .help = "write a page with curves", .writes = true},
+           flags.html);
   line.add({.names = "TRACES",
             .value = "FILE...",
             .help = "traces, recorded by 'hearth run --trace' and the like",

@@ -20,7 +20,8 @@ void RoutingFlags::add_to(CommandLine& line) {
   line.group("Recording");
   line.add({.names = "--trace",
             .value = "FILE",
-            .help = "write the experts chosen for every token, for replay and profiles"},
+            .help = "write the experts chosen for every token, for replay and profiles",
+            .writes = true},
            trace);
   line.add({.names = "--workload",
             .value = "LABEL",
@@ -36,8 +37,6 @@ void RoutingFlags::add_learning_to(CommandLine& line) {
 }
 
 void RoutingFlags::check() const {
-  if (trace && trace->empty())
-    throw_error(ErrorCode::kUsage, "--trace is empty; give the name of a file to write");
   if (!workload) return;
   if (!trace && !learn)
     throw_error(ErrorCode::kUsage,

@@ -3,6 +3,7 @@
 #include <iterator>
 
 #include "base/error.h"
+#include "base/file_replacement.h"
 #include "profiler/profile_toml.h"
 #include "runtime/logits_hash.h"
 #include "runtime/sampler/sampler.h"
@@ -46,7 +47,8 @@ bool parse(const Arguments& arguments, RunOptions& o) {
            o.predict);
   line.add({.names = "--session",
             .value = "FILE",
-            .help = "go on where this file ends, if it is there, and write it at the end"},
+            .help = "go on where this file ends, if it is there, and write it at the end",
+            .writes = true},
            o.session);
   line.add({.names = "--ignore-eos", .help = "go on after an end-of-text token"}, o.ignore_eos);
   line.add({.names = "--special", .help = "print control tokens, too"}, o.special);
@@ -180,9 +182,16 @@ int run(const Arguments& arguments) {
   if (!parse(arguments, options)) return 0;
   const bool resumes = !options.session.empty() && std::filesystem::exists(options.session);
   const std::string prompt = resumes && !options.prompt.given() ? "" : options.prompt.text();
-  const InterruptGuard interrupt;
+  const std::string learned = learned_profile(options);
+  // Hours later it would be too late to hear that these cannot be written.
+  if (!options.session.empty()) const FileReplacement possible(options.session);
+  if (options.routing.learn) const FileReplacement possible(learned);
+  // What is to be learned first is not there to guide this run.
+  if (options.routing.learn && !std::filesystem::exists(learned))
+    options.engine.profile.profile = "off";
   if (options.routing.learn) reserve_counting_memory(options.engine);
   const auto engine = options.engine.open();
+  const InterruptGuard interrupt;  // until here there is nothing to finish
   check_length(prompt, *engine);
   const std::vector<TokenId> tokens = engine->tokenizer().encode(prompt, {.add_special = !resumes});
   if (tokens.empty() && !resumes)
@@ -191,13 +200,14 @@ int run(const Arguments& arguments) {
   runtime::Session session(*engine);
   ExpertHeat heat(engine->model().experts.space());
   session.on_routed([&](const profiler::Routing& routing) { heat.add(routing); });
-  RoutingRecording recording(options.routing, *engine, session, learned_profile(options));
+  RoutingRecording recording(options.routing, *engine, session, learned);
   runtime::Timeline timeline = begin_timeline(options, resumes, *engine, session);
   const RunReport report =
       generate(*engine, session, tokens, options, recording, interrupt, timeline);
-  if (!options.no_report) print_report(report, *engine, heat, runtime::measure_link_peaks(*engine));
+  // What is kept of the run is kept before anything else is tried.
   recording.finish();
   if (!options.session.empty()) runtime::save_session(options.session, *engine, session, timeline);
+  if (!options.no_report) print_report(report, *engine, heat, runtime::measure_link_peaks(*engine));
   return interrupt.interrupted() ? kExitInterrupted : 0;
 }
 

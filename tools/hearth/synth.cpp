@@ -279,7 +279,8 @@ int synth(const Arguments& arguments) {
   CommandLine line("synth",
                    "Write a model of a known shape with random, well-scaled weights, or a model "
                    "with outliers in its keys.");
-  line.add({.names = "-o,--output", .value = "FILE", .help = "GGUF file to write"}, options.output);
+  line.add({.names = "-o,--output", .value = "FILE", .help = "GGUF file to write", .writes = true},
+           options.output);
   line.add({.names = "--list", .help = "print all shapes, and write nothing"}, options.list);
   line.add({.names = "-t,--threads", .value = "N", .help = "threads that generate"},
            options.threads);
