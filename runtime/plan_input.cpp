@@ -1,10 +1,10 @@
 #include "runtime/plan_input.h"
 
 #include <algorithm>
-#include <thread>
 
 #include "base/error.h"
 #include "runtime/model_needs.h"
+#include "runtime/processors.h"
 
 namespace hearth::runtime {
 namespace {
@@ -30,7 +30,7 @@ void check_tail(const KvFormats& kv, std::uint32_t context) {
 }  // namespace
 
 std::uint32_t thread_count(std::uint32_t wanted) {
-  return wanted > 0 ? wanted : std::max(1u, std::thread::hardware_concurrency());
+  return wanted > 0 ? wanted : available_processors();
 }
 
 KvFormats kv_formats_of(const EngineOptions& options) {

@@ -11,7 +11,6 @@
 #include <filesystem>
 #include <optional>
 #include <string>
-#include <thread>
 
 #include "base/error.h"
 #include "base/file_replacement.h"
@@ -20,6 +19,7 @@
 #include "profiler/machine_toml.h"
 #include "runtime/available_memory.h"
 #include "runtime/machine_file.h"
+#include "runtime/processors.h"
 #include "tools/hearth/command_line.h"
 #include "tools/hearth/doctor_cpu.h"
 #include "tools/hearth/doctor_disk.h"
@@ -187,7 +187,7 @@ class Doctor {
 
   std::uint32_t threads() const {
     return options_.threads > 0 ? static_cast<std::uint32_t>(options_.threads)
-                                : std::max(1u, std::thread::hardware_concurrency());
+                                : runtime::available_processors();
   }
 
   void measure_cpu() {
@@ -300,7 +300,9 @@ bool parse(const Arguments& arguments, DoctorOptions& o) {
             .value = "PATH",
             .help = "a model file to read, or a folder where a test file may be made"},
            o.disk);
-  line.add({.names = "-t,--threads", .value = "N", .help = "most threads; -1: one per core"},
+  line.add({.names = "-t,--threads",
+            .value = "N",
+            .help = "most threads; -1: one per core that may be used"},
            o.threads);
   line.add({.names = "--memory", .value = "SIZE", .help = "memory to measure with"}, o.memory);
   line.group("Output");
@@ -315,8 +317,9 @@ bool parse(const Arguments& arguments, DoctorOptions& o) {
   if (o.presets && arguments.size() > 1)
     throw_error(ErrorCode::kUsage, "--presets measures nothing; give it alone");
   if (o.threads == 0 || o.threads < -1 || o.threads > static_cast<std::int32_t>(kMostThreads))
-    throw_error(ErrorCode::kUsage, "--threads is {}; give 1 to {}, or -1 for one per core",
-                o.threads, kMostThreads);
+    throw_error(ErrorCode::kUsage,
+                "--threads is {}; give 1 to {}, or -1 for one per core that may be used", o.threads,
+                kMostThreads);
   if (o.memory && *o.memory < kLeastMemory)
     throw_error(ErrorCode::kUsage, "--memory is {}; give at least {}", format_size(*o.memory),
                 format_size(kLeastMemory));

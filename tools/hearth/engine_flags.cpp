@@ -67,9 +67,10 @@ void EngineFlags::add_to(CommandLine& line) {
   if (takes_plan) line.check([this, &line] { check_left_to_plan(line); });
   line.group("Compute");
   if (takes_device) device.add_to(line);
-  line.add(
-      {.names = "-t,--threads", .value = "N", .help = "threads that compute (-1: one per core)"},
-      threads);
+  line.add({.names = "-t,--threads",
+            .value = "N",
+            .help = "threads that compute (-1: one per core that may be used)"},
+           threads);
   line.add({.names = "-b,--batch-size", .value = "N", .help = "upper bound of --ubatch-size"},
            batch);
   line.add({.names = "--ubatch-size", .value = "N", .help = "prompt tokens computed in one pass"},
@@ -105,7 +106,8 @@ runtime::EngineOptions EngineFlags::options() const {
     throw_error(ErrorCode::kUsage,
                 "--ram and --expert-ram both bound the experts; give one of them");
   if (threads == 0 || threads < -1 || threads > 1024)
-    throw_error(ErrorCode::kUsage, "--threads is {}; give 1 to 1024, or -1 for one per core",
+    throw_error(ErrorCode::kUsage,
+                "--threads is {}; give 1 to 1024, or -1 for one per core that may be used",
                 threads);
   for (const std::uint32_t size : {batch, ubatch})
     if (size == 0 || size > runtime::kMaxBatch)

@@ -5,11 +5,11 @@
 #include <cstring>
 #include <deque>
 #include <future>
-#include <thread>
 
 #include "base/error.h"
 #include "base/random.h"
 #include "io/gguf_writer.h"
+#include "runtime/processors.h"
 #include "tools/hearth/command_line.h"
 #include "tools/hearth/interrupt.h"
 #include "tools/hearth/key_outliers.h"
@@ -38,7 +38,7 @@ struct SynthOptions {
   std::optional<std::string> from;
   KeyOutliers outliers;
   std::uint64_t seed = 0;
-  std::uint32_t threads = std::max(1u, std::thread::hardware_concurrency());
+  std::uint32_t threads = runtime::available_processors();
 };
 
 void add_shape_flags(SynthOptions& o, CommandLine& line) {
