@@ -19,7 +19,7 @@ class ExpertLog {
 
   void add(const profiler::Routing& routing);
   // {"n_expert", "n_expert_used", "layers", "order", "experts_used_per_layer": distinct ones,
-  //  "ids": {layer: [tokens][top-k]}, "weights": likewise}. Throws Error(kIo).
+  //  "ids": {layer: [tokens][top-k]}, "weights": likewise}
   std::string json() const;
 
  private:
