@@ -5,10 +5,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <fstream>
 #include <string_view>
 
-#include "tests/io/support/temporary_directory.h"
+#include "tests/runtime/support/made_up_root.h"
 #include "tests/sanitized.h"
 
 namespace hearth::runtime {
@@ -16,14 +15,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A made-up root with what the kernel tells of cgroups.
-class Root {
+class Root : public MadeUpRoot {
  public:
-  fs::path path() const { return directory_.file(""); }
-  void write(const fs::path& file, std::string_view text) const {
-    fs::create_directories((path() / file).parent_path());
-    std::ofstream(path() / file) << text;
-  }
   // A group of version 2.
   void group(const fs::path& folder, std::string_view limit, std::string_view usage,
              std::string_view stat = "") const {
@@ -32,9 +25,6 @@ class Root {
     write(folder / "memory.stat", stat);
   }
   Bytes left() const { return left_by_cgroups(path()); }
-
- private:
-  io::TemporaryDirectory directory_;
 };
 
 constexpr Bytes kUnlimited = Bytes(~std::uint64_t{0});

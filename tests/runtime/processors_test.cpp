@@ -3,55 +3,37 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 
-#include <fstream>
-#include <string_view>
 #include <thread>
 
-#include "tests/io/support/temporary_directory.h"
+#include "tests/runtime/support/made_up_root.h"
 
 namespace hearth::runtime {
 namespace {
 
-namespace fs = std::filesystem;
-
-// A made-up root with what the kernel tells of cgroups.
-class Root {
- public:
-  void write(const fs::path& file, std::string_view text) const {
-    fs::create_directories((path() / file).parent_path());
-    std::ofstream(path() / file) << text;
-  }
-  std::optional<double> processors() const { return processors_by_cgroups(path()); }
-
- private:
-  fs::path path() const { return directory_.file(""); }
-  io::TemporaryDirectory directory_;
-};
-
 TEST(ProcessorsByCgroups, TheTightestGroupAboveTheProcessCounts) {
-  const Root root;
-  EXPECT_EQ(root.processors(), std::nullopt);
+  const MadeUpRoot root;
+  EXPECT_EQ(processors_by_cgroups(root.path()), std::nullopt);
   root.write("proc/self/cgroup", "0::/user.slice/app.scope\n");
   root.write("proc/self/mountinfo", "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
-  EXPECT_EQ(root.processors(), std::nullopt);
+  EXPECT_EQ(processors_by_cgroups(root.path()), std::nullopt);
   root.write("sys/fs/cgroup/user.slice/app.scope/cpu.max", "max 100000\n");
-  EXPECT_EQ(root.processors(), std::nullopt);
+  EXPECT_EQ(processors_by_cgroups(root.path()), std::nullopt);
   root.write("sys/fs/cgroup/user.slice/cpu.max", "150000 100000\n");
-  EXPECT_EQ(root.processors(), 1.5);
+  EXPECT_EQ(processors_by_cgroups(root.path()), 1.5);
   root.write("sys/fs/cgroup/user.slice/app.scope/cpu.max", "25000 50000\n");
-  EXPECT_EQ(root.processors(), 0.5);
+  EXPECT_EQ(processors_by_cgroups(root.path()), 0.5);
 }
 
 TEST(ProcessorsByCgroups, Version1HasTwoFiles) {
-  const Root root;
+  const MadeUpRoot root;
   root.write("proc/self/cgroup", "5:memory:/other\n4:cpu,cpuacct:/docker/abc\n");
   root.write("proc/self/mountinfo",
              "30 23 0:26 /docker/abc /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n");
   root.write("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n");
   root.write("sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
-  EXPECT_EQ(root.processors(), std::nullopt);
+  EXPECT_EQ(processors_by_cgroups(root.path()), std::nullopt);
   root.write("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "400000\n");
-  EXPECT_EQ(root.processors(), 4.0);
+  EXPECT_EQ(processors_by_cgroups(root.path()), 4.0);
 }
 
 // In a thread of its own: the mask is one of threads.
