@@ -11,6 +11,7 @@
 #include <new>
 #include <string_view>
 
+#include "api/float_environment.h"
 #include "base/error.h"
 
 namespace hearth::border {
@@ -29,6 +30,7 @@ hearth_status status_of_exception() noexcept;
 
 template <typename Body>
 hearth_status guarded(Body&& body) noexcept {
+  const FloatEnvironment specified;
   try {
     body();
     return HEARTH_OK;

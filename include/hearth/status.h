@@ -22,6 +22,9 @@
 // Null where a pointer is wanted is HEARTH_ERROR_USAGE, and so is a number out of range. What
 // points to a closed handle cannot be noticed.
 //
+// Floating point. The rounding mode, traps and treatment of subnormal numbers of the calling thread
+// have no effect, and are there again after each call; callbacks run with those of a new program.
+//
 // Text is UTF-8 and ends with a zero byte, or comes with its number of bytes. Sizes are bytes.
 #pragma once
 
