@@ -160,8 +160,15 @@ void take_ids(hearth_experts& store, std::uint32_t layer, const std::int32_t* id
   }
 }
 
+hearth_experts& opened(hearth_experts* given) {
+  hearth_experts& store = required(given, "experts");
+  check(store.tiers.process(), "store");
+  return store;
+}
+
 ExpertTiers::Lease& held(hearth_expert_lease* given) {
   auto& lease = reinterpret_cast<ExpertTiers::Lease&>(required(given, "lease"));
+  check(lease.tiers().process(), "store");
   if (!lease.held())
     throw Misuse(HEARTH_ERROR_STATE, "the lease was released before; acquire another one");
   return lease;
@@ -215,6 +222,7 @@ hearth_status hearth_experts_open_table(const hearth_expert_table* table,
 hearth_status hearth_experts_close(hearth_experts* experts) {
   return guarded([&] {
     if (experts == nullptr) return;
+    opened(experts);
     check_no_lease(experts->tiers, "the store is closed");
     delete experts;
   });
@@ -261,7 +269,7 @@ hearth_status hearth_experts_layer(const hearth_experts* experts, uint32_t layer
 hearth_status hearth_experts_observe(hearth_experts* experts, uint32_t layer, const int32_t* ids,
                                      const float* weights, size_t tokens, size_t used) {
   return guarded([&] {
-    hearth_experts& store = required(experts, "experts");
+    hearth_experts& store = opened(experts);
     if (tokens > 1u << 20 || used > UINT16_MAX)
       throw Misuse(HEARTH_ERROR_USAGE, "{} tokens of {} experts are more than fits a decision",
                    tokens, used);
@@ -280,7 +288,7 @@ hearth_status hearth_experts_observe(hearth_experts* experts, uint32_t layer, co
 hearth_status hearth_experts_hint(hearth_experts* experts, uint32_t layer, const int32_t* ids,
                                   size_t count, uint64_t deadline_ns) {
   return guarded([&] {
-    hearth_experts& store = required(experts, "experts");
+    hearth_experts& store = opened(experts);
     take_ids(store, layer, ids, count);
     const auto most = static_cast<std::uint64_t>(Nanoseconds::max().count());
     store.tiers.hint(store.ids, Nanoseconds(deadline_ns == 0 ? most : std::min(deadline_ns, most)));
@@ -290,7 +298,7 @@ hearth_status hearth_experts_hint(hearth_experts* experts, uint32_t layer, const
 hearth_status hearth_experts_acquire(hearth_experts* experts, uint32_t layer, const int32_t* ids,
                                      size_t count, hearth_expert_lease** lease) {
   return guarded([&] {
-    hearth_experts& store = required(experts, "experts");
+    hearth_experts& store = opened(experts);
     required(lease, "lease");
     take_ids(store, layer, ids, count);
     *lease = reinterpret_cast<hearth_expert_lease*>(&store.tiers.acquire(store.ids));
@@ -347,12 +355,12 @@ hearth_status hearth_lease_release(hearth_expert_lease* lease, void* stream) {
 }
 
 hearth_status hearth_experts_poll(hearth_experts* experts) {
-  return guarded([&] { required(experts, "experts").tiers.poll(); });
+  return guarded([&] { opened(experts).tiers.poll(); });
 }
 
 hearth_status hearth_experts_set_budget(hearth_experts* experts, hearth_tier tier, uint64_t bytes) {
   return guarded([&] {
-    ExpertTiers& tiers = required(experts, "experts").tiers;
+    ExpertTiers& tiers = opened(experts).tiers;
     const Tier checked = checked_tier(tiers, tier);
     check_no_lease(tiers, "a budget changes");
     tiers.set_budget(checked, Bytes(bytes));
@@ -374,7 +382,7 @@ hearth_status hearth_experts_export(const hearth_experts* experts, char* text, s
 hearth_status hearth_experts_import(hearth_experts* experts, const char* text, size_t bytes,
                                     uint64_t* placed) {
   return guarded([&] {
-    ExpertTiers& tiers = required(experts, "experts").tiers;
+    ExpertTiers& tiers = opened(experts).tiers;
     if (bytes > 0) required(text, "text");
     const std::uint64_t read = tiers.take_residence(
         hearth::runtime::parse_residence({text, bytes}, tiers.catalog(), "the plan"));

@@ -14,6 +14,7 @@
 #include "api/status.h"
 #include "api/turns.h"
 #include "base/clock.h"
+#include "base/opening_process.h"
 #include "profiler/expert_profile.h"
 #include "profiler/placement_plan.h"
 #include "runtime/session.h"
@@ -33,6 +34,9 @@ struct Counting {
 struct hearth_engine {
   explicit hearth_engine(const hearth::runtime::EngineOptions& options);
 
+  void check_process() const;  // Misuse in one that was forked from the engine's
+
+  const hearth::OpeningProcess process;
   hearth::runtime::Engine engine;
   const std::string io;            // what engine.io_description() said at the start
   const std::string instructions;  // of the kernels
@@ -80,6 +84,7 @@ namespace hearth::border {
 class Call {
  public:
   explicit Call(hearth_session& session) : session_(session) {
+    session.owner.check_process();
     if (session.in_call.exchange(true, std::memory_order_acquire))
       throw Misuse(HEARTH_ERROR_STATE,
                    "another call of this session is under way; a session does one thing at a time");

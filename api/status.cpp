@@ -64,6 +64,13 @@ hearth_status status_of_exception() noexcept {
   }
 }
 
+void check(const OpeningProcess& process, const char* what) {
+  if (!process.is_this_one())
+    throw Misuse(HEARTH_ERROR_STATE,
+                 "this process was forked from the one that opened the {}; open it anew here",
+                 what);
+}
+
 void check_struct_size(std::size_t size, std::size_t least, const char* name) {
   if (size < least)
     throw Misuse(HEARTH_ERROR_USAGE, "{}->size is {}, less than the {} of version 0.1; set it",

@@ -22,6 +22,11 @@
 // Null where a pointer is wanted is HEARTH_ERROR_USAGE, and so is a number out of range. What
 // points to a closed handle cannot be noticed.
 //
+// Processes. What computes or reads belongs to the process that opened it. In one that was forked
+// from it, all calls with an engine, a session or a store that do more than look something up are
+// HEARTH_ERROR_STATE, and the memory of sessions and experts is not there: open anew. A fork copies
+// none of that memory.
+//
 // Floating point. The rounding mode, traps and treatment of subnormal numbers of the calling thread
 // have no effect, and are there again after each call; callbacks run with those of a new program.
 //

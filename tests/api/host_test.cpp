@@ -1,5 +1,8 @@
 // What the calling program is like has no effect on the library, and the library none on it.
 #include <gtest/gtest.h>
+#include <hearth/experts.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cfenv>
 
@@ -42,6 +45,77 @@ TEST_F(HostFloats, FlagsOfTheProgramStay) {
   ASSERT_EQ(std::feclearexcept(FE_ALL_EXCEPT), 0);
   logits_of_a_new_engine();
   EXPECT_EQ(std::fetestexcept(FE_ALL_EXCEPT), 0);
+}
+
+// What `call` returns in a forked process; it is killed where it takes too long.
+template <typename Call>
+hearth_status status_in_a_fork(Call call) {
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(20);
+    _exit(call());
+  }
+  int status = -1;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status)) << "signal " << WTERMSIG(status);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+class HostForks : public ::testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Readers, HostForks, ::testing::Values("uring", "pread"));
+
+TEST_P(HostForks, AForkedProcessIsToldToOpenAnewAndDisturbsNobody) {
+  hearth_engine_options options = small_options();
+  options.io = GetParam();
+  hearth_engine* opened = nullptr;
+  if (hearth_engine_open(kModel.c_str(), &options, &opened) != HEARTH_OK)
+    GTEST_SKIP() << hearth_message();
+  const Handle<hearth_engine> engine(opened);
+  const auto session = open_session(engine);
+  hearth_engine* const e = engine.get();
+  hearth_session* const s = session.get();
+  ASSERT_EQ(evaluate(session, numbers(3)), HEARTH_OK);
+  const std::int32_t token = 400;
+  hearth_session* other = nullptr;
+  auto telemetry = sized<hearth_telemetry>();
+  std::size_t count = 0;
+  const auto in_fork = [](auto call) { return status_in_a_fork(call); };
+  EXPECT_EQ(in_fork([&] { return hearth_session_evaluate(s, &token, 1, nullptr); }),
+            HEARTH_ERROR_STATE);
+  EXPECT_EQ(in_fork([&] { return hearth_session_cancel(s); }), HEARTH_ERROR_STATE);
+  EXPECT_EQ(in_fork([&] { return hearth_session_close(s); }), HEARTH_ERROR_STATE);
+  EXPECT_EQ(in_fork([&] { return hearth_session_open(e, &other); }), HEARTH_ERROR_STATE);
+  EXPECT_EQ(in_fork([&] { return hearth_engine_telemetry(e, &telemetry); }), HEARTH_ERROR_STATE);
+  EXPECT_EQ(in_fork([&] { return hearth_engine_close(e); }), HEARTH_ERROR_STATE);
+  EXPECT_EQ(in_fork([&] { return hearth_tokenize(e, "a b", 3, 0, nullptr, 0, &count); }),
+            HEARTH_OK);
+  EXPECT_EQ(in_fork([&] {
+              open_session(open_engine(kModel, options));
+              return ::testing::Test::HasFailure() ? 1 : HEARTH_OK;
+            }),
+            HEARTH_OK);
+  EXPECT_EQ(logits_after(engine, numbers(40)), logits_after(open_engine(), numbers(40)));
+}
+
+TEST_P(HostForks, AForkedProcessIsToldToOpenItsStoreAnew) {
+  auto options = sized<hearth_experts_options>();
+  options.ram = 2u << 20;
+  options.io = GetParam();
+  hearth_experts* store = nullptr;
+  if (hearth_experts_open(kModel.c_str(), &options, &store) != HEARTH_OK)
+    GTEST_SKIP() << hearth_message();
+  const std::int32_t held_id = 3, id = 7;
+  hearth_expert_lease *held = nullptr, *lease = nullptr;
+  ASSERT_EQ(hearth_experts_acquire(store, 0, &held_id, 1, &held), HEARTH_OK);
+  const auto in_fork = [](auto call) { return status_in_a_fork(call); };
+  EXPECT_EQ(in_fork([&] { return hearth_lease_wait(held); }), HEARTH_ERROR_STATE);
+  EXPECT_EQ(in_fork([&] { return hearth_experts_acquire(store, 0, &id, 1, &lease); }),
+            HEARTH_ERROR_STATE);
+  EXPECT_EQ(in_fork([&] { return hearth_experts_poll(store); }), HEARTH_ERROR_STATE);
+  EXPECT_EQ(in_fork([&] { return hearth_experts_close(store); }), HEARTH_ERROR_STATE);
+  EXPECT_EQ(hearth_lease_wait(held), HEARTH_OK) << hearth_message();
+  EXPECT_EQ(hearth_lease_release(held, nullptr), HEARTH_OK);
+  EXPECT_EQ(hearth_experts_close(store), HEARTH_OK);
 }
 
 }  // namespace
