@@ -27,6 +27,9 @@
 // HEARTH_ERROR_STATE, and the memory of sessions and experts is not there: open anew. A fork copies
 // none of that memory.
 //
+// Signals. The library handles none, and its threads leave those that are meant for the process to
+// the program's.
+//
 // Floating point. The rounding mode, traps and treatment of subnormal numbers of the calling thread
 // have no effect, and are there again after each call; callbacks run with those of a new program.
 //

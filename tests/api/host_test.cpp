@@ -5,6 +5,10 @@
 #include <unistd.h>
 
 #include <cfenv>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <map>
 
 #include "tests/api/support/handles.h"
 
@@ -45,6 +49,40 @@ TEST_F(HostFloats, FlagsOfTheProgramStay) {
   ASSERT_EQ(std::feclearexcept(FE_ALL_EXCEPT), 0);
   logits_of_a_new_engine();
   EXPECT_EQ(std::fetestexcept(FE_ALL_EXCEPT), 0);
+}
+
+// By thread of this process, as the system has it.
+std::map<std::string, std::uint64_t> blocked_signals() {
+  std::map<std::string, std::uint64_t> blocked;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream status(task.path() / "status");
+    for (std::string line; std::getline(status, line);)
+      if (line.rfind("SigBlk:", 0) == 0)
+        blocked[task.path().filename()] = std::stoull(line.substr(7), nullptr, 16);
+  }
+  return blocked;
+}
+
+TEST(HostSignals, AreHandledInThreadsOfTheProgram) {
+  const auto blocks = [](std::uint64_t mask, int signal) {
+    return (mask >> (signal - 1) & 1) != 0;
+  };
+  const auto before = blocked_signals();
+  hearth_engine_options options = small_options();
+  options.io = "pread";
+  const auto engine = open_engine(kModel, options);
+  const auto after = blocked_signals();
+  EXPECT_GT(after.size(), before.size() + 1);
+  for (const auto& [thread, mask] : after) {
+    if (const auto own = before.find(thread); own != before.end()) {
+      EXPECT_EQ(mask, own->second);
+      continue;
+    }
+    for (const int signal : {SIGINT, SIGTERM, SIGALRM, SIGCHLD, SIGUSR1, SIGRTMAX})
+      EXPECT_TRUE(blocks(mask, signal)) << thread << " gets signal " << signal;
+    for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGABRT, SIGPROF})
+      EXPECT_FALSE(blocks(mask, signal)) << thread << " does not get signal " << signal;
+  }
 }
 
 // What `call` returns in a forked process; it is killed where it takes too long.
