@@ -171,6 +171,8 @@ TEST_F(Misuse, OptionsOutOfRange) {
             HEARTH_ERROR_BAD_FILE);
   EXPECT_EQ(opened, nullptr);
   EXPECT_NE(std::string_view(hearth_message()).find("README.md"), std::string_view::npos);
+  EXPECT_EQ(hearth_engine_open("/no/\x1b[31m\n", nullptr, &opened), HEARTH_ERROR_NOT_FOUND);
+  EXPECT_STREQ(hearth_message(), "/no/\\x1b[31m\\x0a: no such file; check the path");
 }
 
 TEST_F(Misuse, TextAndTokensOutOfRange) {
