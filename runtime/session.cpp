@@ -29,12 +29,12 @@ void Session::check(std::span<const TokenId> tokens) const {
                 "a step at position {} failed, and what the recurrent layers remember is torn; "
                 "reset the session, or start again",
                 position_);
+  check_room(tokens.size());
   const std::uint32_t vocabulary = engine_.config().vocabulary;
   for (const TokenId token : tokens)
     if (token < 0 || static_cast<std::uint32_t>(token) >= vocabulary)
       throw_error(ErrorCode::kBadInput, "token {} is outside the vocabulary of {} tokens", token,
                   vocabulary);
-  check_room(tokens.size());
 }
 
 void Session::check_room(std::size_t positions) const {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdint>
 
 #include "tests/api/support/handles.h"
 #include "tests/io/support/temporary_directory.h"
@@ -187,6 +188,9 @@ TEST_F(Misuse, TextAndTokensOutOfRange) {
   EXPECT_USAGE(hearth_tokenize(e, "a", 1, 4, nullptr, 0, &count));
   EXPECT_USAGE(hearth_session_evaluate(s, &ends, 0, nullptr));
   EXPECT_EQ(evaluate(session, numbers(257)), HEARTH_ERROR_BAD_INPUT);  // the context is 256
+  // How many there are is looked at before they are.
+  EXPECT_EQ(hearth_session_evaluate(s, &ends, SIZE_MAX / 8, nullptr), HEARTH_ERROR_BAD_INPUT);
+  EXPECT_NE(std::string_view(hearth_message()).find("do not fit"), std::string_view::npos);
   EXPECT_TRUE(timeline(session).empty());
   EXPECT_STREQ(hearth_session_message(s), hearth_message());
 
