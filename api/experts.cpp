@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "api/arguments.h"
 #include "api/lent_device.h"
 #include "api/status.h"
 #include "kernels/weight_format.h"
@@ -74,7 +75,7 @@ std::string policy_of(const hearth_experts_options& given) {
 
 io::ReaderOptions reader_of(const hearth_experts_options& given) {
   io::ReaderOptions options;
-  if (given.page_cache != 0) options.direct = io::DirectIo::kOff;
+  if (flag(given.page_cache, "page_cache")) options.direct = io::DirectIo::kOff;
   if (given.io == nullptr) return options;
   const auto backend = io::parse_io_backend(given.io);
   if (!backend)
@@ -117,7 +118,7 @@ struct Found {
   ExpertCatalog catalog;
 };
 
-Found found_in(const char* path) {
+Found found_in(const std::string& path) {
   const io::GgufFile file = io::GgufFile::open(path, runtime::block_shape_of);
   return {file.paths(), runtime::find_experts(file)};
 }
@@ -127,11 +128,11 @@ Found listed_in(const hearth_expert_table& table) {
   if (table.rows_count > 0) required(table.rows, "table->rows");
   std::vector<std::string> files;
   for (std::size_t i = 0; i < table.files_count; ++i)
-    files.emplace_back(&required(table.files[i], "a file of the table"));
+    files.push_back(path_of(table.files[i], "a file of the table"));
   std::vector<runtime::ListedPart> parts;
   for (const hearth_expert_row& row : std::span(table.rows, table.rows_count)) {
     runtime::ExpertPart part{.file = row.file, .offset = row.offset, .bytes = row.length};
-    if (row.has_hash != 0) part.hash = row.hash;
+    if (flag(static_cast<std::int32_t>(row.has_hash), "has_hash")) part.hash = row.hash;
     parts.push_back({row.layer, row.expert, part});
   }
   ExpertCatalog catalog = runtime::list_experts(files, parts);
@@ -209,7 +210,7 @@ extern "C" {
 
 hearth_status hearth_experts_open(const char* gguf_path, const hearth_experts_options* options,
                                   hearth_experts** experts) {
-  return open_store(options, experts, [&] { return found_in(&required(gguf_path, "gguf_path")); });
+  return open_store(options, experts, [&] { return found_in(path_of(gguf_path, "gguf_path")); });
 }
 
 hearth_status hearth_experts_open_table(const hearth_expert_table* table,

@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 
+#include "api/arguments.h"
 #include "api/status.h"
 #include "api/turns.h"
 #include "base/clock.h"
@@ -124,9 +125,10 @@ hearth_status in_session(const hearth_session* given, Body&& body) noexcept {
 // As many of them as there is room for, and how many there are.
 template <typename T>
 void copy_out(std::span<const T> all, T* out, std::size_t capacity, std::size_t* count) {
-  required(count, "count") = all.size();
+  required(count, "count");
+  if (capacity > 0) required(out, "the table to fill");
+  *count = all.size();
   if (capacity == 0) return;
-  required(out, "the table to fill");
   std::copy_n(all.data(), std::min(capacity, all.size()), out);
 }
 

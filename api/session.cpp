@@ -221,11 +221,11 @@ hearth_status hearth_session_rewind(hearth_session* session, size_t position) {
 }
 
 hearth_status hearth_session_save(hearth_session* session, const char* path) {
-  return in_session(session, [&](hearth_session& s) { save(s, std::string(text(path, "path"))); });
+  return in_session(session, [&](hearth_session& s) { save(s, path_of(path, "path")); });
 }
 
 hearth_status hearth_session_load(hearth_session* session, const char* path) {
-  return in_session(session, [&](hearth_session& s) { load(s, std::string(text(path, "path"))); });
+  return in_session(session, [&](hearth_session& s) { load(s, path_of(path, "path")); });
 }
 
 hearth_status hearth_session_on_routing(hearth_session* session, hearth_on_routing on_routing,

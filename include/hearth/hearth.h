@@ -288,7 +288,8 @@ typedef int32_t (*hearth_on_token)(void* user, int32_t token, const char* text, 
 // until something ends it. The token at which on_token stops, and one that ends the text, are not
 // appended. Takes a turn for each token. `generation` may be null, and `result`, which is filled
 // whatever is returned. HEARTH_ERROR_STATE where there are no logits: before anything was
-// evaluated, after a rewind, and after an evaluation that was stopped or failed on its way.
+// evaluated, after a rewind, and after an evaluation that failed, or was stopped otherwise than by
+// its on_logits.
 HEARTH_API hearth_status hearth_session_generate(hearth_session* session,
                                                  const hearth_generation* generation,
                                                  hearth_on_token on_token, void* user,

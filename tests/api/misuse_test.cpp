@@ -129,6 +129,56 @@ TEST_F(Misuse, StructsWithoutASizeAreUsage) {
   EXPECT_USAGE(hearth_session_generate(s, nullptr, nullptr, nullptr, &generated));
 }
 
+// Such a struct was never set, and reading it to its end would leave the caller's memory.
+TEST_F(Misuse, StructsOfAnAbsurdSizeAreUsage) {
+  auto options = small_options();
+  hearth_engine* opened = nullptr;
+  for (const std::size_t size : {std::size_t{1} << 40, SIZE_MAX}) {
+    options.size = size;
+    EXPECT_USAGE(hearth_engine_open(kModel.c_str(), &options, &opened));
+    hearth_engine_facts facts{};
+    facts.size = size;
+    EXPECT_USAGE(hearth_engine_facts_of(e, &facts));
+  }
+}
+
+TEST_F(Misuse, WhatWasToBeFilledIsUntouchedByAnError) {
+  std::size_t count = 99;
+  EXPECT_USAGE(hearth_tokenize(e, "abc", 3, 0, nullptr, 4, &count));
+  EXPECT_EQ(count, 99u);
+}
+
+TEST_F(Misuse, AWrongResultIsSaidBeforeAnythingIsGenerated) {
+  ASSERT_EQ(evaluate(session, numbers(3)), HEARTH_OK);
+  auto generation = sized<hearth_generation>();
+  generation.most_tokens = 3;
+  generation.ignore_end = 1;
+  hearth_generated generated{};
+  EXPECT_USAGE(hearth_session_generate(s, &generation, nullptr, nullptr, &generated));
+  EXPECT_EQ(timeline(session), numbers(3));
+  EXPECT_STREQ(hearth_session_message(s), hearth_message());
+  generated = sized<hearth_generated>();
+  generated.tokens = 7;
+  EXPECT_USAGE(hearth_session_generate(nullptr, &generation, nullptr, nullptr, &generated));
+  EXPECT_EQ(generated.tokens, 0u);
+  EXPECT_EQ(generated.end, HEARTH_END_STOPPED);
+}
+
+TEST_F(Misuse, EmptyPathsAreUsageAndSaid) {
+  hearth_engine* opened = nullptr;
+  hearth_plan* plan = nullptr;
+  hearth_profile* profile = nullptr;
+  ASSERT_EQ(evaluate(session, numbers(3)), HEARTH_OK);
+  EXPECT_USAGE(hearth_engine_open("", nullptr, &opened));
+  EXPECT_STREQ(hearth_message(), "model_path is empty; give one");
+  EXPECT_USAGE(hearth_plan_make("", nullptr, &plan));
+  EXPECT_USAGE(hearth_plan_load("", &plan));
+  EXPECT_USAGE(hearth_profile_load("", &profile));
+  EXPECT_USAGE(hearth_session_save(s, ""));
+  EXPECT_USAGE(hearth_session_load(s, ""));
+  EXPECT_EQ(timeline(session), numbers(3));
+}
+
 TEST_F(Misuse, OptionsOutOfRange) {
   hearth_engine* opened = nullptr;
   const auto status_of = [&](auto change) {
@@ -210,6 +260,11 @@ TEST_F(Misuse, TextAndTokensOutOfRange) {
   EXPECT_EQ(status_of(), HEARTH_ERROR_BAD_INPUT);
   chat.thinking = 2;
   EXPECT_USAGE(status_of());
+  chat = sized<hearth_chat_options>();
+  chat.template_name = "chatml";
+  EXPECT_EQ(status_of(), HEARTH_OK);
+  chat.no_generation_prompt = 2;
+  EXPECT_USAGE(status_of());
 }
 
 TEST_F(Misuse, GenerationOutOfRange) {
@@ -229,6 +284,8 @@ TEST_F(Misuse, GenerationOutOfRange) {
   EXPECT_USAGE(status_of([](auto& g) { g.presence_penalty = INFINITY; }));
   EXPECT_USAGE(status_of([](auto& g) { g.top_k = -1; }));
   EXPECT_USAGE(status_of([](auto& g) { g.repeat_last = -2; }));
+  EXPECT_USAGE(status_of([](auto& g) { g.ignore_end = 2; }));
+  EXPECT_USAGE(status_of([](auto& g) { g.show_special = -1; }));
   EXPECT_USAGE(status_of([](auto& g) { g.reserved = 1; }));
   EXPECT_EQ(timeline(session).size(), 4u);
 }
