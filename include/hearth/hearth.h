@@ -344,10 +344,11 @@ HEARTH_API hearth_status hearth_profile_load(const char* path, hearth_profile** 
 HEARTH_API hearth_status hearth_profile_save(const hearth_profile* profile, const char* path);
 HEARTH_API hearth_status hearth_profile_close(hearth_profile* profile);
 
-// Counts what this session routes from now on, under the name of a workload; null: no longer. One
-// session at a time counts into a profile (HEARTH_ERROR_STATE), and while one does, the profile is
-// used only where that session is. The session keeps what it needs of it: either may be closed
-// first. BAD_INPUT for a profile of another model.
+// Counts what this session routes from now on, under the name of a workload, a word of at most 64
+// bytes; null: no longer. One session at a time counts into a profile (HEARTH_ERROR_STATE), and
+// while one does, the profile is used only where that session is. The session keeps what it needs
+// of it: either may be closed first. BAD_INPUT for a profile of another model. After an error it
+// counts into what it did before.
 HEARTH_API hearth_status hearth_session_record(hearth_session* session, hearth_profile* profile,
                                                const char* workload);
 

@@ -313,6 +313,24 @@ TEST_F(Misuse, RightAtAnotherTimeIsState) {
   ASSERT_EQ(hearth_session_record(s, nullptr, nullptr), HEARTH_OK);
   EXPECT_EQ(hearth_session_record(other.get(), made, "test"), HEARTH_OK);
   EXPECT_USAGE(hearth_session_record(s, made, nullptr));
+  for (const char* const label : {"", "two\nlines", "\xff"})
+    EXPECT_USAGE(hearth_session_record(s, made, label)) << label;
+}
+
+TEST_F(Misuse, ARecordingThatIsRefusedLeavesTheOneBeforeIt) {
+  hearth_profile *first = nullptr, *second = nullptr;
+  ASSERT_EQ(hearth_profile_make(e, &first), HEARTH_OK);
+  ASSERT_EQ(hearth_profile_make(e, &second), HEARTH_OK);
+  const Handle<hearth_profile> one(first), two(second);
+  ASSERT_EQ(hearth_session_record(s, first, "a"), HEARTH_OK);
+  ASSERT_EQ(evaluate(session, numbers(3)), HEARTH_OK);
+  EXPECT_USAGE(hearth_session_record(s, second, nullptr));
+  ASSERT_EQ(evaluate(session, numbers(4)), HEARTH_OK);
+  ASSERT_EQ(hearth_session_record(s, first, "b"), HEARTH_OK);  // under another name
+  ASSERT_EQ(evaluate(session, numbers(5)), HEARTH_OK);
+  std::uint64_t tokens = 0;
+  ASSERT_EQ(hearth_profile_tokens(first, &tokens), HEARTH_OK);
+  EXPECT_EQ(tokens, 12u);
 }
 
 TEST_F(Misuse, ARecurrentSessionGoesBackToItsBeginningAlone) {
