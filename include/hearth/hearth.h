@@ -305,10 +305,12 @@ HEARTH_API hearth_status hearth_session_cancel(hearth_session* session);
 HEARTH_API hearth_status hearth_session_tokens(const hearth_session* session,
                                                const int32_t** tokens, size_t* count);
 
-// The first `position` tokens stay. Always possible for 0 and for the whole; else for the newest
-// `batch` positions, and for all where keys and values are not quantized; but where layers are
-// recurrent, for no other: HEARTH_ERROR_STATE. What is not there: HEARTH_ERROR_USAGE. There are no
-// logits until something is evaluated, unless all stays.
+// The first `position` tokens stay. Always possible for 0 and for the whole. Where keys and values
+// are not quantized, for all else; where they are, for the newest `batch` positions, counted from
+// the furthest that an evaluation of this timeline came, a chunk that was stopped or failed
+// included, and not into those that hearth_session_load() brought but for the last few; but where
+// layers are recurrent, for no other: HEARTH_ERROR_STATE. What is not there: HEARTH_ERROR_USAGE.
+// There are no logits until something is evaluated, unless all stays.
 HEARTH_API hearth_status hearth_session_rewind(hearth_session* session, size_t position);
 
 // A file from which a session of the same model with the same formats of keys and values goes on as
