@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "api/float_environment.h"
+#include "api/held_cancellation.h"
 #include "base/error.h"
 #include "base/opening_process.h"
 
@@ -32,6 +33,7 @@ hearth_status status_of_exception() noexcept;
 template <typename Body>
 hearth_status guarded(Body&& body) noexcept {
   const FloatEnvironment specified;
+  const HeldCancellation held;
   try {
     body();
     return HEARTH_OK;

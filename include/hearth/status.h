@@ -30,6 +30,9 @@
 // Signals. The library handles none, and its threads leave those that are meant for the process to
 // the program's.
 //
+// Threads. One that is cancelled (pthread_cancel()) first finishes its call. A callback returns: it
+// neither ends its thread nor leaves by longjmp().
+//
 // Floating point. The rounding mode, traps and treatment of subnormal numbers of the calling thread
 // have no effect, and are there again after each call; callbacks run with those of a new program.
 //

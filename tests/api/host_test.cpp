@@ -1,14 +1,17 @@
 // What the calling program is like has no effect on the library, and the library none on it.
 #include <gtest/gtest.h>
 #include <hearth/experts.h>
+#include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cfenv>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <thread>
 
 #include "tests/api/support/handles.h"
 
@@ -49,6 +52,43 @@ TEST_F(HostFloats, FlagsOfTheProgramStay) {
   ASSERT_EQ(std::feclearexcept(FE_ALL_EXCEPT), 0);
   logits_of_a_new_engine();
   EXPECT_EQ(std::fetestexcept(FE_ALL_EXCEPT), 0);
+}
+
+TEST(HostThreads, OneThatIsCancelledFinishesItsCall) {
+  const auto engine = open_engine();
+  const auto session = open_session(engine);
+  ASSERT_EQ(evaluate(session, numbers(3)), HEARTH_OK);
+  struct Host {
+    hearth_session* session;
+    std::atomic<int> tokens{0};
+    std::atomic<bool> cancelled{false}, returned{false};
+  } host{.session = session.get()};
+  const auto generate_until_cancelled = [](void* given) -> void* {
+    auto* const own = static_cast<Host*>(given);
+    auto generation = sized<hearth_generation>();
+    generation.ignore_end = 1;
+    const auto on_token = [](void* user, std::int32_t, const char*, std::size_t) -> std::int32_t {
+      auto* const called = static_cast<Host*>(user);
+      called->tokens += 1;
+      while (!called->cancelled) std::this_thread::yield();
+      pthread_testcancel();
+      return called->tokens == 3 ? 1 : 0;
+    };
+    own->returned = hearth_session_generate(own->session, &generation, on_token, own, nullptr) ==
+                    HEARTH_STOPPED;
+    pthread_testcancel();
+    return nullptr;
+  };
+  pthread_t thread;
+  ASSERT_EQ(pthread_create(&thread, nullptr, generate_until_cancelled, &host), 0);
+  while (host.tokens == 0) std::this_thread::yield();
+  ASSERT_EQ(pthread_cancel(thread), 0);
+  host.cancelled = true;
+  void* result = nullptr;
+  ASSERT_EQ(pthread_join(thread, &result), 0);
+  EXPECT_EQ(result, PTHREAD_CANCELED);
+  EXPECT_TRUE(host.returned);
+  EXPECT_EQ(evaluate(session, numbers(3)), HEARTH_OK);
 }
 
 // By thread of this process, as the system has it.
