@@ -25,7 +25,7 @@
 // Processes. What computes or reads belongs to the process that opened it. In one that was forked
 // from it, all calls with an engine, a session or a store that do more than look something up are
 // HEARTH_ERROR_STATE, and the memory of sessions and experts is not there: open anew. A fork copies
-// none of that memory.
+// none of it, but for what a driver of a GPU was asked for.
 //
 // Signals. The library handles none, and its threads leave those that are meant for the process to
 // the program's.
