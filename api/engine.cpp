@@ -9,6 +9,8 @@ hearth_engine::hearth_engine(const hearth::runtime::EngineOptions& options)
       instructions(name_of(hearth::kernels::best_instruction_set())),
       recurrent(engine.plan().ram.state > hearth::Bytes(0)) {}
 
+void hearth_engine::check_process() const { hearth::border::check(process, "engine"); }
+
 namespace hearth::border {
 namespace {
 
@@ -81,7 +83,7 @@ void check_has_slots_to_give(const runtime::Engine& engine) {
 }  // namespace
 
 EngineTurn::EngineTurn(hearth_engine& engine, const std::atomic<bool>* cancelled)
-    : turn_(engine.turns, cancelled) {
+    : turn_((engine.check_process(), engine.turns), cancelled) {
   make_device_current(engine);
 }
 
@@ -105,6 +107,7 @@ hearth_status hearth_engine_open(const char* model_path, const hearth_engine_opt
 hearth_status hearth_engine_close(hearth_engine* engine) {
   return guarded([&] {
     if (engine == nullptr) return;
+    engine->check_process();
     if (const std::uint32_t open = engine->sessions.load(); open > 0)
       throw Misuse(HEARTH_ERROR_STATE, "{} sessions of this engine are open; close them first",
                    open);

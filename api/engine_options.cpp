@@ -16,12 +16,6 @@ hearth_engine_options known(const hearth_engine_options* given) {
   return given == nullptr ? hearth_engine_options{} : taken(given, kFirstOptions, "options");
 }
 
-bool flag(std::int32_t given, const char* name) {
-  if (given != 0 && given != 1)
-    throw Misuse(HEARTH_ERROR_USAGE, "{} is {}; give 0 or 1", name, given);
-  return given == 1;
-}
-
 kernels::KvFormat kv_format(const char* name) {
   if (name == nullptr) return kernels::KvFormat::kF16;
   if (const auto format = kernels::parse_kv_format(name)) return *format;
@@ -121,7 +115,7 @@ void set_device(const hearth_engine_options& o, runtime::EngineOptions& options)
 runtime::EngineOptions engine_options(const char* model_path, const hearth_engine_options* given) {
   const hearth_engine_options o = known(given);
   if (o.plan != nullptr) check_left_to_plan(o);
-  runtime::EngineOptions options{.model_path = std::string(text(model_path, "model_path"))};
+  runtime::EngineOptions options{.model_path = path_of(model_path, "model_path")};
   set_budget(o, options.budget);
   options.context = o.context;
   if (o.batch != 0) options.batch = o.batch;

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "api/arguments.h"
 #include "api/lent_device.h"
 #include "api/status.h"
 #include "kernels/weight_format.h"
@@ -74,7 +75,7 @@ std::string policy_of(const hearth_experts_options& given) {
 
 io::ReaderOptions reader_of(const hearth_experts_options& given) {
   io::ReaderOptions options;
-  if (given.page_cache != 0) options.direct = io::DirectIo::kOff;
+  if (flag(given.page_cache, "page_cache")) options.direct = io::DirectIo::kOff;
   if (given.io == nullptr) return options;
   const auto backend = io::parse_io_backend(given.io);
   if (!backend)
@@ -117,7 +118,7 @@ struct Found {
   ExpertCatalog catalog;
 };
 
-Found found_in(const char* path) {
+Found found_in(const std::string& path) {
   const io::GgufFile file = io::GgufFile::open(path, runtime::block_shape_of);
   return {file.paths(), runtime::find_experts(file)};
 }
@@ -127,11 +128,11 @@ Found listed_in(const hearth_expert_table& table) {
   if (table.rows_count > 0) required(table.rows, "table->rows");
   std::vector<std::string> files;
   for (std::size_t i = 0; i < table.files_count; ++i)
-    files.emplace_back(&required(table.files[i], "a file of the table"));
+    files.push_back(path_of(table.files[i], "a file of the table"));
   std::vector<runtime::ListedPart> parts;
   for (const hearth_expert_row& row : std::span(table.rows, table.rows_count)) {
     runtime::ExpertPart part{.file = row.file, .offset = row.offset, .bytes = row.length};
-    if (row.has_hash != 0) part.hash = row.hash;
+    if (flag(static_cast<std::int32_t>(row.has_hash), "has_hash")) part.hash = row.hash;
     parts.push_back({row.layer, row.expert, part});
   }
   ExpertCatalog catalog = runtime::list_experts(files, parts);
@@ -160,8 +161,15 @@ void take_ids(hearth_experts& store, std::uint32_t layer, const std::int32_t* id
   }
 }
 
+hearth_experts& opened(hearth_experts* given) {
+  hearth_experts& store = required(given, "experts");
+  check(store.tiers.process(), "store");
+  return store;
+}
+
 ExpertTiers::Lease& held(hearth_expert_lease* given) {
   auto& lease = reinterpret_cast<ExpertTiers::Lease&>(required(given, "lease"));
+  check(lease.tiers().process(), "store");
   if (!lease.held())
     throw Misuse(HEARTH_ERROR_STATE, "the lease was released before; acquire another one");
   return lease;
@@ -202,7 +210,7 @@ extern "C" {
 
 hearth_status hearth_experts_open(const char* gguf_path, const hearth_experts_options* options,
                                   hearth_experts** experts) {
-  return open_store(options, experts, [&] { return found_in(&required(gguf_path, "gguf_path")); });
+  return open_store(options, experts, [&] { return found_in(path_of(gguf_path, "gguf_path")); });
 }
 
 hearth_status hearth_experts_open_table(const hearth_expert_table* table,
@@ -215,6 +223,7 @@ hearth_status hearth_experts_open_table(const hearth_expert_table* table,
 hearth_status hearth_experts_close(hearth_experts* experts) {
   return guarded([&] {
     if (experts == nullptr) return;
+    opened(experts);
     check_no_lease(experts->tiers, "the store is closed");
     delete experts;
   });
@@ -261,7 +270,7 @@ hearth_status hearth_experts_layer(const hearth_experts* experts, uint32_t layer
 hearth_status hearth_experts_observe(hearth_experts* experts, uint32_t layer, const int32_t* ids,
                                      const float* weights, size_t tokens, size_t used) {
   return guarded([&] {
-    hearth_experts& store = required(experts, "experts");
+    hearth_experts& store = opened(experts);
     if (tokens > 1u << 20 || used > UINT16_MAX)
       throw Misuse(HEARTH_ERROR_USAGE, "{} tokens of {} experts are more than fits a decision",
                    tokens, used);
@@ -280,7 +289,7 @@ hearth_status hearth_experts_observe(hearth_experts* experts, uint32_t layer, co
 hearth_status hearth_experts_hint(hearth_experts* experts, uint32_t layer, const int32_t* ids,
                                   size_t count, uint64_t deadline_ns) {
   return guarded([&] {
-    hearth_experts& store = required(experts, "experts");
+    hearth_experts& store = opened(experts);
     take_ids(store, layer, ids, count);
     const auto most = static_cast<std::uint64_t>(Nanoseconds::max().count());
     store.tiers.hint(store.ids, Nanoseconds(deadline_ns == 0 ? most : std::min(deadline_ns, most)));
@@ -290,7 +299,7 @@ hearth_status hearth_experts_hint(hearth_experts* experts, uint32_t layer, const
 hearth_status hearth_experts_acquire(hearth_experts* experts, uint32_t layer, const int32_t* ids,
                                      size_t count, hearth_expert_lease** lease) {
   return guarded([&] {
-    hearth_experts& store = required(experts, "experts");
+    hearth_experts& store = opened(experts);
     required(lease, "lease");
     take_ids(store, layer, ids, count);
     *lease = reinterpret_cast<hearth_expert_lease*>(&store.tiers.acquire(store.ids));
@@ -347,12 +356,12 @@ hearth_status hearth_lease_release(hearth_expert_lease* lease, void* stream) {
 }
 
 hearth_status hearth_experts_poll(hearth_experts* experts) {
-  return guarded([&] { required(experts, "experts").tiers.poll(); });
+  return guarded([&] { opened(experts).tiers.poll(); });
 }
 
 hearth_status hearth_experts_set_budget(hearth_experts* experts, hearth_tier tier, uint64_t bytes) {
   return guarded([&] {
-    ExpertTiers& tiers = required(experts, "experts").tiers;
+    ExpertTiers& tiers = opened(experts).tiers;
     const Tier checked = checked_tier(tiers, tier);
     check_no_lease(tiers, "a budget changes");
     tiers.set_budget(checked, Bytes(bytes));
@@ -374,7 +383,7 @@ hearth_status hearth_experts_export(const hearth_experts* experts, char* text, s
 hearth_status hearth_experts_import(hearth_experts* experts, const char* text, size_t bytes,
                                     uint64_t* placed) {
   return guarded([&] {
-    ExpertTiers& tiers = required(experts, "experts").tiers;
+    ExpertTiers& tiers = opened(experts).tiers;
     if (bytes > 0) required(text, "text");
     const std::uint64_t read = tiers.take_residence(
         hearth::runtime::parse_residence({text, bytes}, tiers.catalog(), "the plan"));

@@ -30,6 +30,8 @@ void check(const hearth_generation& g) {
     throw Misuse(HEARTH_ERROR_USAGE,
                  "top_k is {} and repeat_last {}; give 0 or more, and -1 or more", g.top_k,
                  g.repeat_last);
+  flag(g.ignore_end, "ignore_end");
+  flag(g.show_special, "show_special");
   if (g.reserved != 0) throw Misuse(HEARTH_ERROR_USAGE, "reserved is not zero; make it so");
 }
 
@@ -102,12 +104,14 @@ extern "C" {
 hearth_status hearth_session_generate(hearth_session* session, const hearth_generation* generation,
                                       hearth_on_token on_token, void* user,
                                       hearth_generated* result) {
+  hearth_generated generated{.size = 0, .tokens = 0, .end = HEARTH_END_STOPPED, .reserved = 0};
+  const auto tell = [&] {
+    if (result != nullptr) fill(result, generated, kFirstGenerated, "result");
+  };
+  guarded(tell);  // also where there is no session; what is wrong with it, the next one says
   return in_session(session, [&](hearth_session& s) {
+    tell();  // before anything is generated
     hearth_generation g{};
-    hearth_generated generated{.size = 0, .tokens = 0, .end = HEARTH_END_STOPPED, .reserved = 0};
-    const auto tell = [&] {
-      if (result != nullptr) fill(result, generated, kFirstGenerated, "result");
-    };
     try {
       if (generation != nullptr) g = taken(generation, kFirstGeneration, "generation");
       check(g);

@@ -11,9 +11,11 @@
 #include <string>
 #include <string_view>
 
+#include "api/arguments.h"
 #include "api/status.h"
 #include "api/turns.h"
 #include "base/clock.h"
+#include "base/opening_process.h"
 #include "profiler/expert_profile.h"
 #include "profiler/placement_plan.h"
 #include "runtime/session.h"
@@ -33,6 +35,9 @@ struct Counting {
 struct hearth_engine {
   explicit hearth_engine(const hearth::runtime::EngineOptions& options);
 
+  void check_process() const;  // Misuse in one that was forked from the engine's
+
+  const hearth::OpeningProcess process;
   hearth::runtime::Engine engine;
   const std::string io;            // what engine.io_description() said at the start
   const std::string instructions;  // of the kernels
@@ -80,6 +85,7 @@ namespace hearth::border {
 class Call {
  public:
   explicit Call(hearth_session& session) : session_(session) {
+    session.owner.check_process();
     if (session.in_call.exchange(true, std::memory_order_acquire))
       throw Misuse(HEARTH_ERROR_STATE,
                    "another call of this session is under way; a session does one thing at a time");
@@ -119,9 +125,10 @@ hearth_status in_session(const hearth_session* given, Body&& body) noexcept {
 // As many of them as there is room for, and how many there are.
 template <typename T>
 void copy_out(std::span<const T> all, T* out, std::size_t capacity, std::size_t* count) {
-  required(count, "count") = all.size();
+  required(count, "count");
+  if (capacity > 0) required(out, "the table to fill");
+  *count = all.size();
   if (capacity == 0) return;
-  required(out, "the table to fill");
   std::copy_n(all.data(), std::min(capacity, all.size()), out);
 }
 

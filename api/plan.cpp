@@ -66,14 +66,13 @@ hearth_status hearth_plan_make(const char* model_path, const hearth_engine_optio
 hearth_status hearth_plan_load(const char* path, hearth_plan** plan) {
   return guarded([&] {
     required(plan, "plan");
-    *plan = new hearth_plan{hearth::profiler::load_plan(std::string(text(path, "path")))};
+    *plan = new hearth_plan{hearth::profiler::load_plan(path_of(path, "path"))};
   });
 }
 
 hearth_status hearth_plan_save(const hearth_plan* plan, const char* path) {
-  return guarded([&] {
-    hearth::profiler::save_plan(std::string(text(path, "path")), required(plan, "plan").plan);
-  });
+  return guarded(
+      [&] { hearth::profiler::save_plan(path_of(path, "path"), required(plan, "plan").plan); });
 }
 
 hearth_status hearth_plan_close(hearth_plan* plan) {

@@ -16,13 +16,15 @@ hearth_profile* handle_of(profiler::ExpertProfile profile) {
   return handle.release();
 }
 
+// What the session counted into so far goes on being counted into where this throws.
 void begin_counting(hearth_session& session, hearth_profile& profile, const char* workload) {
-  const std::string label(text(workload, "workload"));
-  if (profile.counting->recorder)
+  const std::string label = workload_of(workload);
+  if (profile.counting->recorder && profile.counting != session.counting)
     throw Misuse(HEARTH_ERROR_STATE, "a session counts into this profile already; end that first");
   const runtime::Engine& engine = session.owner.engine;
   profiler::check_profile_of(profile.counting->counted, runtime::identity_of(engine.file()),
                              engine.model().experts.counts(), "the profile");
+  session.stop_counting();
   profile.counting->recorder.emplace(profile.counting->counted, label);
   session.counting = profile.counting;
 }
@@ -46,14 +48,14 @@ hearth_status hearth_profile_make(const hearth_engine* engine, hearth_profile** 
 hearth_status hearth_profile_load(const char* path, hearth_profile** profile) {
   return guarded([&] {
     required(profile, "profile");
-    *profile = handle_of(hearth::profiler::load_profile(std::string(text(path, "path"))));
+    *profile = handle_of(hearth::profiler::load_profile(path_of(path, "path")));
   });
 }
 
 hearth_status hearth_profile_save(const hearth_profile* profile, const char* path) {
   return guarded([&] {
     const hearth::profiler::ExpertProfile now = required(profile, "profile").counting->now();
-    hearth::profiler::save_profile(std::string(text(path, "path")), now);
+    hearth::profiler::save_profile(path_of(path, "path"), now);
   });
 }
 
@@ -65,8 +67,10 @@ hearth_status hearth_profile_close(hearth_profile* profile) {
 hearth_status hearth_session_record(hearth_session* session, hearth_profile* profile,
                                     const char* workload) {
   return in_session(session, [&](hearth_session& s) {
-    s.stop_counting();
-    if (profile != nullptr) begin_counting(s, *profile, workload);
+    if (profile == nullptr)
+      s.stop_counting();
+    else
+      begin_counting(s, *profile, workload);
   });
 }
 

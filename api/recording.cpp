@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "api/arguments.h"
 #include "api/status.h"
 #include "profiler/profile_toml.h"
 #include "runtime/block_experts.h"
@@ -29,14 +30,6 @@ namespace hearth::border {
 namespace {
 
 constexpr std::uint32_t kMostChoices = 1 << 20;  // of a step in a layer; what is kept for them
-
-constexpr std::size_t kMostLabelBytes = 64;
-
-std::string text_of(const char* text, const char* name) {
-  const std::string given(&required(text, name));
-  if (given.empty()) throw Misuse(HEARTH_ERROR_USAGE, "{} is empty; give one", name);
-  return given;
-}
 
 profiler::ExpertProfile empty_profile_of(const std::string& path) {
   const io::GgufFile file = io::GgufFile::open(path, runtime::block_shape_of);
@@ -110,11 +103,8 @@ hearth_status hearth_recording_begin(const char* model_path, const char* workloa
                                      hearth_recording** recording) {
   return guarded([&] {
     hearth_recording*& begun = required(recording, "recording");
-    const std::string label = text_of(workload, "workload");
-    if (hearth::printable(label, kMostLabelBytes) != label)
-      throw Misuse(HEARTH_ERROR_USAGE, "workload '{}' is no label; give a word",
-                   hearth::printable(label));
-    const auto profile = empty_profile_of(text_of(model_path, "model_path"));
+    const std::string label = workload_of(workload);
+    const auto profile = empty_profile_of(path_of(model_path, "model_path"));
     auto made = std::make_unique<hearth_recording>(profile, label);
     made->experts.resize(kMostChoices);
     begun = made.release();
@@ -137,7 +127,7 @@ hearth_status hearth_recording_save(const hearth_recording* recording, const cha
     if (r.next != 0)
       throw Misuse(HEARTH_ERROR_STATE, "layer {} of the step has not been given yet",
                    r.layers[r.next].layer);
-    hearth::profiler::save_profile(text_of(path, "path"), r.recorder.profile());
+    hearth::profiler::save_profile(path_of(path, "path"), r.recorder.profile());
   });
 }
 

@@ -144,7 +144,7 @@ extern "C" {
 
 hearth_status hearth_session_open(hearth_engine* engine, hearth_session** session) {
   return guarded([&] {
-    required(engine, "engine");
+    required(engine, "engine").check_process();
     required(session, "session");
     const DeviceTurn turn(*engine);
     *session = new hearth_session(*engine);
@@ -154,6 +154,7 @@ hearth_status hearth_session_open(hearth_engine* engine, hearth_session** sessio
 hearth_status hearth_session_close(hearth_session* session) {
   if (session == nullptr) return HEARTH_OK;
   return guarded([&] {
+    session->owner.check_process();
     if (session->in_call.load(std::memory_order_acquire))
       throw Misuse(HEARTH_ERROR_STATE, "a call of this session is under way; let it end first");
     hearth_engine& owner = session->owner;
@@ -200,7 +201,8 @@ hearth_status hearth_session_evaluate_each(hearth_session* session, const int32_
 
 hearth_status hearth_session_cancel(hearth_session* session) {
   return guarded([&] {
-    required(session, "session").cancelled.store(true);
+    required(session, "session").owner.check_process();
+    session->cancelled.store(true);
     session->owner.turns.look_again();
   });
 }
@@ -219,11 +221,11 @@ hearth_status hearth_session_rewind(hearth_session* session, size_t position) {
 }
 
 hearth_status hearth_session_save(hearth_session* session, const char* path) {
-  return in_session(session, [&](hearth_session& s) { save(s, std::string(text(path, "path"))); });
+  return in_session(session, [&](hearth_session& s) { save(s, path_of(path, "path")); });
 }
 
 hearth_status hearth_session_load(hearth_session* session, const char* path) {
-  return in_session(session, [&](hearth_session& s) { load(s, std::string(text(path, "path"))); });
+  return in_session(session, [&](hearth_session& s) { load(s, path_of(path, "path")); });
 }
 
 hearth_status hearth_session_on_routing(hearth_session* session, hearth_on_routing on_routing,

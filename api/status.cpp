@@ -6,6 +6,8 @@
 namespace hearth::border {
 namespace {
 
+constexpr std::size_t kMostStructBytes = std::size_t{1} << 16;
+
 // A fixed array: also the lack of memory has a message.
 thread_local std::array<char, kLongestMessage + 1> message_of_thread{};
 
@@ -64,7 +66,17 @@ hearth_status status_of_exception() noexcept {
   }
 }
 
+void check(const OpeningProcess& process, const char* what) {
+  if (!process.is_this_one())
+    throw Misuse(HEARTH_ERROR_STATE,
+                 "this process was forked from the one that opened the {}; open it anew here",
+                 what);
+}
+
 void check_struct_size(std::size_t size, std::size_t least, const char* name) {
+  if (size > kMostStructBytes)  // what was never set
+    throw Misuse(HEARTH_ERROR_USAGE, "{}->size is {}, more than any struct has; set it", name,
+                 size);
   if (size < least)
     throw Misuse(HEARTH_ERROR_USAGE, "{}->size is {}, less than the {} of version 0.1; set it",
                  name, size, least);

@@ -11,7 +11,10 @@
 #include <new>
 #include <string_view>
 
+#include "api/float_environment.h"
+#include "api/held_cancellation.h"
 #include "base/error.h"
+#include "base/opening_process.h"
 
 namespace hearth::border {
 
@@ -29,6 +32,8 @@ hearth_status status_of_exception() noexcept;
 
 template <typename Body>
 hearth_status guarded(Body&& body) noexcept {
+  const FloatEnvironment specified;
+  const HeldCancellation held;
   try {
     body();
     return HEARTH_OK;
@@ -57,6 +62,9 @@ T& required(T* pointer, const char* name) {
   if (pointer == nullptr) throw Misuse(HEARTH_ERROR_USAGE, "{} is null; give one", name);
   return *pointer;
 }
+
+// HEARTH_ERROR_STATE in a process that was forked from the one in which `what` was opened.
+void check(const OpeningProcess& process, const char* what);
 
 void check_struct_size(std::size_t size, std::size_t least, const char* name);
 void check_unknown_is_zero(const void* given, std::size_t size, std::size_t known,

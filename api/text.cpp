@@ -40,7 +40,8 @@ std::vector<runtime::ChatMessage> messages_of(std::span<const hearth_chat_messag
 runtime::ChatOptions chat_options(const hearth_chat_options& o) {
   if (o.thinking < -1 || o.thinking > 1)
     throw Misuse(HEARTH_ERROR_USAGE, "thinking is {}; give -1, 0 or 1", o.thinking);
-  runtime::ChatOptions options{.add_generation_prompt = o.no_generation_prompt == 0};
+  runtime::ChatOptions options{.add_generation_prompt =
+                                   !flag(o.no_generation_prompt, "no_generation_prompt")};
   if (o.thinking != 0) options.enable_thinking = o.thinking == 1;
   return options;
 }

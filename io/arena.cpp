@@ -55,6 +55,7 @@ Arena::Arena(Bytes size, Pages pages) {
   std::byte* const data = map_aligned(mapped);
   if (data == nullptr) refuse(size, errno);
   if (pages == Pages::kHuge) madvise(data, mapped, MADV_HUGEPAGE);  // best effort
+  madvise(data, mapped, MADV_DONTFORK);                             // likewise
   if (const int error = populate(data, mapped); error != 0) {
     munmap(data, mapped);
     refuse(size, error);

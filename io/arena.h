@@ -1,4 +1,6 @@
 // A large piece of anonymous memory, taken once and given back once; parts of it also in between.
+// A forked process has none of it: of what is registered with io_uring, a fork would copy each
+// page.
 #pragma once
 
 #include <cstddef>

@@ -17,8 +17,8 @@ namespace {
 
 class FileSource final : public ByteSource {
  public:
-  FileSource(const std::string& path, int descriptor, std::uint64_t size)
-      : ByteSource(path, size), descriptor_(descriptor) {}
+  FileSource(const std::string& name, int descriptor, std::uint64_t size)
+      : ByteSource(name, size), descriptor_(descriptor) {}
   ~FileSource() override { close(descriptor_); }
   FileSource(const FileSource&) = delete;
   FileSource& operator=(const FileSource&) = delete;
@@ -60,25 +60,26 @@ class MemorySource final : public ByteSource {
 
 std::unique_ptr<ByteSource> open_file_source(const std::string& path, Access access) {
   // O_NONBLOCK: opening a pipe without a writer returns, to be refused below.
+  const std::string shown = printable(path, 400);
   const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0 && (errno == ENOENT || errno == ENOTDIR))
-    throw_error(ErrorCode::kNotFound, "{}: no such file; check the path", path);
+    throw_error(ErrorCode::kNotFound, "{}: no such file; check the path", shown);
   if (descriptor < 0)
-    throw_error(ErrorCode::kIo, "{}: cannot open: {}; check the path and its permissions", path,
+    throw_error(ErrorCode::kIo, "{}: cannot open: {}; check the path and its permissions", shown,
                 std::strerror(errno));
   struct stat status = {};
   const int stat_error = fstat(descriptor, &status) == 0 ? 0 : errno;
   auto source =
-      std::make_unique<FileSource>(path, descriptor, static_cast<std::uint64_t>(status.st_size));
+      std::make_unique<FileSource>(shown, descriptor, static_cast<std::uint64_t>(status.st_size));
   if (stat_error != 0)
-    throw_error(ErrorCode::kIo, "{}: cannot open: {}; check the disk", path,
+    throw_error(ErrorCode::kIo, "{}: cannot open: {}; check the disk", shown,
                 std::strerror(stat_error));
   if (S_ISDIR(status.st_mode))
-    throw_error(ErrorCode::kIo, "{}: is a directory; name a .gguf file inside it", path);
+    throw_error(ErrorCode::kIo, "{}: is a directory; name a .gguf file inside it", shown);
   if (!S_ISREG(status.st_mode))
-    throw_error(ErrorCode::kIo, "{}: is not a regular file; copy the model to a disk first", path);
+    throw_error(ErrorCode::kIo, "{}: is not a regular file; copy the model to a disk first", shown);
   if (status.st_size == 0)
-    throw_error(ErrorCode::kBadFile, "{}: is empty; download it again", path);
+    throw_error(ErrorCode::kBadFile, "{}: is empty; download it again", shown);
   if (access == Access::kScattered) posix_fadvise(descriptor, 0, 0, POSIX_FADV_RANDOM);
   return source;
 }

@@ -16,6 +16,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/own_thread_signals.h"
 #include "io/reader_backends.h"
 
 namespace hearth::io {
@@ -59,6 +60,7 @@ PreadReader::PreadReader(const ReaderParts& parts, int uring_refusal)
   alignment_ = parts.limits.alignment;
   direct_ = all_direct(files_);
   const std::uint32_t threads = std::min(parts.limits.pieces, kMaxThreads);
+  const OwnThreadSignals signals;
   try {
     for (std::uint32_t i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
   } catch (const std::system_error& error) {  // fewer of them read as well, but none does not

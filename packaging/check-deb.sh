@@ -46,6 +46,17 @@ inside apt-get install -y -qq --no-install-recommends $depends g++ pkg-config ma
   bash-completion zsh fish >/dev/null 2>&1 || fail "apt-get cannot install: $depends"
 files_inside >"$root/tmp/before"
 
+say "what the packages say"
+for package in "$packages"/*.deb; do
+  dpkg-deb -c "$package" | grep -q "/usr/share/doc/$(dpkg-deb -f "$package" Package)/copyright$" ||
+    fail "$package has no licence"
+done
+version=$(dpkg-deb -f "$packages"/libhearth-dev_*.deb Version)
+shlibs=$(dpkg-deb --ctrl-tarfile "$packages"/libhearth[0-9]*.deb | tar -xO ./shlibs) ||
+  fail "dpkg-shlibdeps finds nothing about libhearth.so"
+[[ $shlibs == "libhearth ${version%%.*} libhearth${version%%.*} (>= $version)" ]] ||
+  fail "programs would depend on '$shlibs'"
+
 say "installing"
 inside sh -c 'apt-get install -y -qq --no-install-recommends /tmp/packages/*.deb' >/dev/null 2>&1 ||
   { inside sh -c 'apt-get install -y --no-install-recommends /tmp/packages/*.deb' | tail -20; fail "the packages are not installed"; }

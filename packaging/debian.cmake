@@ -12,6 +12,10 @@ set(CPACK_DEB_COMPONENT_INSTALL ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_MAINTAINER "Hearth maintainers <maintainers@localhost>")
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+# What dpkg-shlibdeps makes of a program that is linked with libhearth.so; there is none of a
+# component's own. A function that is new needs a newer library, and none is ever taken back.
+set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
+set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS_POLICY ">=")
 
 set(CPACK_DEBIAN_COMMAND_PACKAGE_NAME hearth)
 set(CPACK_DEBIAN_COMMAND_PACKAGE_SECTION utils)
@@ -22,7 +26,6 @@ set(CPACK_COMPONENT_COMMAND_DESCRIPTION
 
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_NAME libhearth${PROJECT_VERSION_MAJOR})
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_SECTION libs)
-set(CPACK_DEBIAN_LIBRARY_PACKAGE_GENERATE_SHLIBS ON)
 set(CPACK_COMPONENT_LIBRARY_DESCRIPTION
   "Mixture-of-Experts language models larger than memory - library
  The runtime behind the command hearth, for other programs.")
@@ -36,5 +39,14 @@ set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS
 set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION
   "Mixture-of-Experts language models larger than memory - development
  Headers, the static library, and what CMake and pkg-config read.")
+
+# Each package has the licence where Debian looks for it.
+if(CMAKE_INSTALL_PREFIX STREQUAL /usr)
+  foreach(component COMMAND LIBRARY DEVELOPMENT)
+    string(TOLOWER ${component} name)
+    install(FILES ${CMAKE_SOURCE_DIR}/LICENSE RENAME copyright COMPONENT ${name}
+      DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/${CPACK_DEBIAN_${component}_PACKAGE_NAME})
+  endforeach()
+endif()
 
 include(CPack)

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/own_thread_signals.h"
 #include "profiler/cost_model.h"
 #include "profiler/plan_toml.h"
 #include "profiler/step_split.h"
@@ -19,6 +20,11 @@
 
 namespace hearth::runtime {
 namespace {
+
+kernels::WorkerPool started_pool(std::uint32_t threads) {
+  const OwnThreadSignals signals;
+  return kernels::WorkerPool(threads);
+}
 
 void check_vocabulary(const io::GgufFile& file, const ModelConfig& config, std::size_t tokens) {
   if (tokens != config.vocabulary)
@@ -84,7 +90,7 @@ Engine::Engine(const EngineOptions& options)
       file_(io::GgufFile::open(options.model_path, block_shape_of)),
       model_(build_model(file_)),
       tokenizer_(Tokenizer::from_metadata(file_.metadata())),
-      pool_(thread_count(options.threads)),
+      pool_(started_pool(thread_count(options.threads))),
       notice_(options.notice) {
   check_vocabulary(file_, model_->config, tokenizer_->size());
   reader_ = options.open_reader(file_.paths(), options.io);

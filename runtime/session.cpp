@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "runtime/gpu/device_runner.h"
 #include "runtime/host_runner.h"
+#include "runtime/kv_state.h"
 
 namespace hearth::runtime {
 
@@ -29,12 +30,12 @@ void Session::check(std::span<const TokenId> tokens) const {
                 "a step at position {} failed, and what the recurrent layers remember is torn; "
                 "reset the session, or start again",
                 position_);
+  check_room(tokens.size());
   const std::uint32_t vocabulary = engine_.config().vocabulary;
   for (const TokenId token : tokens)
     if (token < 0 || static_cast<std::uint32_t>(token) >= vocabulary)
       throw_error(ErrorCode::kBadInput, "token {} is outside the vocabulary of {} tokens", token,
                   vocabulary);
-  check_room(tokens.size());
 }
 
 void Session::check_room(std::size_t positions) const {
@@ -54,6 +55,7 @@ void Session::evaluate(std::span<const TokenId> tokens, std::size_t first_logits
     const std::size_t count = runner_->rows_of_chunk(tokens.size() - begin);
     const std::size_t wanted = first_logits > begin ? first_logits - begin : 0;
     torn_ = recurrent_;
+    reached_ = std::max(reached_, position_ + static_cast<std::uint32_t>(count));
     runner_->run({.tokens = tokens.subspan(begin, count),
                   .position = position_,
                   .first_logits_row = static_cast<std::uint32_t>(std::min(wanted, count)),
@@ -77,7 +79,7 @@ std::span<const float> Session::evaluate(std::span<const TokenId> tokens) {
 }
 
 void Session::reset() {
-  position_ = 0;
+  position_ = reached_ = resumed_ = 0;
   torn_ = false;
   runner_->reset();
 }
@@ -100,7 +102,7 @@ void Session::load_state(std::uint32_t position, FunctionRef<void(std::span<std:
 
 void Session::resume(std::uint32_t position) {
   CHECK_LE(position, context());
-  position_ = position;
+  position_ = reached_ = resumed_ = position;
   torn_ = false;
 }
 
@@ -112,15 +114,27 @@ void Session::rewind(std::uint32_t position) {
 
 bool Session::can_rewind(std::uint32_t position) const {
   CHECK_LE(position, position_);
-  if (position == 0 || position_ - position <= most_rewind()) return true;
-  return !recurrent_ && !engine_.kv_formats().quantized();
+  if (position == 0 || position == position_) return true;
+  if (recurrent_ || !engine_.kv_formats().quantized()) return !recurrent_;
+  return reached_ - position <= most_rewind() && resumed_with_what_is_read_at(position);
+}
+
+bool Session::resumed_with_what_is_read_at(std::uint32_t position) const {
+  if (position >= resumed_) return true;
+  const KvFormats& formats = engine_.kv_formats();
+  const auto same = [&](kernels::KvFormat format) {
+    const kernels::KvFormatTraits& traits = kernels::traits(format);
+    return !traits.quantized() || encoded_before(traits, formats.tail, position - 1) ==
+                                      encoded_before(traits, formats.tail, resumed_ - 1);
+  };
+  return same(formats.keys) && same(formats.values);
 }
 
 void Session::fill_at_random(std::uint32_t positions, std::uint64_t seed) {
   reset();
   check_room(positions);
   runner_->fill_at_random(positions, seed);
-  position_ = positions;
+  position_ = reached_ = resumed_ = positions;
 }
 
 }  // namespace hearth::runtime

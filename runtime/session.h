@@ -35,7 +35,8 @@ class Session {
   // where they are.
   void reset();
   // Back to a position that can_rewind(), with the logits it would have had without what came after
-  // it (runtime/kv_cache.h). One at most most_rewind() before this one always can.
+  // it (runtime/kv_cache.h). One at most most_rewind() before this one can where the session never
+  // was further, a step that failed included, and was not resumed in between.
   void rewind(std::uint32_t position);
   bool can_rewind(std::uint32_t position) const;
   // None where layers are recurrent: these remember the newest state alone.
@@ -69,11 +70,14 @@ class Session {
 
  private:
   void check_room(std::size_t positions) const;
+  bool resumed_with_what_is_read_at(std::uint32_t position) const;
 
   Engine& engine_;
   const bool recurrent_;  // some layers remember what they cannot forget
   std::unique_ptr<StepRunner> runner_;
   std::uint32_t position_ = 0;
+  std::uint32_t reached_ = 0;  // since it was empty; rows before this may have replaced others
+  std::uint32_t resumed_ = 0;  // of these positions only what the next one reads is there
   bool torn_ = false;
   std::uint64_t steps_ = 0;
   std::vector<std::function<void(const profiler::Routing&)>> listeners_;

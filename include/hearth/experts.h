@@ -14,8 +14,9 @@
 //     compute;
 //     hearth_lease_release(lease, NULL);
 //
-// A whole program: examples/foreign_runner.cpp. Conventions (structs with a size, status codes,
-// messages): hearth/status.h.
+// A whole program: examples/foreign_runner.cpp, whose loops are made of headers of this project
+// that are not installed (kernels/). Conventions (structs with a size, status codes, messages):
+// hearth/status.h.
 //
 // Threads. A store and its leases are used by one thread at a time, whichever; different stores by
 // different threads. No thread works for the store: what is under way goes on, and what waits gets

@@ -288,7 +288,8 @@ typedef int32_t (*hearth_on_token)(void* user, int32_t token, const char* text, 
 // until something ends it. The token at which on_token stops, and one that ends the text, are not
 // appended. Takes a turn for each token. `generation` may be null, and `result`, which is filled
 // whatever is returned. HEARTH_ERROR_STATE where there are no logits: before anything was
-// evaluated, after a rewind, and after an evaluation that was stopped or failed on its way.
+// evaluated, after a rewind, and after an evaluation that failed, or was stopped otherwise than by
+// its on_logits.
 HEARTH_API hearth_status hearth_session_generate(hearth_session* session,
                                                  const hearth_generation* generation,
                                                  hearth_on_token on_token, void* user,
@@ -304,10 +305,12 @@ HEARTH_API hearth_status hearth_session_cancel(hearth_session* session);
 HEARTH_API hearth_status hearth_session_tokens(const hearth_session* session,
                                                const int32_t** tokens, size_t* count);
 
-// The first `position` tokens stay. Always possible for 0 and for the whole; else for the newest
-// `batch` positions, and for all where keys and values are not quantized; but where layers are
-// recurrent, for no other: HEARTH_ERROR_STATE. What is not there: HEARTH_ERROR_USAGE. There are no
-// logits until something is evaluated, unless all stays.
+// The first `position` tokens stay. Always possible for 0 and for the whole. Where keys and values
+// are not quantized, for all else; where they are, for the newest `batch` positions, counted from
+// the furthest that an evaluation of this timeline came, a chunk that was stopped or failed
+// included, and not into those that hearth_session_load() brought but for the last few; but where
+// layers are recurrent, for no other: HEARTH_ERROR_STATE. What is not there: HEARTH_ERROR_USAGE.
+// There are no logits until something is evaluated, unless all stays.
 HEARTH_API hearth_status hearth_session_rewind(hearth_session* session, size_t position);
 
 // A file from which a session of the same model with the same formats of keys and values goes on as
@@ -343,10 +346,11 @@ HEARTH_API hearth_status hearth_profile_load(const char* path, hearth_profile** 
 HEARTH_API hearth_status hearth_profile_save(const hearth_profile* profile, const char* path);
 HEARTH_API hearth_status hearth_profile_close(hearth_profile* profile);
 
-// Counts what this session routes from now on, under the name of a workload; null: no longer. One
-// session at a time counts into a profile (HEARTH_ERROR_STATE), and while one does, the profile is
-// used only where that session is. The session keeps what it needs of it: either may be closed
-// first. BAD_INPUT for a profile of another model.
+// Counts what this session routes from now on, under the name of a workload, a word of at most 64
+// bytes; null: no longer. One session at a time counts into a profile (HEARTH_ERROR_STATE), and
+// while one does, the profile is used only where that session is. The session keeps what it needs
+// of it: either may be closed first. BAD_INPUT for a profile of another model. After an error it
+// counts into what it did before.
 HEARTH_API hearth_status hearth_session_record(hearth_session* session, hearth_profile* profile,
                                                const char* workload);
 

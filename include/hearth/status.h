@@ -22,6 +22,20 @@
 // Null where a pointer is wanted is HEARTH_ERROR_USAGE, and so is a number out of range. What
 // points to a closed handle cannot be noticed.
 //
+// Processes. What computes or reads belongs to the process that opened it. In one that was forked
+// from it, all calls with an engine, a session or a store that do more than look something up are
+// HEARTH_ERROR_STATE, and the memory of sessions and experts is not there: open anew. A fork copies
+// none of it, but for what a driver of a GPU was asked for.
+//
+// Signals. The library handles none, and its threads leave those that are meant for the process to
+// the program's.
+//
+// Threads. One that is cancelled (pthread_cancel()) first finishes its call. A callback returns: it
+// neither ends its thread nor leaves by longjmp().
+//
+// Floating point. The rounding mode, traps and treatment of subnormal numbers of the calling thread
+// have no effect, and are there again after each call; callbacks run with those of a new program.
+//
 // Text is UTF-8 and ends with a zero byte, or comes with its number of bytes. Sizes are bytes.
 #pragma once
 

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/opening_process.h"
 #include "io/arena.h"
 #include "io/async_reader.h"
 #include "profiler/routing.h"
@@ -112,6 +113,7 @@ class ExpertTiers {
   };
   Counters counters(Tier tier, std::optional<LayerIndex> layer) const;
 
+  const OpeningProcess& process() const { return process_; }
   bool has_device() const { return device_ != nullptr; }
   const ExpertCatalog& catalog() const { return catalog_; }
   const std::string& policy() const { return options_.policy; }
@@ -147,6 +149,7 @@ class ExpertTiers {
   const ExpertCatalog catalog_;
   Options options_;
   const Clock& clock_;
+  const OpeningProcess process_;
   std::unique_ptr<io::AsyncReader> reader_;
   std::string reader_description_;
   SizeClasses ram_classes_;

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/own_thread_signals.h"
 #include "base/punctual_sleep.h"
 #include "base/spin.h"
 
@@ -25,7 +26,10 @@ constexpr auto kNap = std::chrono::microseconds(20);
 
 }  // namespace
 
-CpuLaneThread::CpuLaneThread(CpuLane& lane) : lane_(lane), thread_([this] { run(); }) {}
+CpuLaneThread::CpuLaneThread(CpuLane& lane) : lane_(lane) {
+  const OwnThreadSignals signals;
+  thread_ = std::thread([this] { run(); });
+}
 
 CpuLaneThread::~CpuLaneThread() {
   state_.store(State::kStops);

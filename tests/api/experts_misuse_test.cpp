@@ -32,6 +32,7 @@ TEST_F(ExpertsMisuse, NullIsUsage) {
   void* event = nullptr;
 
   EXPECT_USAGE(hearth_experts_open(nullptr, &options, &opened));
+  EXPECT_USAGE(hearth_experts_open("", &options, &opened));
   EXPECT_USAGE(hearth_experts_open("x", nullptr, &opened));
   EXPECT_USAGE(hearth_experts_open("x", &options, nullptr));
   EXPECT_USAGE(hearth_experts_open_table(nullptr, &options, &opened));
@@ -135,6 +136,7 @@ TEST_F(ExpertsMisuse, OptionsThatMakeNoSenseAreRefused) {
   EXPECT_USAGE(status_with([](auto& o) { o.size = 0; }));
   EXPECT_USAGE(status_with([](auto& o) { o.ram = 0; }));
   EXPECT_USAGE(status_with([](auto& o) { o.policy = "oldest"; }));
+  EXPECT_USAGE(status_with([](auto& o) { o.page_cache = 2; }));
   EXPECT_USAGE(status_with([](auto& o) { o.io = "tape"; }));
   EXPECT_USAGE(status_with([](auto& o) { o.device_memory = 1 << 20; }));
   EXPECT_EQ(status_with([](auto& o) { o.ram = 1; }), HEARTH_ERROR_BUDGET);

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdint>
 
 #include "tests/api/support/handles.h"
 #include "tests/io/support/temporary_directory.h"
@@ -128,6 +129,56 @@ TEST_F(Misuse, StructsWithoutASizeAreUsage) {
   EXPECT_USAGE(hearth_session_generate(s, nullptr, nullptr, nullptr, &generated));
 }
 
+// Such a struct was never set, and reading it to its end would leave the caller's memory.
+TEST_F(Misuse, StructsOfAnAbsurdSizeAreUsage) {
+  auto options = small_options();
+  hearth_engine* opened = nullptr;
+  for (const std::size_t size : {std::size_t{1} << 40, SIZE_MAX}) {
+    options.size = size;
+    EXPECT_USAGE(hearth_engine_open(kModel.c_str(), &options, &opened));
+    hearth_engine_facts facts{};
+    facts.size = size;
+    EXPECT_USAGE(hearth_engine_facts_of(e, &facts));
+  }
+}
+
+TEST_F(Misuse, WhatWasToBeFilledIsUntouchedByAnError) {
+  std::size_t count = 99;
+  EXPECT_USAGE(hearth_tokenize(e, "abc", 3, 0, nullptr, 4, &count));
+  EXPECT_EQ(count, 99u);
+}
+
+TEST_F(Misuse, AWrongResultIsSaidBeforeAnythingIsGenerated) {
+  ASSERT_EQ(evaluate(session, numbers(3)), HEARTH_OK);
+  auto generation = sized<hearth_generation>();
+  generation.most_tokens = 3;
+  generation.ignore_end = 1;
+  hearth_generated generated{};
+  EXPECT_USAGE(hearth_session_generate(s, &generation, nullptr, nullptr, &generated));
+  EXPECT_EQ(timeline(session), numbers(3));
+  EXPECT_STREQ(hearth_session_message(s), hearth_message());
+  generated = sized<hearth_generated>();
+  generated.tokens = 7;
+  EXPECT_USAGE(hearth_session_generate(nullptr, &generation, nullptr, nullptr, &generated));
+  EXPECT_EQ(generated.tokens, 0u);
+  EXPECT_EQ(generated.end, HEARTH_END_STOPPED);
+}
+
+TEST_F(Misuse, EmptyPathsAreUsageAndSaid) {
+  hearth_engine* opened = nullptr;
+  hearth_plan* plan = nullptr;
+  hearth_profile* profile = nullptr;
+  ASSERT_EQ(evaluate(session, numbers(3)), HEARTH_OK);
+  EXPECT_USAGE(hearth_engine_open("", nullptr, &opened));
+  EXPECT_STREQ(hearth_message(), "model_path is empty; give one");
+  EXPECT_USAGE(hearth_plan_make("", nullptr, &plan));
+  EXPECT_USAGE(hearth_plan_load("", &plan));
+  EXPECT_USAGE(hearth_profile_load("", &profile));
+  EXPECT_USAGE(hearth_session_save(s, ""));
+  EXPECT_USAGE(hearth_session_load(s, ""));
+  EXPECT_EQ(timeline(session), numbers(3));
+}
+
 TEST_F(Misuse, OptionsOutOfRange) {
   hearth_engine* opened = nullptr;
   const auto status_of = [&](auto change) {
@@ -171,6 +222,8 @@ TEST_F(Misuse, OptionsOutOfRange) {
             HEARTH_ERROR_BAD_FILE);
   EXPECT_EQ(opened, nullptr);
   EXPECT_NE(std::string_view(hearth_message()).find("README.md"), std::string_view::npos);
+  EXPECT_EQ(hearth_engine_open("/no/\x1b[31m\n", nullptr, &opened), HEARTH_ERROR_NOT_FOUND);
+  EXPECT_STREQ(hearth_message(), "/no/\\x1b[31m\\x0a: no such file; check the path");
 }
 
 TEST_F(Misuse, TextAndTokensOutOfRange) {
@@ -185,6 +238,9 @@ TEST_F(Misuse, TextAndTokensOutOfRange) {
   EXPECT_USAGE(hearth_tokenize(e, "a", 1, 4, nullptr, 0, &count));
   EXPECT_USAGE(hearth_session_evaluate(s, &ends, 0, nullptr));
   EXPECT_EQ(evaluate(session, numbers(257)), HEARTH_ERROR_BAD_INPUT);  // the context is 256
+  // How many there are is looked at before they are.
+  EXPECT_EQ(hearth_session_evaluate(s, &ends, SIZE_MAX / 8, nullptr), HEARTH_ERROR_BAD_INPUT);
+  EXPECT_NE(std::string_view(hearth_message()).find("do not fit"), std::string_view::npos);
   EXPECT_TRUE(timeline(session).empty());
   EXPECT_STREQ(hearth_session_message(s), hearth_message());
 
@@ -203,6 +259,11 @@ TEST_F(Misuse, TextAndTokensOutOfRange) {
   chat.template_source = "{{ raise_exception('no') }}";
   EXPECT_EQ(status_of(), HEARTH_ERROR_BAD_INPUT);
   chat.thinking = 2;
+  EXPECT_USAGE(status_of());
+  chat = sized<hearth_chat_options>();
+  chat.template_name = "chatml";
+  EXPECT_EQ(status_of(), HEARTH_OK);
+  chat.no_generation_prompt = 2;
   EXPECT_USAGE(status_of());
 }
 
@@ -223,6 +284,8 @@ TEST_F(Misuse, GenerationOutOfRange) {
   EXPECT_USAGE(status_of([](auto& g) { g.presence_penalty = INFINITY; }));
   EXPECT_USAGE(status_of([](auto& g) { g.top_k = -1; }));
   EXPECT_USAGE(status_of([](auto& g) { g.repeat_last = -2; }));
+  EXPECT_USAGE(status_of([](auto& g) { g.ignore_end = 2; }));
+  EXPECT_USAGE(status_of([](auto& g) { g.show_special = -1; }));
   EXPECT_USAGE(status_of([](auto& g) { g.reserved = 1; }));
   EXPECT_EQ(timeline(session).size(), 4u);
 }
@@ -250,6 +313,24 @@ TEST_F(Misuse, RightAtAnotherTimeIsState) {
   ASSERT_EQ(hearth_session_record(s, nullptr, nullptr), HEARTH_OK);
   EXPECT_EQ(hearth_session_record(other.get(), made, "test"), HEARTH_OK);
   EXPECT_USAGE(hearth_session_record(s, made, nullptr));
+  for (const char* const label : {"", "two\nlines", "\xff"})
+    EXPECT_USAGE(hearth_session_record(s, made, label)) << label;
+}
+
+TEST_F(Misuse, ARecordingThatIsRefusedLeavesTheOneBeforeIt) {
+  hearth_profile *first = nullptr, *second = nullptr;
+  ASSERT_EQ(hearth_profile_make(e, &first), HEARTH_OK);
+  ASSERT_EQ(hearth_profile_make(e, &second), HEARTH_OK);
+  const Handle<hearth_profile> one(first), two(second);
+  ASSERT_EQ(hearth_session_record(s, first, "a"), HEARTH_OK);
+  ASSERT_EQ(evaluate(session, numbers(3)), HEARTH_OK);
+  EXPECT_USAGE(hearth_session_record(s, second, nullptr));
+  ASSERT_EQ(evaluate(session, numbers(4)), HEARTH_OK);
+  ASSERT_EQ(hearth_session_record(s, first, "b"), HEARTH_OK);  // under another name
+  ASSERT_EQ(evaluate(session, numbers(5)), HEARTH_OK);
+  std::uint64_t tokens = 0;
+  ASSERT_EQ(hearth_profile_tokens(first, &tokens), HEARTH_OK);
+  EXPECT_EQ(tokens, 12u);
 }
 
 TEST_F(Misuse, ARecurrentSessionGoesBackToItsBeginningAlone) {

@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <vector>
 
 #include "base/error.h"
@@ -29,6 +32,18 @@ TEST_P(ArenaPagesTest, EveryPageIsThereBeforeItIsUsed) {
       std::all_of(resident.begin(), resident.end(), [](unsigned char page) { return page & 1; }));
   EXPECT_TRUE(
       std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{}; }));
+}
+
+TEST_P(ArenaPagesTest, AForkedProcessHasNoneOfIt) {
+  const Arena arena(Bytes(4 << 20), GetParam());
+  const std::span<std::byte> bytes = arena.bytes();
+  const pid_t child = fork();
+  if (child == 0)
+    _exit(msync(bytes.data(), bytes.size(), MS_ASYNC) != 0 && errno == ENOMEM ? 0 : 1);
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(msync(bytes.data(), bytes.size(), MS_ASYNC), 0);
 }
 
 TEST_P(ArenaPagesTest, GivesBackThePagesInsideOfAPartAndTakesThemAgain) {

@@ -223,7 +223,7 @@ class KvBench {
   // A session goes back by a step at most; behind a longer way everything is made again.
   void go_back(std::uint32_t depth, Session& session) const {
     if (depth == 0) return session.reset();
-    if (session.position() - depth <= session.most_rewind()) return session.rewind(depth);
+    if (session.can_rewind(depth)) return session.rewind(depth);
     fill(depth, session);
   }
 
