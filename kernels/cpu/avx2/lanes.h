@@ -45,6 +45,16 @@ struct F32x16 {
     __builtin_memcpy(to, all, part.count * sizeof(float));
   }
 
+  F32x16 first_of(std::uint32_t count, F32x16 others) const {
+    const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    const auto end = static_cast<int>(count < kLanes ? count : kLanes);
+    const auto before = [&](int from) {
+      return _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(end - from), lanes));
+    };
+    return {_mm256_blendv_ps(others.low, low, before(0)),
+            _mm256_blendv_ps(others.high, high, before(8))};
+  }
+
   float first() const { return _mm256_cvtss_f32(low); }
 
   F32x16 magnitude() const {

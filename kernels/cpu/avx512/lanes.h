@@ -36,6 +36,11 @@ struct F32x16 {
   void store(float* to, Whole) const { _mm512_storeu_ps(to, v); }
   void store(float* to, Part part) const { _mm512_mask_storeu_ps(to, mask(part), v); }
 
+  F32x16 first_of(std::uint32_t count, F32x16 others) const {
+    const auto first = static_cast<__mmask16>(count < kLanes ? (1u << count) - 1 : 0xffff);
+    return {_mm512_mask_blend_ps(first, others.v, v)};
+  }
+
   float first() const { return _mm512_cvtss_f32(v); }
 
   F32x16 magnitude() const { return {_mm512_abs_ps(v)}; }

@@ -57,9 +57,9 @@ class Attention {
   Attention(const AttentionTask& task, const AttentionState& state) : task_(task), state_(state) {}
 
   void run() {
-    for (std::uint32_t i = 0; i < task_.queries; ++i) {
-      state_.maxima[i] = -__builtin_inff();
-      state_.sums[i] = 0;
+    for (std::uint32_t i = 0; i < task_.queries + kLanes; i += kLanes) {
+      Lanes::broadcast(-__builtin_inff()).store(maxima_ + i, Whole{});
+      Lanes::broadcast(0).store(sums_ + i, Whole{});
     }
     fill_zero(state_.outputs, std::size_t{task_.queries} * task_.value_dim);
     const std::uint32_t from = task_.first[0] / kKvTile * kKvTile;
@@ -68,6 +68,10 @@ class Attention {
     for (std::uint32_t p = from > task_.chunk_begin ? from : task_.chunk_begin; p < end;
          p += kKvTile)
       tile(p);
+    for (std::uint32_t i = 0; i < task_.queries; ++i) {
+      state_.maxima[i] = maxima_[i];
+      state_.sums[i] = sums_[i];
+    }
   }
 
  private:
@@ -178,8 +182,8 @@ class Attention {
   void weigh(std::uint32_t position, std::uint32_t begin, std::uint32_t end, LinesAhead ahead) {
     const std::uint32_t count = end - begin;
     const std::size_t lines = (ahead.left() + count - 1) / count;
-    // The largest scores, then the sums of weights. Groups are stored as whole vectors, as are the
-    // maxima: what is stored in part cannot be read before it has reached the cache.
+    // The largest scores, then the sums of weights. All are stored as whole vectors: what is stored
+    // in part cannot be read before it has reached the cache.
     alignas(64) float of_tile[kMaxAttentionQueries + kLanes], maxima[kMaxAttentionQueries + kLanes];
     hide(position, begin, end);
     for_groups<Lanes::kGroup>(count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
@@ -190,13 +194,13 @@ class Attention {
       });
       largest_of(scores).store(of_tile + first, Whole{});
     });
-    for_lanes(count, [&](std::size_t i, auto lanes) {
-      const Lanes before = Lanes::load(state_.maxima + begin + i, lanes);
-      const Lanes maximum = larger(before, Lanes::load(of_tile + i, lanes));
+    for (std::uint32_t i = 0; i < count; i += kLanes) {
+      const Lanes before = Lanes::load(maxima_ + begin + i, Whole{});
+      const Lanes maximum = larger(before, Lanes::load(of_tile + i, Whole{}));
       maximum.store(maxima + i, Whole{});
-      maximum.store(state_.maxima + begin + i, lanes);
-      exponential(before - maximum).store(factors_ + begin + i, lanes);
-    });
+      exponential(before - maximum).store(factors_ + begin + i, Whole{});
+      maximum.first_of(count - i, before).store(maxima_ + begin + i, Whole{});
+    }
     for_groups<Lanes::kGroup>(count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
       Lanes weights[n];
       for_constants<n>([&]<std::uint32_t k>(Count<k>) {
@@ -211,11 +215,13 @@ class Attention {
       });
       sums_of(weights).store(of_tile + first, Whole{});
     });
-    for_lanes(count, [&](std::size_t i, auto lanes) {
-      const Lanes kept =
-          Lanes::load(state_.sums + begin + i, lanes) * Lanes::load(factors_ + begin + i, lanes);
-      (kept + Lanes::load(of_tile + i, lanes)).store(state_.sums + begin + i, lanes);
-    });
+    for (std::uint32_t i = 0; i < count; i += kLanes) {
+      const Lanes before = Lanes::load(sums_ + begin + i, Whole{});
+      const Lanes kept = before * Lanes::load(factors_ + begin + i, Whole{});
+      (kept + Lanes::load(of_tile + i, Whole{}))
+          .first_of(count - i, before)
+          .store(sums_ + begin + i, Whole{});
+    }
   }
   Lanes half(std::uint32_t i, std::uint32_t half) const {
     return Lanes::load(scores_[i] + half * kLanes, Whole{});
@@ -271,7 +277,10 @@ class Attention {
   const AttentionState state_;
   const bool into_first_cache_ = prefetches_into_first_cache();
   const std::byte* folded_ = nullptr;  // the stored tile of keys that queries were folded for
-  float factors_[kMaxAttentionQueries];
+  // Of the queries, as state_ will have them. A vector may begin at the last query.
+  alignas(64) float maxima_[kMaxAttentionQueries + kLanes];
+  float sums_[kMaxAttentionQueries + kLanes];
+  float factors_[kMaxAttentionQueries + kLanes];
   alignas(64) float scores_[kMaxAttentionQueries][kKvTile];  // of the tile, then its weights
 };
 

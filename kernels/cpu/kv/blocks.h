@@ -52,7 +52,7 @@ struct BlockTiles {
       largest.add({scales(slice, 0), scales(slice, 1)});
     });
     for_groups<Lanes::kGroup>(all.count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
-      const TileWeights weights = all;
+      const TileWeights weights = copy_of(all);
       CodedWeights<Lanes, Quads, n> coded(weights.weights + first * kKvTile, largest);
       for_slices(tile, weights.dim, [&](const std::byte* slice, std::uint32_t number) {
         coded.meet(number, {scales(slice, 0), scales(slice, 1)});

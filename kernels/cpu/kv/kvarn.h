@@ -50,7 +50,7 @@ struct KvarnTiles {
     for (std::uint32_t c = 0; c < all.dim; c += channels, slice += layout.bytes)
       largest.add({at_positions(slice, all, 0), at_positions(slice, all, 1)});
     for_groups<Lanes::kGroup>(all.count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
-      const TileWeights weights = all;
+      const TileWeights weights = copy_of(all);
       CodedWeights<Lanes, Quads, n> coded(weights.weights + first * kKvTile, largest);
       slice = tile;
       for (std::uint32_t c = 0; c < weights.dim; c += channels, slice += layout.bytes)

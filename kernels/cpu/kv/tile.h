@@ -66,6 +66,21 @@ struct TileWeights {
   float* outputs;        // [count][dim]
   LinesAhead* ahead;
 };
+// Copies field by field. A copy made of vectors would wait until the caller's stores of the fields
+// have left for the cache, behind everything before them, and all that is computed with it as well.
+[[gnu::always_inline]] inline TileWeights copy_of(const TileWeights& weights) {
+  const auto field = [](auto value) {
+    asm("" : "+r"(value));  // else g++ makes vectors of neighbours
+    return value;
+  };
+  return {.count = field(weights.count),
+          .dim = field(weights.dim),
+          .position = field(weights.position),
+          .weights = field(weights.weights),
+          .factors = field(weights.factors),
+          .outputs = field(weights.outputs),
+          .ahead = field(weights.ahead)};
+}
 using AddTile = void (*)(const std::byte* tile, const TileWeights& weights);
 // Prepares queries [begin, end) of the task for a stored tile of keys, in its `folded`.
 using FoldQueries = void (*)(const std::byte* tile, const AttentionTask& task, std::uint32_t begin,

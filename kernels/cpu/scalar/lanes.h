@@ -44,6 +44,12 @@ struct F32x16 {
     for (std::uint32_t i = 0; i < part.count; ++i) to[i] = lane[i];
   }
 
+  // These in the first `count` lanes, `others` in the rest.
+  F32x16 first_of(std::uint32_t count, const F32x16& others) const {
+    return of(
+        [&](int i) { return static_cast<std::uint32_t>(i) < count ? lane[i] : others.lane[i]; });
+  }
+
   float first() const { return lane[0]; }
 
   // Without its sign.
