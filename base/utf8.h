@@ -29,6 +29,15 @@ inline std::size_t valid_utf8_length(std::string_view text) {
   return 0;
 }
 
+// Of one well-formed character.
+inline char32_t code_point(std::string_view character) {
+  const auto first = static_cast<unsigned char>(character[0]);
+  char32_t code = character.size() == 1 ? first : first & (0x7fu >> character.size());
+  for (const char next : character.substr(1))
+    code = code << 6 | (static_cast<unsigned char>(next) & 0x3fu);
+  return code;
+}
+
 // Bytes at the front of `text` that form whole characters, where an incomplete but so far valid
 // character at the very end is left out. Used to hold back half a character when streaming.
 inline std::size_t complete_utf8_prefix(std::string_view text) {

@@ -16,37 +16,79 @@ constexpr int kMostKeyParts = 8;
               printable(name, 400), line, what);
 }
 
+// Outside of strings toml++ 3.3 takes some letters beyond ASCII for a case that cannot be, and what
+// it reads ahead as a number may run through a string. So it is given nothing beyond ASCII: letters
+// in strings become escapes, and comments go.
 // a.b.c.d = 1 nests as deep as it has dots, and a table is destroyed recursively. Text in quotes
-// does not count; without multi-line strings it ends with its line. Outside of quotes and comments
-// toml++ 3.3 takes some letters beyond ASCII for a case that cannot be.
-void check_text(std::string_view text, const std::string& name) {
-  std::uint32_t line = 1;
-  int parts = 1;
-  char quote = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (c == '\n') {
-      line += 1;
-      parts = 1;
-      quote = 0;
-    } else if (quote != 0) {
-      if (c == quote) quote = 0;
-      if (c == '\\' && quote == '"') ++i;
-    } else if (c == '"' || c == '\'') {
-      if (text.substr(i).starts_with(c == '"' ? "\"\"\"" : "'''"))
-        bad_file(name, line, "multi-line strings are not used here");
-      quote = c;
-    } else if (c == '#') {
-      i = std::min(text.find('\n', i), text.size()) - 1;
-    } else if (c == '=' || c == ',' || c == '{' || c == '[') {
-      parts = 1;
+// does not count; without multi-line strings it ends with its line.
+class AsciiToml {
+ public:
+  AsciiToml(std::string_view text, const std::string& name) : rest_(text), name_(name) {}
+
+  std::string text() && {
+    out_.reserve(rest_.size());
+    while (!rest_.empty()) quote_ != 0 && rest_[0] != '\n' ? in_string() : outside();
+    return std::move(out_);
+  }
+
+ private:
+  void outside() {
+    const char c = rest_[0];
+    if (c == '#') {
+      rest_.remove_prefix(std::min(rest_.find('\n'), rest_.size()));
+      return;
+    }
+    if (c == '\n') line_ += 1;
+    if (c == '\n' || c == '=' || c == ',' || c == '{' || c == '[') parts_ = 1;
+    if (c == '.' && ++parts_ > kMostKeyParts) fail("a key has too many parts");
+    if (static_cast<unsigned char>(c) >= 0x80)
+      fail("a character that is not ASCII stands outside of quotes");
+    quote_ = c == '"' || c == '\'' ? c : 0;
+    if (quote_ != 0 && rest_.starts_with(c == '"' ? "\"\"\"" : "\'\'\'"))
+      fail("multi-line strings are not used here");
+    take(quote_ != 0 ? '"' : c);
+  }
+
+  // A literal string becomes a basic one, which is where escapes are.
+  void in_string() {
+    const char c = rest_[0];
+    if (c == quote_) {
+      quote_ = 0;
+      take('"');
     } else if (static_cast<unsigned char>(c) >= 0x80) {
-      bad_file(name, line, "a character that is not ASCII stands outside of quotes");
-    } else if (c == '.' && ++parts > kMostKeyParts) {
-      bad_file(name, line, "a key has too many parts");
+      const std::size_t length = valid_utf8_length(rest_);
+      if (length == 0) fail("a string is not UTF-8");
+      out_ += fmt::format("\\U{:08x}", std::uint32_t{code_point(rest_.substr(0, length))});
+      rest_.remove_prefix(length);
+    } else if (quote_ == '\'' && (c == '"' || c == '\\')) {
+      out_ += '\\';
+      take(c);
+    } else {
+      take(c);
+      if (c == '\\') escaped();
     }
   }
-}
+
+  void escaped() {
+    if (rest_.empty() || rest_[0] == '\n') return;
+    if (static_cast<unsigned char>(rest_[0]) >= 0x80) fail("a string has an unknown escape");
+    take(rest_[0]);
+  }
+
+  void take(char written) {
+    out_ += written;
+    rest_.remove_prefix(1);
+  }
+
+  [[noreturn]] void fail(std::string_view what) const { bad_file(name_, line_, what); }
+
+  std::string_view rest_;
+  const std::string& name_;
+  std::string out_;
+  std::uint32_t line_ = 1;
+  int parts_ = 1;   // of the key, so far
+  char quote_ = 0;  // that the string began with; 0 outside of strings
+};
 
 std::string range_text(const auto& range) {
   return fmt::format("outside {} to {}", range.low, range.high);
@@ -55,9 +97,9 @@ std::string range_text(const auto& range) {
 }  // namespace
 
 toml::table parse_toml(std::string_view text, const std::string& name) {
-  check_text(text, name);
+  const std::string ascii = AsciiToml(text, name).text();
   try {
-    return toml::parse(text);
+    return toml::parse(ascii);
   } catch (const toml::parse_error& error) {
     bad_file(name, error.source().begin.line, printable(error.description(), 200));
   }

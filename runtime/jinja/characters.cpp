@@ -8,12 +8,9 @@ namespace hearth::runtime::jinja {
 
 Character character_at(std::string_view text, std::size_t at) {
   const std::size_t bytes = valid_utf8_length(text.substr(at));
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[at + i]); };
-  if (bytes == 0) return {0xdc00u + byte(0), 1};  // as Python's surrogateescape has it
-  if (bytes == 1) return {byte(0), 1};
-  char32_t code = byte(0) & (0x7fu >> bytes);
-  for (std::size_t i = 1; i < bytes; ++i) code = code << 6 | (byte(i) & 0x3fu);
-  return {code, bytes};
+  if (bytes == 0)  // as Python's surrogateescape has it
+    return {0xdc00u + static_cast<unsigned char>(text[at]), 1};
+  return {code_point(text.substr(at, bytes)), bytes};
 }
 
 bool is_space(char32_t c) {
