@@ -79,16 +79,10 @@ class CachedAttention {
             .kv_head = kv_head};
   }
 
-  // Whole contexts, whose chunks are merged as they are computed, make fewer tasks: that is as good
-  // where each worker gets as many of them, two or more.
-  bool rows_are_enough() const {
-    const std::uint32_t tasks = step_.rows() * shape_.kv_heads, threads = step_.pool.threads();
-    return tasks >= wanted_tasks() || (tasks >= 2 * threads && tasks % threads == 0);
-  }
   bool chunks_are_tasks() const {
     const std::uint32_t last = positions(step_.rows() - 1), chunk = attention_chunk(last);
     return step_.rows() <= kSideBySideRows && last > chunk &&
-           attention_chunk(positions(0)) == chunk && !rows_are_enough();
+           attention_chunk(positions(0)) == chunk && step_.rows() * shape_.kv_heads < wanted_tasks();
   }
 
   void run_rows() const {
