@@ -82,7 +82,8 @@ class CachedAttention {
   bool chunks_are_tasks() const {
     const std::uint32_t last = positions(step_.rows() - 1), chunk = attention_chunk(last);
     return step_.rows() <= kSideBySideRows && last > chunk &&
-           attention_chunk(positions(0)) == chunk && step_.rows() * shape_.kv_heads < wanted_tasks();
+           attention_chunk(positions(0)) == chunk &&
+           step_.rows() * shape_.kv_heads < wanted_tasks();
   }
 
   void run_rows() const {
