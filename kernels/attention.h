@@ -7,9 +7,11 @@
 //   m = -infinity, sum l = 0, output o = 0, for each tile of 32 positions from the first one that
 //   is attended to (online softmax, Milakov & Gimelshein 2018):
 //     s[p] = score × scale, -infinity where p is not attended to
-//     m'   = the larger of m and all s
-//     f    = exp(m - m'),  w[p] = exp(s[p] - m')
-//     l    = l × f + fold16(w[0..15] + w[16..31])
+//     m'   = the larger of m and all s,  f = exp(m - m')
+//     b    = m', g = 1; but where the weights meet codes of values b = the largest s of the tile
+//            (at least that of finite floats), g = exp(b - m'): these are in steps of the largest
+//     w[p] = exp(s[p] - b)
+//     l    = fma(fold16(w[0..15] + w[16..31]), g, l × f)
 //     o    = o × f, then the products of the tile with V are added
 //   Chunks are merged in order: M' = max(M, m), F = exp(M - M'), G = exp(m - M');
 //     L = fma(l, G, L × F), O = fma(o, G, O × F).  The first chunk is taken as it is.
@@ -26,14 +28,14 @@
 //     acc = fold16 of z[i] = fma(q[c], zero[c], z[i]) for c = i, i + 16, ...; for b = 0, 1, 2, ...:
 //     acc = fma(f32(I), scale_q', acc); total = fma(other[p], acc, total)
 //   values, float:  o[c] = fma(w[p], v[p][c], o[c]) for the positions of the tile in order
-//   values, block:  D[p] = the largest |d[p]| of the tile's slices, A = the largest w[p] × D[p],
-//     inverse = 32767 / A (0 where A < 2^-100), step = fma(A, f32(1 / 32767), 0 or, where a d is
-//     not finite, NaN). For each slice W[p] = round half to even of (w[p] × inverse) × d[p]; I =
-//     the sum of W[p] × code, exact in int32; o[c] = fma(f32(I), step, o[c]); with a minimum then
-//     o[c] = o[c] + fold16(fma(w[i + 16], m[i + 16], w[i] × m[i]), i = 0..15).
+//   values, block:  D = the largest |d| of the tile in all slices, inverse = 32767 / D (0 where
+//     D < 2^-100), step = fma(D, f32(1 / 32767), 0 or, where a d is not finite, NaN) × g. For each
+//     slice W[p] = round half to even of w[p] × (d[p] × inverse); I = the sum of W[p] × code, exact
+//     in int32; o[c] = fma(f32(I), step, o[c]); with a minimum then
+//     o[c] = o[c] + fold16(fma(w[i + 16], m[i + 16], w[i] × m[i]), i = 0..15) × g.
 //   values of KVarN:  I and step likewise, with scale[p] for d[p] and code' for code; then
-//     sum = fma(f32(I), step, fold16(fma(w[i + 16], zero[i + 16], w[i] × zero[i]), i = 0..15)), and
-//     o × f is part of o[c] = fma(other[c], sum, o[c] × f).
+//     sum = fma(f32(I), step, fold16(fma(w[i + 16], zero[i + 16], w[i] × zero[i]), i = 0..15) × g),
+//     and o × f is part of o[c] = fma(other[c], sum, o[c] × f).
 //   Block keys and values of TurboQuant take table[code] for the code and d of the slice.
 //   values that are the first channels of the keys (multi-head latent attention), all formats but
 //   KVarN and TurboQuant:

@@ -92,8 +92,14 @@ HEARTH_DEVICE bool attends(const SharedQueries<n>& queries, unsigned q, std::uin
 
 // Makes the scores weights. A tile that a query does not attend to leaves its maximum as it is.
 template <unsigned n>
-HEARTH_DEVICE void weigh_span(std::uint32_t span, SharedQueries<n>& queries) {
+HEARTH_DEVICE void weigh_span(const AttendTask& task, std::uint32_t span,
+                              SharedQueries<n>& queries) {
   const unsigned lane = thread_index() % kKvTile, tile = thread_index() / kKvTile;
+  const KvLayout& layout = task.values.layout;
+  std::uint32_t meet_codes = 0;
+  if (values_coded(layout))
+    meet_codes =
+        readers_of(queries, layout, queries.encoded_values, span + tile * kKvTile).in_format;
   for (unsigned q = 0; q < n; ++q) {
     float before = queries.maxima[q], maximum = before;
     for (unsigned i = 0; i <= tile; ++i) {
@@ -102,11 +108,15 @@ HEARTH_DEVICE void weigh_span(std::uint32_t span, SharedQueries<n>& queries) {
       const float largest = queries.tile_maxima[q][i];
       maximum = maximum > largest ? maximum : largest;
     }
-    const float weight = exponential(queries.weights[q][thread_index()] - maximum);
+    const float largest = queries.tile_maxima[q][tile], least = float_of(0xff7fffffu);  // finite
+    const float of_codes = least > largest ? least : largest;
+    const float base = (meet_codes >> q & 1) != 0 ? of_codes : maximum;
+    const float weight = exponential(queries.weights[q][thread_index()] - base);
     const float sum = group_sum<32>(weight);
     queries.weights[q][thread_index()] = weight;
     if (lane != 0) continue;
     queries.factors[q][tile] = exponential(before - maximum);
+    queries.gains[q][tile] = (meet_codes >> q & 1) != 0 ? exponential(base - maximum) : 1.0f;
     queries.tile_sums[q][tile] = sum;
   }
 }
@@ -120,7 +130,7 @@ HEARTH_DEVICE void advance_sums(std::uint32_t span, SharedQueries<n>& queries) {
       const float largest = queries.tile_maxima[q][i];
       queries.maxima[q] = queries.maxima[q] > largest ? queries.maxima[q] : largest;
       const float kept = queries.sums[q] * queries.factors[q][i];
-      queries.sums[q] = kept + queries.tile_sums[q][i];
+      queries.sums[q] = fma(queries.tile_sums[q][i], queries.gains[q][i], kept);
     }
 }
 
@@ -227,11 +237,11 @@ HEARTH_DEVICE void attend_chunk(const AttendTask& task, const QueryRange& range,
     sync_threads();
     score_span(task, range, span, queries, forms);
     sync_threads();
-    weigh_span(span, queries);
+    weigh_span(task, span, queries);
     sync_threads();
     advance_sums(span, queries);
     if (values_coded(task.values.layout)) {
-      measure_weights(task, range.kv_head, span, queries);
+      measure_scales(task, range.kv_head, span, queries);
       sync_threads();
     }
     add_values(task, range, span, span == positions.begin, state, queries);

@@ -29,9 +29,10 @@ struct SharedQueries {
   std::uint32_t encoded_keys[n], encoded_values[n];
   float maxima[n], sums[n];
   float tile_maxima[n][kSpanTiles], tile_sums[n][kSpanTiles];
-  float factors[n][kSpanTiles];   // of the outputs before a tile
-  float inverses[n][kSpanTiles];  // of the steps of coded weights
-  float steps[n][kSpanTiles];
+  float factors[n][kSpanTiles];  // of the outputs before a tile
+  float gains[n][kSpanTiles];    // of the weights of a tile
+  float inverses[kSpanTiles];    // of the steps of coded weights
+  float steps[kSpanTiles];
   float addends[n][kSpanTiles][kPieceBlocks];  // what a tile adds to all channels of a block
   alignas(16) float weights[n][kSpan];         // scores, then weights
   union {

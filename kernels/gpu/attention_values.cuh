@@ -34,8 +34,8 @@ HEARTH_DEVICE bool has_addends(const KvLayout& layout) {
 // The integer form of the weights of a span: steps and inverses. A thread has a position, a tile
 // that nobody reads in the format is not touched. A collective.
 template <unsigned n>
-HEARTH_DEVICE void measure_weights(const AttendTask& task, std::uint32_t head, std::uint32_t span,
-                                   SharedQueries<n>& queries) {
+HEARTH_DEVICE void measure_scales(const AttendTask& task, std::uint32_t head, std::uint32_t span,
+                                  SharedQueries<n>& queries) {
   const KvLayout& layout = task.values.layout;
   const std::uint32_t position = span + thread_index(), tile = position / kKvTile * kKvTile;
   float largest = 0;
@@ -51,14 +51,11 @@ HEARTH_DEVICE void measure_weights(const AttendTask& task, std::uint32_t head, s
     }
   }
   const bool tile_finite = group_max<32>(finite ? 0u : 1u) == 0;
-  for (unsigned q = 0; q < n; ++q) {
-    const float most = group_max<32>(queries.weights[q][thread_index()] * largest);
-    if (thread_index() % kKvTile != 0) continue;
-    const float nan = float_of(0x7fc00000u);
-    queries.inverses[q][thread_index() / kKvTile] =
-        most < 0x1p-100f ? 0.0f : divide(32767.0f, most);
-    queries.steps[q][thread_index() / kKvTile] = tile_finite ? fma(most, 1.0f / 32767, 0.0f) : nan;
-  }
+  const float most = group_max<32>(largest);
+  if (thread_index() % kKvTile != 0) return;
+  const float nan = float_of(0x7fc00000u);
+  queries.inverses[thread_index() / kKvTile] = most < 0x1p-100f ? 0.0f : divide(32767.0f, most);
+  queries.steps[thread_index() / kKvTile] = tile_finite ? fma(most, 1.0f / 32767, 0.0f) : nan;
 }
 
 // The weights of a span for the blocks of a piece, each by a group of 32 threads. A collective that
@@ -80,9 +77,10 @@ HEARTH_DEVICE void code_weights(const AttendTask& task, std::uint32_t head, std:
       factor = f16_at(slice, within);
       if (has_addends(layout)) addend = f16_at(slice + layout.of_slice.second, within);
     }
+    factor = factor * queries.inverses[tile];
     for (unsigned q = 0; q < n; ++q) {
       const float weight = queries.weights[q][tile * kKvTile + lane];
-      const float scaled = weight * queries.inverses[q][tile] * factor;
+      const float scaled = weight * factor;
       // Within 16 bits, but where a NaN is in the step or in the sum of weights.
       const int code = scaled >= -32767.5f && scaled <= 32767.5f ? nearest_even(scaled) : 0;
       CodedWeights& coded = queries.coded[q][tile][block];
@@ -90,7 +88,7 @@ HEARTH_DEVICE void code_weights(const AttendTask& task, std::uint32_t head, std:
       coded.high[place] = static_cast<std::int8_t>(code >> 8);
       coded.low[place] = static_cast<std::int8_t>((code & 255) - 128);
       if (!has_addends(layout)) continue;
-      const float sum = fold_products(weight, addend);
+      const float sum = fold_products(weight, addend) * queries.gains[q][tile];
       if (lane == 0) queries.addends[q][tile][block] = sum;
     }
   }
@@ -148,7 +146,8 @@ HEARTH_DEVICE void add_codes(const AttendTask& task, const ValueTile& tile,
     other = f16_at(place.slice + layout.of_slice.third, channel % layout.slice);
   for (unsigned q = 0; q < n; ++q) {
     const int sum = weighted_codes(quads, of_codes, queries.coded[q][tile.in_span][block]);
-    const float exact = static_cast<float>(sum), step = queries.steps[q][tile.in_span];
+    const float exact = static_cast<float>(sum);
+    const float step = queries.steps[tile.in_span] * queries.gains[q][tile.in_span];
     const float kept = own.values[q] * queries.factors[q][tile.in_span];
     float output;
     if (layout.family == KvFamily::kKvarn)

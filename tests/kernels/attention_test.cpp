@@ -219,6 +219,30 @@ TEST(Attention, ANanInTheCacheReachesTheResult) {
   }
 }
 
+// Weights that meet codes count from the largest score of their tile, which is none here.
+TEST(Attention, ATileOfEndlesslyLowScoresAddsNothing) {
+  for (const KvFormatTraits& format : kKvFormats) {
+    const auto with_scores_of = [&](float low, const CpuKernels& table) {
+      AttentionProblem problem({.positions = positions_for(format, 256),
+                                .group = 1,
+                                .key_dim = 32,
+                                .value_dim = 96,
+                                .values = format.format});
+      std::vector<float> key(32, 0.0f);
+      key[0] = problem.task().values[0] > 0 ? low : -low;
+      for (std::uint32_t p = 0; p < kKvTile; ++p)
+        problem.store_key(format.sink() + kKvTile + p, key);
+      return problem.attend(table);
+    };
+    const std::vector<float> expected = with_scores_of(-6e4f, scalar_table());
+    EXPECT_TRUE(std::all_of(expected.begin(), expected.end(), [](float v) { return v - v == 0; }));
+    for (const CpuKernels& table : all_tables())
+      EXPECT_EQ(bits_of(with_scores_of(-std::numeric_limits<float>::infinity(), table)),
+                bits_of(expected))
+          << table.name << ": " << format.name;
+  }
+}
+
 TEST(Attention, ANanInBlocksOfValuesReachesTheResult) {
   for (const CpuKernels& table : all_tables())
     for (const KvFormatTraits& format : kKvFormats) {
@@ -242,8 +266,10 @@ double mean_square(const std::vector<double>& a, const std::vector<double>& b) {
 
 // Both errors are about uniform: half a step of 32767 to a weight, times codes that are as large as
 // a third of 127; half a step of at least 1 to the value's code. That would make one 780 times the
-// other, were a tile's weights alike, and 780 / sqrt(32) times where one position has nearly all of
-// it and the roundings of the others' weights are all that counts.
+// other, were a tile's weights and scales alike; 780 / sqrt(32) times where one position has nearly
+// all of it and the roundings of the others' weights are all that counts; and steps are those of
+// the largest scale, which of 128 blocks of 32 normal values each (3.9 deviations) is 1.9 times a
+// usual one (2.1): 72.
 TEST(Attention, CodesOfWeightsAreMuchFinerThanThoseOfValues) {
   double deviation = 0.5;
   for (const KvFormatTraits& format : kKvFormats) {
@@ -259,7 +285,7 @@ TEST(Attention, CodesOfWeightsAreMuchFinerThanThoseOfValues) {
     const std::vector<double> exact = problem.exact().out;
     row.values = KvFormat::kF16;
     const double of_values = mean_square(exact, AttentionProblem(row).exact().out);
-    EXPECT_LT(std::sqrt(mean_square({got.begin(), got.end()}, exact)), std::sqrt(of_values) / 100)
+    EXPECT_LT(std::sqrt(mean_square({got.begin(), got.end()}, exact)), std::sqrt(of_values) / 70)
         << format.name;
   }
 }

@@ -184,7 +184,7 @@ class Attention {
     const std::size_t lines = (ahead.left() + count - 1) / count;
     // The largest scores, then the sums of weights. All are stored as whole vectors: what is stored
     // in part cannot be read before it has reached the cache.
-    alignas(64) float of_tile[kMaxAttentionQueries + kLanes], maxima[kMaxAttentionQueries + kLanes];
+    alignas(64) float of_tile[kMaxAttentionQueries + kLanes], bases[kMaxAttentionQueries + kLanes];
     hide(position, begin, end);
     for_groups<Lanes::kGroup>(count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
       Lanes scores[n];
@@ -194,11 +194,18 @@ class Attention {
       });
       largest_of(scores).store(of_tile + first, Whole{});
     });
+    const std::uint32_t as_floats = meet_floats(position, begin, end) - begin;
     for (std::uint32_t i = 0; i < count; i += kLanes) {
+      const std::uint32_t floats = as_floats > i ? as_floats - i : 0;
       const Lanes before = Lanes::load(maxima_ + begin + i, Whole{});
-      const Lanes maximum = larger(before, Lanes::load(of_tile + i, Whole{}));
-      maximum.store(maxima + i, Whole{});
+      const Lanes largest = Lanes::load(of_tile + i, Whole{});
+      const Lanes maximum = larger(before, largest);
+      const Lanes base = larger(Lanes::broadcast(-__FLT_MAX__), largest);
+      maximum.first_of(floats, base).store(bases + i, Whole{});
       exponential(before - maximum).store(factors_ + begin + i, Whole{});
+      Lanes::broadcast(1)
+          .first_of(floats, exponential(base - maximum))
+          .store(gains_ + begin + i, Whole{});
       maximum.first_of(count - i, before).store(maxima_ + begin + i, Whole{});
     }
     for_groups<Lanes::kGroup>(count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
@@ -206,9 +213,9 @@ class Attention {
       for_constants<n>([&]<std::uint32_t k>(Count<k>) {
         const std::uint32_t i = begin + first + k;
         ahead.ask(lines);
-        const Lanes maximum = Lanes::broadcast(maxima[first + k]);
-        const Lanes low = exponential(half(i, 0) - maximum);
-        const Lanes high = exponential(half(i, 1) - maximum);
+        const Lanes base = Lanes::broadcast(bases[first + k]);
+        const Lanes low = exponential(half(i, 0) - base);
+        const Lanes high = exponential(half(i, 1) - base);
         low.store(scores_[i], Whole{});
         high.store(scores_[i] + kLanes, Whole{});
         weights[k] = low + high;
@@ -218,10 +225,16 @@ class Attention {
     for (std::uint32_t i = 0; i < count; i += kLanes) {
       const Lanes before = Lanes::load(sums_ + begin + i, Whole{});
       const Lanes kept = before * Lanes::load(factors_ + begin + i, Whole{});
-      (kept + Lanes::load(of_tile + i, Whole{}))
+      fma(Lanes::load(of_tile + i, Whole{}), Lanes::load(gains_ + begin + i, Whole{}), kept)
           .first_of(count - i, before)
           .store(sums_ + begin + i, Whole{});
     }
+  }
+  // Where the queries begin whose weights of the tile meet codes of values.
+  std::uint32_t meet_floats(std::uint32_t position, std::uint32_t begin, std::uint32_t end) const {
+    const KvFormat format = task_.value_source.format;
+    if (task_.values_in_keys || !traits(format).quantized()) return end;
+    return first_encoded(format, task_.encoded_values, position, begin, end);
   }
   Lanes half(std::uint32_t i, std::uint32_t half) const {
     return Lanes::load(scores_[i] + half * kLanes, Whole{});
@@ -261,6 +274,7 @@ class Attention {
                .dim = task_.value_dim,
                .position = position,
                .weights = scores_[begin],
+               .gains = gains_ + begin,
                .factors = factors_ + begin,
                .outputs = state_.outputs + std::size_t{begin} * task_.value_dim,
                .ahead = &ahead});
@@ -281,6 +295,7 @@ class Attention {
   alignas(64) float maxima_[kMaxAttentionQueries + kLanes];
   float sums_[kMaxAttentionQueries + kLanes];
   float factors_[kMaxAttentionQueries + kLanes];
+  float gains_[kMaxAttentionQueries + kLanes];
   alignas(64) float scores_[kMaxAttentionQueries][kKvTile];  // of the tile, then its weights
 };
 

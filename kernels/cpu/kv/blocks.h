@@ -47,13 +47,14 @@ struct BlockTiles {
   }
 
   static void add(const std::byte* tile, const TileWeights& all) {
-    LargestScales<Lanes> largest;
+    LargestScale<Lanes> largest;
     for_slices(tile, all.dim, [&](const std::byte* slice, std::uint32_t) {
       largest.add({scales(slice, 0), scales(slice, 1)});
     });
     for_groups<Lanes::kGroup>(all.count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
       const TileWeights weights = copy_of(all);
-      CodedWeights<Lanes, Quads, n> coded(weights.weights + first * kKvTile, largest);
+      CodedWeights<Lanes, Quads, n> coded(weights.weights + first * kKvTile, weights.gains + first,
+                                          largest);
       for_slices(tile, weights.dim, [&](const std::byte* slice, std::uint32_t number) {
         coded.meet(number, {scales(slice, 0), scales(slice, 1)});
       });
@@ -148,7 +149,8 @@ struct BlockTiles {
                                                LinesAhead& ahead) {
     [[maybe_unused]] float minimum[kLanes];
     if constexpr (kMinimum)
-      weighted_sums<n>(weights.weights + first * kKvTile, minima(slice, 0), minima(slice, 1))
+      weighted_sums<n>(weights.weights + first * kKvTile, weights.gains + first, minima(slice, 0),
+                       minima(slice, 1))
           .store(minimum, Whole{});
     typename Quads::Sums sums[2][n];
     coded.template multiply<Codes>(number, block, ahead, sums);

@@ -96,25 +96,26 @@ template <typename Lanes>
 // Of the weights of `n` queries for 32 positions with a value for each of these: all in one vector,
 // since products of the queries need the others.
 template <std::uint32_t n, typename Lanes>
-[[gnu::always_inline]] inline Lanes weighted_sums(const float* weights, Lanes low, Lanes high) {
+[[gnu::always_inline]] inline Lanes weighted_sums(const float* weights, const float* gains,
+                                                  Lanes low, Lanes high) {
   Lanes rows[n];
   for_constants<n>([&]<std::uint32_t i>(Count<i>) {
     const float* const of_query = weights + i * kKvTile;
     rows[i] =
         fma(Lanes::load(of_query + kLanes, Whole{}), high, Lanes::load(of_query, Whole{}) * low);
   });
-  return sums_of(rows);
+  return sums_of(rows) * Lanes::load(gains, Whole{});
 }
 
-// The scales of 32 positions in all slices of a tile of values.
+// Of the scales of 32 positions in all slices of a tile of values.
 template <typename Lanes>
-struct LargestScales {
-  Lanes largest[2] = {Lanes::broadcast(0), Lanes::broadcast(0)};  // in magnitude
-  Lanes check = Lanes::broadcast(0);                              // stays zero where all are finite
+struct LargestScale {
+  Lanes largest = Lanes::broadcast(0);  // in magnitude
+  Lanes check = Lanes::broadcast(0);    // stays zero where all are finite
 
   [[gnu::always_inline]] void add(const Lanes (&d)[2]) {
     for (std::uint32_t half = 0; half < 2; ++half) {
-      largest[half] = larger(d[half].magnitude(), largest[half]);
+      largest = larger(d[half].magnitude(), largest);
       check = fma(d[half], Lanes::broadcast(0), check);
     }
   }
@@ -126,29 +127,22 @@ struct LargestScales {
 template <typename Lanes, typename Quads, std::uint32_t n>
 class CodedWeights {
  public:
-  [[gnu::always_inline]] CodedWeights(const float* of_queries, const LargestScales<Lanes>& d) {
+  [[gnu::always_inline]] CodedWeights(const float* weights, const float* gains,
+                                      const LargestScale<Lanes>& d)
+      : weights_(weights) {
     const auto all = [](float value) { return Lanes::broadcast(value); };
-    Lanes scaled[n];
-    for_constants<n>([&]<std::uint32_t i>(Count<i>) {
-      for_constants<2>([&]<std::uint32_t half>(Count<half>) {
-        weights_[i][half] = Lanes::load(of_queries + i * kKvTile + half * kLanes, Whole{});
-      });
-      scaled[i] = larger(weights_[i][0] * d.largest[0], weights_[i][1] * d.largest[1]);
-    });
-    const Lanes largest = largest_of(scaled);
-    float inverse[kLanes];
-    select_less(largest, all(kLeast), all(0), all(32767) / largest).store(inverse, Whole{});
-    fma(largest, all(1.0f / 32767), all(d.check.sum())).store(scales_, Whole{});
-    for_constants<n>([&]<std::uint32_t i>(Count<i>) {
-      for_constants<2>([&]<std::uint32_t half>(Count<half>) {
-        weights_[i][half] = weights_[i][half] * all(inverse[i]);
-      });
-    });
+    const Lanes most = all(d.largest.largest());
+    inverse_ = select_less(most, all(kLeast), all(0), all(32767) / most);
+    const Lanes step = fma(most, all(1.0f / 32767), all(d.check.sum()));
+    (Lanes::load(gains, Whole{}) * step).store(scales_, Whole{});
   }
 
   [[gnu::always_inline]] void meet(std::uint32_t slice, const Lanes (&d)[2]) {
+    const Lanes steps[2] = {d[0] * inverse_, d[1] * inverse_};
     for_constants<n>([&]<std::uint32_t i>(Count<i>) {
-      Quads::store_pairs(weights_[i][0] * d[0], weights_[i][1] * d[1], pairs_[slice][i]);
+      const float* const of_query = weights_ + i * kKvTile;
+      Quads::store_pairs(Lanes::load(of_query, Whole{}) * steps[0],
+                         Lanes::load(of_query + kLanes, Whole{}) * steps[1], pairs_[slice][i]);
     });
   }
 
@@ -183,12 +177,13 @@ class CodedWeights {
   }
 
  private:
-  // Below this a tile adds nothing, and is not divided by.
+  // Below this the values are zero, and are not divided by.
   static constexpr float kLeast = 0x1p-100f;
   static_assert(n <= kLanes);
 
+  const float* weights_;
+  Lanes inverse_;
   float scales_[kLanes];
-  Lanes weights_[n][2];
   std::int32_t pairs_[kMaxHeadDim / kKvBlock][n][kKvTile / 2];  // positions i and i + 16
 };
 

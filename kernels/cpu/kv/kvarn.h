@@ -45,13 +45,14 @@ struct KvarnTiles {
   static void add(const std::byte* tile, const TileWeights& all) {
     const std::uint32_t channels = traits(format).slice(all.dim);
     const KvSliceLayout layout = kv_slice_layout(format, KvPart::kValues, channels);
-    LargestScales<Lanes> largest;
+    LargestScale<Lanes> largest;
     const std::byte* slice = tile;
     for (std::uint32_t c = 0; c < all.dim; c += channels, slice += layout.bytes)
       largest.add({at_positions(slice, all, 0), at_positions(slice, all, 1)});
     for_groups<Lanes::kGroup>(all.count, [&]<std::uint32_t n>(std::uint32_t first, Count<n>) {
       const TileWeights weights = copy_of(all);
-      CodedWeights<Lanes, Quads, n> coded(weights.weights + first * kKvTile, largest);
+      CodedWeights<Lanes, Quads, n> coded(weights.weights + first * kKvTile, weights.gains + first,
+                                          largest);
       slice = tile;
       for (std::uint32_t c = 0; c < weights.dim; c += channels, slice += layout.bytes)
         coded.meet(c / channels,
@@ -130,8 +131,8 @@ struct KvarnTiles {
                                                std::uint32_t first, std::uint32_t channel) {
     const std::byte* const zeros = slice + layout.second;
     float of_zeros[kLanes];
-    weighted_sums<n>(weights.weights + first * kKvTile, at_positions(zeros, weights, 0),
-                     at_positions(zeros, weights, 1))
+    weighted_sums<n>(weights.weights + first * kKvTile, weights.gains + first,
+                     at_positions(zeros, weights, 0), at_positions(zeros, weights, 1))
         .store(of_zeros, Whole{});
     const std::byte* block = slice + codes_at(layout, channels, weights.position);
     const std::uint32_t number = channel / channels;

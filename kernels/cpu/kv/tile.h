@@ -62,6 +62,7 @@ struct TileWeights {
   std::uint32_t dim;
   std::uint32_t position;
   const float* weights;  // [count][32]
+  const float* gains;    // [count]: of weights that meet codes; 16 can be read from each
   const float* factors;  // [count]: of the outputs before
   float* outputs;        // [count][dim]
   LinesAhead* ahead;
@@ -77,6 +78,7 @@ struct TileWeights {
           .dim = field(weights.dim),
           .position = field(weights.position),
           .weights = field(weights.weights),
+          .gains = field(weights.gains),
           .factors = field(weights.factors),
           .outputs = field(weights.outputs),
           .ahead = field(weights.ahead)};

@@ -170,7 +170,7 @@ bool AttentionProblem::in_format(KvFormat format, std::uint32_t position,
 
 // Every quantized format has a slice's scales of positions first. KVarN multiplies with that of the
 // channel, too.
-double AttentionProblem::value_scale(std::uint32_t position) const {
+double AttentionProblem::largest_value_scale(std::uint32_t position) const {
   const KvFormatTraits& row = traits(case_.values);
   const std::uint32_t channels = row.slice(case_.value_dim), within = position - row.sink();
   const KvSliceLayout layout = kv_slice_layout(case_.values, KvPart::kValues, channels);
@@ -184,7 +184,8 @@ double AttentionProblem::value_scale(std::uint32_t position) const {
   };
   double scale = 0, other = row.family == KvFamily::kKvarn ? 0 : 1;
   for (std::uint32_t c = 0; c < case_.value_dim; c += channels, slice += layout.bytes) {
-    scale = std::max(scale, half(0, within % row.tile()));
+    for (std::uint32_t p = 0; p < kKvTile; ++p)
+      scale = std::max(scale, half(0, within / kKvTile * kKvTile % row.tile() + p));
     for (std::uint32_t i = 0; i < channels && row.family == KvFamily::kKvarn; ++i)
       other = std::max(other, half(layout.third, i));
   }
@@ -259,14 +260,16 @@ AttentionProblem::Dot AttentionProblem::dot(std::uint32_t query, std::uint32_t p
 //   tile and chunk; block values add the rounded product of a sum of codes with its scale and the
 //   sum of the minima (8 u). The bound counts all in both numerator (against Σ w|v|) and
 //   denominator, and one division.
+// - Weights that meet codes count from the largest score of their tile: the product with exp of
+//   what that is below the maximum has the error of one more rescale.
 // - The code of a weight of a tile of block values is off by half a step and by three roundings of
-//   at most 32767, below 0.51 of A / 32767, where A is the largest w × scale of the tile; that for
-//   32 positions whose codes are at most 127.
+//   at most 32767, below 0.51 of A / 32767, where A is the largest w × the largest scale of the
+//   tile; that for 32 positions whose codes are at most 127.
 AttentionProblem::Exact AttentionProblem::exact(double sink) const {
   constexpr double kUnit = 0x1p-24;
   const double scale = task().scale;
   const std::uint32_t chunk = attention_chunk(case_.positions);
-  const std::uint32_t blocks = tiles_ + (case_.positions + chunk - 1) / chunk + 3;
+  const std::uint32_t blocks = tiles_ + (case_.positions + chunk - 1) / chunk + 4;
   Exact result;
   for (std::uint32_t i = 0; i < queries(); ++i) {
     const std::uint32_t count = end_[i] - first_[i];
@@ -291,7 +294,8 @@ AttentionProblem::Exact AttentionProblem::exact(double sink) const {
       const std::uint32_t position = first_[i] + n;
       if (n == 0 || position % kKvTile == 0) of_codes += std::exchange(of_tile, 0);
       if (!case_.values_in_keys && in_format(case_.values, position, encoded_values_[i]))
-        of_tile = std::max(of_tile, weight * value_scale(position) * 32 * 127 * 0.51 / 32767);
+        of_tile =
+            std::max(of_tile, weight * largest_value_scale(position) * 32 * 127 * 0.51 / 32767);
       const float* const value = value_row(i, first_[i] + n);
       // With a minimum, d × code and m may be larger than their sum: at most 32 times |d|. With a
       // zero, code × scale and zero are at most the largest value each, but for factors of channels
@@ -317,7 +321,10 @@ AttentionProblem::Exact AttentionProblem::exact() const {
 }
 
 void AttentionProblem::poison_key(std::uint32_t position) {
-  std::vector<float> row(case_.key_dim, std::numeric_limits<float>::quiet_NaN());
+  store_key(position, std::vector<float>(case_.key_dim, std::numeric_limits<float>::quiet_NaN()));
+}
+
+void AttentionProblem::store_key(std::uint32_t position, const std::vector<float>& row) {
   const std::size_t bytes = kv_tile_bytes(case_.keys, KvPart::kKeys, case_.key_dim);
   store_row(case_.keys, KvPart::kKeys, row.data(), case_.key_dim, position % kKvTile,
             &keys_.tiles[position / kKvTile * bytes]);

@@ -39,7 +39,8 @@ class AttentionProblem {
   Exact exact(double sink) const;
   Exact exact() const;
 
-  void poison_key(std::uint32_t position);  // a NaN
+  void store_key(std::uint32_t position, const std::vector<float>& row);  // of a float format
+  void poison_key(std::uint32_t position);                                // a NaN
   void poison_value(std::uint32_t position);
   AttentionTask task() const;
 
@@ -61,7 +62,7 @@ class AttentionProblem {
   const float* value_row(std::uint32_t query, std::uint32_t position) const;
   bool in_format(KvFormat format, std::uint32_t position, std::uint32_t encoded) const;
   // The largest of the scales that a position's values have in the format.
-  double value_scale(std::uint32_t position) const;
+  double largest_value_scale(std::uint32_t position) const;  // of the tile of 32 that has it
 
   AttentionCase case_;
   std::uint32_t tiles_;
