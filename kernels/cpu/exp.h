@@ -24,9 +24,14 @@ namespace hearth::kernels {
 inline constexpr float kExpLowest = -87.3f;
 inline constexpr float kExpLimit = 88.7f;
 
-// `Lanes` is a 16-lane vector such as kernels/cpu/scalar/lanes.h.
+// p × 2^k, k being the integer in the low bits of t. `Lanes` is a 16-lane vector such as
+// kernels/cpu/scalar/lanes.h.
 template <typename Lanes>
-[[gnu::always_inline]] inline Lanes exponential(Lanes x) {
+struct PowerOfE {
+  Lanes p, t;
+};
+template <typename Lanes>
+[[gnu::always_inline]] inline PowerOfE<Lanes> power_of_e(Lanes x) {
   const auto all = [](float value) { return Lanes::broadcast(value); };
   const Lanes shift = all(0x1.8p23f);
   const Lanes t = fma(x, all(0x1.715476p0f), shift);
@@ -40,9 +45,24 @@ template <typename Lanes>
   p = fma(p, r, all(1.0f / 2));
   p = fma(p, r, all(1.0f));
   p = fma(p, r, all(1.0f));
-  p = add_to_exponent(p, t);
-  p = select_less(x, all(kExpLowest), all(0.0f), p);
-  return select_less(x, all(kExpLimit), p, x + all(__builtin_inff()));
+  return {p, t};
+}
+
+template <typename Lanes>
+[[gnu::always_inline]] inline Lanes exponential(Lanes x) {
+  const auto all = [](float value) { return Lanes::broadcast(value); };
+  const PowerOfE<Lanes> power = power_of_e(x);
+  const Lanes result =
+      select_less(x, all(kExpLowest), all(0.0f), add_to_exponent(power.p, power.t));
+  return select_less(x, all(kExpLimit), result, x + all(__builtin_inff()));
+}
+
+// The same of x that are at most 0, or NaN.
+template <typename Lanes>
+[[gnu::always_inline]] inline Lanes exponential_of_negative(Lanes x) {
+  const auto all = [](float value) { return Lanes::broadcast(value); };
+  const PowerOfE<Lanes> power = power_of_e(x);
+  return select_less(x, all(kExpLowest), all(0.0f), times_power_of_two(power.p, power.t));
 }
 
 }  // namespace hearth::kernels

@@ -123,7 +123,7 @@ struct VectorOps {
     const Lanes maximum = Lanes::broadcast(maxima.largest());
     Lanes sums = Lanes::broadcast(0);
     for_lanes(n, [&](std::size_t i, auto extent) {
-      const Lanes power = exponential(load_or_lowest(x + i, extent) - maximum);
+      const Lanes power = exponential_of_negative(load_or_lowest(x + i, extent) - maximum);
       power.store(x + i, extent);
       sums = sums + power;
     });

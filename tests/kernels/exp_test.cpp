@@ -52,6 +52,19 @@ TEST(Exponential, HasTheStatedLimits) {
   EXPECT_TRUE(std::isnan(exponential_of(std::numeric_limits<float>::quiet_NaN())));
 }
 
+TEST(Exponential, OfNegativesIsTheSame) {
+  for (std::uint64_t bits = 1ull << 31; bits < (1ull << 32); bits += 1'009) {  // NaNs, too
+    const float x = std::bit_cast<float>(static_cast<std::uint32_t>(bits)),
+                expected = exponential_of(x),
+                got = exponential_of_negative(scalar::F32x16::broadcast(x)).first();
+    if (std::isnan(expected))
+      ASSERT_TRUE(std::isnan(got)) << x;
+    else
+      ASSERT_EQ(std::bit_cast<std::uint32_t>(got), std::bit_cast<std::uint32_t>(expected)) << x;
+  }
+  EXPECT_EQ(exponential_of_negative(scalar::F32x16::broadcast(0)).first(), 1.0f);
+}
+
 // silu(-x) × 1 is -x / (1 + exp(x)): every bit of exp(x) near 1 and of its exponent shows in it.
 TEST(Exponential, IsTheSameOnEverySet) {
   const CpuKernels& scalar = scalar_table();
@@ -65,6 +78,23 @@ TEST(Exponential, IsTheSameOnEverySet) {
   scalar.silu_multiply(x.data(), ones.data(), n, expected.data());
   for (const CpuKernels& table : tuned_tables()) {
     table.silu_multiply(x.data(), ones.data(), n, got.data());
+    EXPECT_EQ(bits_of(got), bits_of(expected)) << table.name;
+  }
+}
+
+// A softmax whose largest element is 0 divides the exponentials of all elements by one number.
+TEST(Exponential, OfNegativesIsTheSameOnEverySet) {
+  std::vector<float> x{0};
+  for (std::uint64_t bits = 1ull << 31; bits < 0xff800001; bits += 65'521)
+    x.push_back(std::bit_cast<float>(static_cast<std::uint32_t>(bits)));
+  for (int i = 0; i < 9000; ++i) x.push_back(static_cast<float>(i) * -0.01f);
+  const auto n = static_cast<std::uint32_t>(x.size());
+  std::vector<float> expected = x;
+  scalar_table().softmax(expected.data(), n);
+  EXPECT_GT(expected[0], 0);
+  for (const CpuKernels& table : tuned_tables()) {
+    std::vector<float> got = x;
+    table.softmax(got.data(), n);
     EXPECT_EQ(bits_of(got), bits_of(expected)) << table.name;
   }
 }

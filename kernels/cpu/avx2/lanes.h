@@ -152,6 +152,10 @@ inline F32x16 add_to_exponent(F32x16 x, F32x16 k) {
   return {add_to_exponent(x.low, k.low), add_to_exponent(x.high, k.high)};
 }
 
+inline F32x16 times_power_of_two(F32x16 x, F32x16 t) {
+  return x * add_to_exponent(F32x16::broadcast(1), t);
+}
+
 }  // namespace
 
 }  // namespace hearth::kernels

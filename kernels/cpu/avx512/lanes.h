@@ -128,6 +128,10 @@ inline F32x16 add_to_exponent(F32x16 x, F32x16 k) {
   return {_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x.v), shifted))};
 }
 
+inline F32x16 times_power_of_two(F32x16 x, F32x16 t) {
+  return {_mm512_scalef_ps(x.v, (t - F32x16::broadcast(0x1.8p23f)).v)};
+}
+
 }  // namespace
 
 }  // namespace hearth::kernels

@@ -214,8 +214,8 @@ class Attention {
         const std::uint32_t i = begin + first + k;
         ahead.ask(lines);
         const Lanes base = Lanes::broadcast(bases[first + k]);
-        const Lanes low = exponential(half(i, 0) - base);
-        const Lanes high = exponential(half(i, 1) - base);
+        const Lanes low = exponential_of_negative(half(i, 0) - base);
+        const Lanes high = exponential_of_negative(half(i, 1) - base);
         low.store(scores_[i], Whole{});
         high.store(scores_[i] + kLanes, Whole{});
         weights[k] = low + high;

@@ -131,4 +131,13 @@ inline F32x16 add_to_exponent(const F32x16& x, const F32x16& k) {
   });
 }
 
+// x × 2^k, k from -126 to 127 being the integer in the low bits of t = k + 1.5 × 2^23. A NaN of x
+// stays one.
+inline F32x16 times_power_of_two(const F32x16& x, const F32x16& t) {
+  return F32x16::of([&](int i) {
+    const std::uint32_t power = (std::bit_cast<std::uint32_t>(t.lane[i]) << 23) + 0x3f800000;
+    return x.lane[i] * std::bit_cast<float>(power);
+  });
+}
+
 }  // namespace hearth::kernels::scalar
