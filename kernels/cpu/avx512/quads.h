@@ -68,8 +68,11 @@ struct Quads {
   static Pairs pairs(const std::int32_t* from) { return {everywhere(from), everywhere(from + 8)}; }
   template <typename Lanes>
   static void store_pairs(Lanes low, Lanes high, std::int32_t* to) {
-    const __m512i second = _mm512_slli_epi32(_mm512_cvtps_epi32(high.v), 16);
-    _mm512_storeu_si512(to, _mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_cvtps_epi32(low.v), second));
+    constexpr __mmask64 kSecond = 0xcccccccccccccccc;  // bytes of the upper halves
+    const __m512i lower_half =
+        _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13));
+    _mm512_storeu_si512(to, _mm512_mask_shuffle_epi8(_mm512_cvtps_epi32(low.v), kSecond,
+                                                     _mm512_cvtps_epi32(high.v), lower_half));
   }
 
   template <typename Lanes, bool kSigned>
