@@ -11,9 +11,6 @@ struct BlockTiles {
   static constexpr bool kMinimum = traits(format).has_minimum();
   static constexpr std::uint32_t kBlockBytes = kv_planes(format).block_bytes();
   static constexpr std::uint32_t kScaleBytes = kKvTile * 2;  // of a slice's d, and of its m
-  // Asked for with each block of keys, a quarter of its lines: with half of them q8_0 took 3 %
-  // longer from memory.
-  static constexpr std::size_t kScoreLines = kBlockBytes / kLineBytes / 4;
   // Of keys as of values.
   [[gnu::always_inline]] static KvSliceLayout layout(std::uint32_t channels) {
     return kv_slice_layout(format, KvPart::kKeys, channels);
@@ -29,10 +26,11 @@ struct BlockTiles {
           [&]<std::uint32_t i>(Count<i>) { sums[i][0] = sums[i][1] = Lanes::broadcast(0); });
       const QueryBlocks<Codes, n> blocks(queries, first);
       LinesAhead ahead = *queries.ahead;
+      const std::size_t lines = ahead.lines_with_keys(kBlockBytes);
       const std::byte* slice = tile;
       for (std::uint32_t c = 0; c < queries.dim; c += channels, slice += of_slice.bytes)
         for (std::uint32_t b = 0; b < channels / kKvBlock; ++b) {
-          ahead.ask(kScoreLines);
+          ahead.ask(lines);
           score_block(slice, slice + of_slice.codes + b * kBlockBytes, queries, blocks, first,
                       c / kKvBlock + b, sums);
         }

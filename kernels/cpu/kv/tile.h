@@ -24,6 +24,12 @@ class LinesAhead {
         into_first_cache_(into_first_cache) {}
 
   std::size_t left() const { return (end_ - next_ + kLineBytes - 1) / kLineBytes; }
+  // Of `bytes` of keys that are met, as many lines as are asked for meanwhile, the others being
+  // left to the softmax. With a half instead of a quarter q8_0 took 3 % longer from memory where
+  // the second cache is asked, and 5 % less where the first is.
+  std::size_t lines_with_keys(std::size_t bytes) const {
+    return bytes / kLineBytes / (into_first_cache_ ? 2 : 4);
+  }
   [[gnu::always_inline]] void ask(std::size_t lines) {
     const std::uintptr_t last = next_ + lines * kLineBytes, end = last < end_ ? last : end_;
     if (into_first_cache_)
