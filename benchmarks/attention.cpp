@@ -14,7 +14,9 @@
 // The last three are medians over all layers and rounds. Neighbours of a virtual machine change its
 // memory's speed by half within seconds, so a share is that of one layer in a plain read of as much
 // memory by the same threads right before it, and a relative time that of one layer in the same
-// layer of f16.
+// layer of f16. A host places the processor of a virtual machine anew when it has slept, perhaps as
+// the other half of a core in use: all rounds of one number of threads follow each other, after
+// some reading.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -44,6 +46,7 @@ constexpr std::uint32_t kWidth = kShape.heads * kShape.key_dim;
 constexpr std::uint32_t kMostLayers = 48;
 constexpr std::uint64_t kF16Bytes = std::uint64_t{128} << 20;  // of all layers in f16, about
 constexpr Bytes kReadBytes = 512 * kMiB;                       // of plain reads, in turn
+constexpr Bytes kSettlingBytes = 4 * kGiB;                     // some 100 ms
 constexpr std::size_t kLeastRead = std::size_t{4} << 20;
 constexpr std::uint32_t kThreads[] = {1, 2};
 
@@ -252,10 +255,13 @@ void measure(std::uint32_t positions, std::uint32_t rounds, std::vector<std::str
     rows.push_back(
         {name, std::make_unique<LongContext>(formats_of(name), positions, layers, runners[1])});
   std::vector<double> bandwidth[std::size(kThreads)];
-  for (std::uint32_t round = 0; round < rounds; ++round) {
+  for (std::uint32_t round = 0; round < rounds; ++round)
     for (Row& row : rows)
       row.kernel = std::min(row.kernel, row.context->kernel_seconds(runners[0].engine.kernels()));
-    for (std::size_t t = 0; t < std::size(kThreads); ++t)
+  for (std::size_t t = 0; t < std::size(kThreads); ++t) {
+    for (Bytes read{}; read < kSettlingBytes; read += kReadBytes)
+      reads.rate(runners[t].engine.pool(), static_cast<std::size_t>(kReadBytes.count));
+    for (std::uint32_t round = 0; round < rounds; ++round)
       for (std::uint32_t layer = 0; layer < layers; ++layer)
         for (Row& row : rows) {
           const double bytes = row.context->layer_bytes();
