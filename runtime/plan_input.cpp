@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "runtime/cores.h"
 #include "runtime/model_needs.h"
-#include "runtime/processors.h"
 
 namespace hearth::runtime {
 namespace {
@@ -29,9 +29,7 @@ void check_tail(const KvFormats& kv, std::uint32_t context) {
 
 }  // namespace
 
-std::uint32_t thread_count(std::uint32_t wanted) {
-  return wanted > 0 ? wanted : available_processors();
-}
+std::uint32_t thread_count(std::uint32_t wanted) { return wanted > 0 ? wanted : available_cores(); }
 
 KvFormats kv_formats_of(const EngineOptions& options) {
   KvFormats formats{.keys = options.key_format, .values = options.value_format};

@@ -18,8 +18,8 @@
 #include "kernels/gpu/backend.h"
 #include "profiler/machine_toml.h"
 #include "runtime/available_memory.h"
+#include "runtime/cores.h"
 #include "runtime/machine_file.h"
-#include "runtime/processors.h"
 #include "tools/hearth/command_line.h"
 #include "tools/hearth/doctor_cpu.h"
 #include "tools/hearth/doctor_disk.h"
@@ -187,7 +187,7 @@ class Doctor {
 
   std::uint32_t threads() const {
     return options_.threads > 0 ? static_cast<std::uint32_t>(options_.threads)
-                                : runtime::available_processors();
+                                : runtime::available_cores();
   }
 
   void measure_cpu() {

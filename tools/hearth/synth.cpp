@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "io/gguf_writer.h"
-#include "runtime/processors.h"
+#include "runtime/cores.h"
 #include "tools/hearth/command_line.h"
 #include "tools/hearth/interrupt.h"
 #include "tools/hearth/key_outliers.h"
@@ -38,7 +38,7 @@ struct SynthOptions {
   std::optional<std::string> from;
   KeyOutliers outliers;
   std::uint64_t seed = 0;
-  std::uint32_t threads = runtime::available_processors();
+  std::uint32_t threads = runtime::available_cores();
 };
 
 void add_shape_flags(SynthOptions& o, CommandLine& line) {
