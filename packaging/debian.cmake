@@ -40,11 +40,14 @@ set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION
   "Mixture-of-Experts language models larger than memory - development
  Headers, the static library, and what CMake and pkg-config read.")
 
-# Each package has the licence where Debian looks for it.
+# Each package has the licences where Debian looks for them: those of others, then our own.
 if(CMAKE_INSTALL_PREFIX STREQUAL /usr)
+  file(READ ${CMAKE_SOURCE_DIR}/NOTICE notice)
+  file(READ ${CMAKE_SOURCE_DIR}/LICENSE license)
+  file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/copyright "${notice}\n${license}")
   foreach(component COMMAND LIBRARY DEVELOPMENT)
     string(TOLOWER ${component} name)
-    install(FILES ${CMAKE_SOURCE_DIR}/LICENSE RENAME copyright COMPONENT ${name}
+    install(FILES ${CMAKE_CURRENT_BINARY_DIR}/copyright COMPONENT ${name}
       DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/${CPACK_DEBIAN_${component}_PACKAGE_NAME})
   endforeach()
 endif()
