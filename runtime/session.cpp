@@ -114,7 +114,9 @@ void Session::rewind(std::uint32_t position) {
 
 bool Session::can_rewind(std::uint32_t position) const {
   CHECK_LE(position, position_);
-  if (position == 0 || position == position_) return true;
+  if (position == 0) return true;
+  if (torn_) return false;
+  if (position == position_) return true;
   if (recurrent_ || !engine_.kv_formats().quantized()) return !recurrent_;
   return reached_ - position <= most_rewind() && resumed_with_what_is_read_at(position);
 }

@@ -141,6 +141,8 @@ TEST(RecurrentModels, AFailedStepTearsTheStateUntilAReset) {
   fails = true;
   EXPECT_THROW(session.evaluate(tokens), Error);
   fails = false;
+  EXPECT_FALSE(session.can_rewind(session.position()));
+  EXPECT_TRUE(session.can_rewind(0));
   try {
     session.evaluate(tokens);
     FAIL() << "a torn state was used";
