@@ -82,7 +82,7 @@ void check_has_slots_to_give(const runtime::Engine& engine) {
 
 }  // namespace
 
-EngineTurn::EngineTurn(hearth_engine& engine, const std::atomic<bool>* cancelled)
+EngineTurn::EngineTurn(hearth_engine& engine, std::atomic<bool>* cancelled)
     : turn_((engine.check_process(), engine.turns), cancelled) {
   make_device_current(engine);
 }

@@ -101,7 +101,7 @@ class Call {
 // A turn, and the engine's device, where it has one, is that of this thread.
 class EngineTurn {
  public:
-  explicit EngineTurn(hearth_engine& engine, const std::atomic<bool>* cancelled = nullptr);
+  explicit EngineTurn(hearth_engine& engine, std::atomic<bool>* cancelled = nullptr);
 
  private:
   const Turn turn_;

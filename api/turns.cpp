@@ -49,11 +49,13 @@ void Turns::look_again() {
   changed_.notify_all();
 }
 
-Turn::Turn(Turns& turns, const std::atomic<bool>* cancelled) : turns_(turns) {
+Turn::Turn(Turns& turns, std::atomic<bool>* cancelled) : turns_(turns) {
   if (turns.held())
     throw Misuse(HEARTH_ERROR_STATE,
                  "this call takes a turn, and its thread is in one: not from this callback");
-  if (!turns.take(cancelled)) throw Stopped{"cancelled while it waited for its turn"};
+  if (turns.take(cancelled)) return;
+  cancelled->store(false);
+  throw Stopped{"cancelled while it waited for its turn"};
 }
 
 }  // namespace hearth::border

@@ -42,10 +42,11 @@ class Turns {
   std::atomic<std::thread::id> holder_{};
 };
 
-// Holds a turn. Throws Misuse in a callback that runs in one, and Stopped when cancelled.
+// Holds a turn. Throws Misuse in a callback that runs in one, and Stopped when cancelled, which
+// takes the wish: the next call is none that it was for.
 class Turn {
  public:
-  explicit Turn(Turns& turns, const std::atomic<bool>* cancelled = nullptr);
+  explicit Turn(Turns& turns, std::atomic<bool>* cancelled = nullptr);
   ~Turn() { turns_.end(); }
   Turn(const Turn&) = delete;
   Turn& operator=(const Turn&) = delete;

@@ -44,6 +44,7 @@ TEST(Turns, WhoIsCancelledLeavesTheQueueAndTheOthersStay) {
   turns.look_again();
   one.join();
   EXPECT_EQ(first, HEARTH_STOPPED);
+  EXPECT_FALSE(cancelled) << "one wish would stop two calls";
   EXPECT_EQ(turns.waiting(), 1u);
   turns.end();
   two.join();
