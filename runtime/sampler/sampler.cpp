@@ -11,8 +11,6 @@
 namespace hearth::runtime {
 namespace {
 
-constexpr std::uint64_t kRandomSeed = 0xffffffff;
-
 struct Candidate {
   float logit;
   TokenId id;
@@ -21,13 +19,6 @@ struct Candidate {
 // The better candidate first; equal logits by id, so that the order never depends on the sort.
 bool better(const Candidate& a, const Candidate& b) {
   return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
-}
-
-std::uint64_t resolve_seed(std::uint64_t seed) {
-  if (seed != kRandomSeed) return seed;
-  std::random_device device;
-  std::uint64_t drawn = device();
-  return drawn != kRandomSeed ? drawn : 0;  // the seed in use must be one that can be asked for
 }
 
 // The last tokens, and how often each token of the vocabulary is among them.
@@ -71,7 +62,7 @@ std::size_t remembered(const SamplerOptions& options, std::size_t context) {
 struct Sampler::State {
   State(const SamplerOptions& wanted, std::size_t vocabulary, std::size_t context)
       : options(wanted),
-        seed(resolve_seed(wanted.seed)),
+        seed(wanted.seed ? *wanted.seed : std::random_device()()),
         random(seed),
         recent(remembered(wanted, context), vocabulary),
         candidates(vocabulary),

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "base/ids.h"
@@ -11,13 +12,13 @@
 namespace hearth::runtime {
 
 struct SamplerOptions {
-  std::uint64_t seed = 0xffffffff;  // 0xffffffff (-1 on the command line): a random one
-  float temperature = 0.80f;        // 0 or less: greedy
-  std::int32_t top_k = 40;          // 0 or less: off
-  float top_p = 0.95f;              // 1: off
-  float min_p = 0.05f;              // 0: off
-  float repeat_penalty = 1.00f;     // 1: off
-  std::int32_t repeat_last_n = 64;  // 0: off, -1: the whole context
+  std::optional<std::uint64_t> seed;  // none: a random one
+  float temperature = 0.80f;          // 0 or less: greedy
+  std::int32_t top_k = 40;            // 0 or less: off
+  float top_p = 0.95f;                // 1: off
+  float min_p = 0.05f;                // 0: off
+  float repeat_penalty = 1.00f;       // 1: off
+  std::int32_t repeat_last_n = 64;    // 0: off, -1: the whole context
   float presence_penalty = 0.00f;
   float frequency_penalty = 0.00f;
 };

@@ -184,11 +184,16 @@ TEST(Sampler, ASeedFixesTheSequence) {
   EXPECT_EQ(moved.sample(logits), again.sample(logits));
 }
 
+TEST(Sampler, EverySeedFixesTheSequence) {
+  for (const std::uint64_t seed : {std::uint64_t{0}, std::uint64_t{0xffffffff}, ~std::uint64_t{0}})
+    EXPECT_EQ(Sampler(plain_draw(seed), 4, 16).seed(), seed);
+}
+
 TEST(Sampler, ARandomSeedIsReportedAndRepeatable) {
-  SamplerOptions options = plain_draw(0xffffffff);
+  SamplerOptions options = plain_draw();
+  options.seed.reset();
   const auto logits = log_of({0.1, 0.4, 0.2, 0.3});
   Sampler sampler(options, 4, 16);
-  EXPECT_NE(sampler.seed(), 0xffffffffu);
   Sampler again(plain_draw(sampler.seed()), 4, 16);
   for (int i = 0; i < 20; ++i) EXPECT_EQ(sampler.sample(logits), again.sample(logits));
 }

@@ -46,7 +46,7 @@ void SamplingFlags::check() const {
 
 runtime::SamplerOptions SamplingFlags::options() const {
   runtime::SamplerOptions options = options_;
-  options.seed = seed_ < 0 ? 0xffffffffu : static_cast<std::uint64_t>(seed_);
+  if (seed_given()) options.seed = static_cast<std::uint64_t>(seed_);
   return options;
 }
 
