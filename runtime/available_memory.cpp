@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "runtime/cgroups.h"
 
 namespace hearth::runtime {
@@ -37,14 +38,14 @@ const MemoryFiles kVersion2{.version = CgroupVersion::k2,
                             .limits = {"memory.max", "memory.high"},
                             .cached = {"inactive_file", "active_file"}};
 
-// The value behind a word that begins a line; 0 where there is none.
-std::uint64_t value_after(const fs::path& path, std::string_view word) {
+// The value behind a word that begins a line. Nothing where there is no such file or word.
+std::optional<std::uint64_t> value_after(const fs::path& path, std::string_view word) {
   std::ifstream file(path);
   std::string key;
   std::uint64_t value = 0;
   for (std::string line; std::getline(file, line);)
     if (std::istringstream(line) >> key >> value && key == word) return value;
-  return 0;
+  return std::nullopt;
 }
 
 Bytes left_by_group(const fs::path& group, const MemoryFiles& files) {
@@ -54,7 +55,8 @@ Bytes left_by_group(const fs::path& group, const MemoryFiles& files) {
     limit = std::min(limit, number_in(group / file).value_or(limit));
   if (!usage || limit == kUnlimited.count) return kUnlimited;
   std::uint64_t cached = 0;
-  for (const char* word : files.cached) cached += value_after(group / "memory.stat", word);
+  for (const char* word : files.cached)
+    cached += value_after(group / "memory.stat", word).value_or(0);
   const std::uint64_t held = *usage - std::min(*usage, cached);
   return Bytes(limit - std::min(limit, held));
 }
@@ -81,8 +83,12 @@ Bytes left_by_cgroups(const fs::path& root) {
 }
 
 Bytes available_memory() {
-  const Bytes free = Bytes(value_after("/proc/meminfo", "MemAvailable:") * 1024);
-  return std::min({free, left_by_cgroups(), left_by_address_space()});
+  const std::optional<std::uint64_t> free_kib = value_after("/proc/meminfo", "MemAvailable:");
+  if (!free_kib)
+    throw_error(ErrorCode::kIo,
+                "/proc/meminfo: cannot be read, and so nobody knows how much memory is free; mount "
+                "/proc, and see that more files may be open (ulimit -n)");
+  return std::min({Bytes(*free_kib * 1024), left_by_cgroups(), left_by_address_space()});
 }
 
 }  // namespace hearth::runtime

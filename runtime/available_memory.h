@@ -9,7 +9,8 @@ namespace hearth::runtime {
 
 // The least of three: what the system has free (MemAvailable), what the memory cgroups of this
 // process leave, those of a container or a service, and what its address space may still grow by
-// (`ulimit -v`). Beyond the first two the kernel kills the process without a word.
+// (`ulimit -v`). Beyond the first two the kernel kills the process without a word. Throws
+// Error(kIo) when the system does not tell.
 Bytes available_memory();
 
 // Of the cgroups alone: the least that one of this process, or one above it, leaves below its

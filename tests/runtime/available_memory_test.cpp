@@ -7,6 +7,7 @@
 
 #include <string_view>
 
+#include "base/error.h"
 #include "tests/runtime/support/made_up_root.h"
 #include "tests/sanitized.h"
 
@@ -111,6 +112,23 @@ TEST(AvailableMemory, IsWhatTheAddressSpaceMayGrowBy) {
     setrlimit(RLIMIT_AS, &limit);
     const Bytes available = available_memory();
     _exit(available > Bytes(0) && available < kGiB ? 0 : 1);
+  }
+  int status = -1;
+  waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
+}
+
+TEST(AvailableMemory, ThatNobodyTellsIsNotNone) {
+  const pid_t child = fork();
+  if (child == 0) {
+    const rlimit none{0, 0};
+    setrlimit(RLIMIT_NOFILE, &none);
+    try {
+      available_memory();
+      _exit(1);
+    } catch (const Error& error) {
+      _exit(error.code() == ErrorCode::kIo ? 0 : 2);
+    }
   }
   int status = -1;
   waitpid(child, &status, 0);
