@@ -112,8 +112,10 @@ void rewind(hearth_session& session, std::size_t position) {
 void save(hearth_session& session, const std::string& path) {
   if (session.logits.empty())
     throw Misuse(HEARTH_ERROR_STATE, "the session has no logits to go on from; evaluate something");
-  session.timeline.logits.assign(session.logits.begin(), session.logits.end());
-  session.logits = session.timeline.logits;
+  if (session.logits.data() != session.timeline.logits.data()) {
+    session.timeline.logits.assign(session.logits.begin(), session.logits.end());
+    session.logits = session.timeline.logits;
+  }
   const EngineTurn turn(session.owner);
   runtime::save_session(path, session.owner.engine, session.session, session.timeline);
 }
