@@ -13,6 +13,11 @@ HEARTH_KERNEL(kCombineThreads) combine_rows(CombineTask task) {
   const std::uint32_t column = block_x() * block_threads() + thread_index();
   const bool exists = column < task.columns;
   const std::uint64_t first = std::uint64_t{row} * task.experts_used;
+  // The wait before this launch orders it behind what the CPU wrote; only this shows it to it.
+  if (task.done != nullptr) {
+    if (thread_index() == 0) load_acquire_system(task.done);
+    sync_threads();
+  }
   float sum = 0;
   for (std::uint32_t begin = 0; begin < task.experts_used; begin += kRanksTogether) {
     const float* results[kRanksTogether];

@@ -12,7 +12,7 @@
 //
 //   GPU: jobs, x …; fence_system; doorbell = stamp [release]
 //   CPU: doorbell != 0 [acquire]; reads; results; doorbell = 0; done = stamp [release]
-//   GPU: waits until done >= stamp [acquire]; combine reads results; next layer …
+//   GPU: waits until done >= stamp; combine: done [acquire], reads results; next layer …
 //
 // - Between doorbell and done all of the block is the CPU's, else the GPU's: hand_over of the next
 //   layer comes after the wait of this one in the order of their stream. So neither word is written

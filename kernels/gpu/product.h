@@ -77,6 +77,8 @@ struct CombineTask {
   const float* weights = nullptr;  // [rows × experts_used]; null: 1
   float* out = nullptr;            // [rows][out_stride]
   std::uint64_t out_stride = 0;
+  // Of the lane block, where the CPU computes some of them, after a wait for it; null: it does not.
+  const std::uint32_t* done = nullptr;
 };
 
 }  // namespace hearth::kernels

@@ -76,6 +76,8 @@ class DeviceLanes {
   void end_link() const { link_->record(*gathered_); }
   void wait_for_link(kernels::Stream& stream) const { stream.wait(*gathered_); }
   void wait_for_cpu(kernels::Stream& stream, LayerIndex layer) const;
+  // What was waited for, for who reads the CPU's results.
+  const std::uint32_t* cpu_done() const { return &block_.control->done; }
 
   // Runs a step, which is enqueued when all is ready for it, to its end. Throws what prevented the
   // CPU lane from serving, which leaves all but the results of the step in order; and

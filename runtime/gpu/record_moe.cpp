@@ -316,7 +316,8 @@ class RecordedMoe {
                   .results = step_.scratch.lists.results,
                   .weights = b_.options_.weighs_inputs ? nullptr : step_.scratch.expert_weights,
                   .out = step_.scratch.block_out,
-                  .out_stride = step_.embedding()});
+                  .out_stride = step_.embedding(),
+                  .done = step_.lanes != nullptr ? step_.lanes->cpu_done() : nullptr});
   }
 
   void give() const {

@@ -212,7 +212,7 @@ TEST(GpuDevice, AStreamAndTheHostSignalEachOther) {
 
 // As the CPU's results reach the kernels of a step, which are enqueued before there are any: the
 // same row of the host's memory is read again and again, and the host writes it while the stream
-// waits. A device that keeps the row from one kernel to the next gives old values.
+// waits. A kernel that does not acquire what was waited for may be given old values.
 TEST(GpuDevice, KernelsBehindAWaitReadWhatTheHostWroteMeanwhile) {
   constexpr std::uint32_t kRounds = 16, kColumns = 512;
   for (const TestDevice& on : test_devices()) {
@@ -230,7 +230,8 @@ TEST(GpuDevice, KernelsBehindAWaitReadWhatTheHostWroteMeanwhile) {
                            .columns = kColumns,
                            .results = results.data(),
                            .out = out.data() + round * kColumns,
-                           .out_stride = kColumns},
+                           .out_stride = kColumns,
+                           .done = &flags[1]},
                           on.stream->native());
       on.stream->write_value({&flags[0]}, round + 1);
       on.stream->wait_value({&flags[1]}, round + 1);
