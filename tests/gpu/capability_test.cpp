@@ -13,6 +13,13 @@ TEST(Capability, CodeRunsWithinItsMajorNumber) {
   EXPECT_TRUE(runs_on(121, {90, 120}, {}));
 }
 
+TEST(Capability, TegraRunsCodeOfItsOwn) {
+  EXPECT_FALSE(runs_on(87, {80, 86}, {}));
+  EXPECT_FALSE(runs_on(89, {87}, {}));
+  EXPECT_TRUE(runs_on(87, {80, 87}, {}));
+  EXPECT_TRUE(runs_on(87, {86}, {80}));
+}
+
 TEST(Capability, PtxRunsOnAllThatAreNotOlder) {
   EXPECT_TRUE(runs_on(103, {75, 90, 120}, {90, 120}));
   EXPECT_FALSE(runs_on(87, {90}, {90}));
