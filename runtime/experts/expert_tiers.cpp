@@ -277,7 +277,11 @@ void ExpertTiers::release(Lease& lease, Device::Stream stream) {
   --held_;
   DeviceEvents::Ref read;
   try {
-    if (has_device() && !device_->events().lost()) read = device_->events().record(stream);
+    if (has_device() && !device_->events().lost()) {
+      DeviceEvents::Ref event = device_->events().take();
+      device_->events().record(event, stream);
+      read = std::move(event);
+    }
   } catch (...) {
     let_go(lease, {});
     throw;

@@ -194,6 +194,29 @@ TEST(ExpertsOnADevice, AnEventThatFailsLosesTheDeviceAndTheStoreCloses) {
   device.run_all();
 }
 
+TEST(ExpertsOnADevice, CopiesWhoseEventIsRefusedAreMadeWhenThereIsOne) {
+  const ExpertFile file;
+  const Budgets least = least_budgets(file, 2);
+  ModelledDevice device(12);
+  const hearth_device lent = device.lent();
+  int reads = 0;
+  {
+    const Store store = open_table(file, options_on(lent, kAllBytes, least.device, 2));
+    hearth_expert_lease* const lease = acquire(store, 1, {1, 2});
+    device.make_fault.calls_left = 0;
+    EXPECT_EQ(hearth_lease_wait(lease), HEARTH_ERROR_BUDGET);
+    EXPECT_NE(message().find("refused an event"), std::string::npos) << message();
+    ASSERT_OK(hearth_lease_wait(lease));
+    read_later(device, device.stream(1), lease, file, 1, {1, 2}, reads);
+    EXPECT_OK(hearth_lease_release(lease, device.stream(1)));
+    // No copy is forgotten that still reads the host's memory.
+    const std::uint64_t ram = facts_of(store).least_ram;
+    EXPECT_OK(hearth_experts_set_budget(store.get(), HEARTH_TIER_RAM, ram));
+  }
+  device.run_all();
+  EXPECT_EQ(reads, 2);
+}
+
 TEST(ExpertsOnADevice, BudgetsAndPlansWorkOnBothTiers) {
   const ExpertFile file;
   const Budgets least = least_budgets(file, 2);
