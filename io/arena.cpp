@@ -97,14 +97,30 @@ std::span<std::byte> whole_pages(std::span<std::byte> part) {
   return part.subspan(front, (part.size() - front) / kPage * kPage);
 }
 
+// MADV_DONTNEED fails for locked pages. Linux 5.18 has another for those, which headers may lack,
+// and says so where the range is empty.
+constexpr int kDontNeedLocked = 24;  // MADV_DONTNEED_LOCKED
+bool takes_locked_pages() { return madvise(nullptr, 0, kDontNeedLocked) == 0; }
+
+[[noreturn]] void refuse_to_take_back(std::span<std::byte> pages, int error) {
+  throw_error(ErrorCode::kBudget, "the system does not take {} MiB of memory back: {}",
+              pages.size() >> 20, std::strerror(error));
+}
+
 }  // namespace
+
+void Arena::allow_giving_back(std::span<std::byte> part) {
+  const std::span<std::byte> pages = whole_pages(part);
+  if (pages.empty() || takes_locked_pages()) return;
+  if (munlock(pages.data(), pages.size()) != 0) refuse_to_take_back(pages, errno);
+}
 
 void Arena::give_back(std::span<std::byte> part) {
   const std::span<std::byte> pages = whole_pages(part);
   if (pages.empty()) return;
-  if (madvise(pages.data(), pages.size(), MADV_DONTNEED) == 0) return;
-  throw_error(ErrorCode::kBudget, "the system does not take {} MiB of memory back: {}",
-              pages.size() >> 20, std::strerror(errno));  // EINVAL: mlockall()
+  allow_giving_back(part);
+  const int advice = takes_locked_pages() ? kDontNeedLocked : MADV_DONTNEED;
+  if (madvise(pages.data(), pages.size(), advice) != 0) refuse_to_take_back(pages, errno);
 }
 
 void Arena::take_again(std::span<std::byte> part) {

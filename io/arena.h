@@ -39,8 +39,12 @@ class Arena {
   // The whole pages inside of a part return to the system, and what they held is lost; nobody may
   // touch the part, nor a device write to it, before it is taken again, with any contents. Both
   // throw Error(kBudget) when the system refuses, and what is not taken again remains given back.
+  // Pages that the program locked (mlockall) return too, and are locked when they are taken again.
   void give_back(std::span<std::byte> part);
   void take_again(std::span<std::byte> part);
+  // All that can fail of giving a part back, for who cannot undo what comes before that: unlocks
+  // it, for good, where the system (before Linux 5.18) takes no locked pages. Error(kBudget).
+  void allow_giving_back(std::span<std::byte> part);
 
  private:
   std::byte* data_ = nullptr;

@@ -59,7 +59,9 @@ typedef struct hearth_expert_lease hearth_expert_lease;
 //    hearth_experts_import() and when it closes.
 //
 // A copy that fails is the error of those leases alone that want the expert, and the next one is
-// tried again. After an event that fails all calls but the release of leases and the closing of the
+// tried again. An event that is refused is HEARTH_ERROR_BUDGET of the call that needs it, which may
+// be called again; events are used again, and releasing a lease needs none that acquiring it did
+// not take. After an event that fails all calls but the release of leases and the closing of the
 // store are HEARTH_ERROR_IO; it then waits for nothing, and frees everything.
 typedef struct hearth_device {
   size_t size;

@@ -55,11 +55,14 @@ std::uint32_t DeviceEvents::take_free() {
   return index;
 }
 
-DeviceEvents::Ref DeviceEvents::record(Device::Stream stream) {
+DeviceEvents::Ref DeviceEvents::take() {
   throw_if_lost();
-  Ref ref(this, take_free());
+  return {this, take_free()};
+}
+
+void DeviceEvents::record(const Ref& ref, Device::Stream stream) {
+  throw_if_lost();
   if (const int code = device_.record(ref.event(), stream)) lose("recording an event", code);
-  return ref;
 }
 
 bool DeviceEvents::reached(const Ref& ref) {

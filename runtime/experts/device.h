@@ -65,7 +65,9 @@ class DeviceEvents {
   DeviceEvents(const DeviceEvents&) = delete;
   DeviceEvents& operator=(const DeviceEvents&) = delete;
 
-  Ref record(Device::Stream stream);
+  // Error(kBudget) where the device refuses one: so it is taken before what it is to follow.
+  Ref take();
+  void record(const Ref& ref, Device::Stream stream);
   bool reached(const Ref& ref);
   void make_wait(Device::Stream stream, const Ref& ref);
   void synchronize(const Ref& ref);

@@ -156,11 +156,12 @@ bool DeviceTier::start_read(Fill& fill) {
 }
 
 void DeviceTier::copy_what_arrived() {
-  const std::size_t before = copies_.size();
+  DeviceEvents::Ref copied;  // taken before the first copy: it must not be refused after one
   for (std::size_t i = 0; i < fills_.size();) {
     Fill& fill = fills_[i];
     const ExpertId id = fill.id;
     if (fill.ram.held() && fill.ram.ready()) {
+      if (!copied.held()) copied = events_.take();
       enqueue_copy(fill);  // which ends the fill
     } else if (fill.ram.held() && ram_.failed(id) && residency_->leases(id) == 0) {
       give_up(id);
@@ -168,8 +169,9 @@ void DeviceTier::copy_what_arrived() {
       ++i;
     }
   }
-  if (copies_.size() == before) return;
-  batches_.push_back({next_batch_, events_.record(device_.copy_stream())});
+  if (!copied.held()) return;
+  events_.record(copied, device_.copy_stream());
+  batches_.push_back({next_batch_, std::move(copied)});
   next_batch_ += 1;
 }
 

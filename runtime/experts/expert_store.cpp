@@ -167,20 +167,22 @@ void ExpertStore::take_memory_again(std::span<const std::uint32_t> slots_of_clas
 void ExpertStore::set_slots(std::span<const std::uint32_t> slots_of_class) {
   CHECK_EQ(slots_of_class.size(), classes_.slot_bytes.size());
   settle();
-  const bool own = !arena_.empty();            // else whoever gave the memory keeps it
-  if (own) take_memory_again(slots_of_class);  // before anything changes: it may fail
+  const bool own = !arena_.empty();  // else whoever gave the memory keeps it
+  std::vector<std::span<std::byte>> removed;
+  for (std::uint8_t c = 0; own && c < slots_of_class.size(); ++c) {
+    const std::uint32_t now = residency_->slots(c);
+    removed.push_back(slots_memory(c, std::min(now, slots_of_class[c]), now));
+  }
+  // Before anything changes: these may fail.
+  for (const std::span<std::byte> memory : removed) arena_.allow_giving_back(memory);
+  if (own) take_memory_again(slots_of_class);
   const auto move = [this](profiler::SlotId from, profiler::SlotId to) {
     std::memcpy(slot_memory(to), slot_memory(from), classes_.slot_bytes[to.size_class]);
   };
-  std::vector<std::uint32_t> before;
-  for (std::uint8_t c = 0; c < slots_of_class.size(); ++c) {
-    before.push_back(residency_->slots(c));
-    residency_->set_slots(c, slots_of_class[c], move);
-  }
-  register_slots();
   for (std::uint8_t c = 0; c < slots_of_class.size(); ++c)
-    if (own && slots_of_class[c] < before[c])
-      arena_.give_back(slots_memory(c, slots_of_class[c], before[c]));
+    residency_->set_slots(c, slots_of_class[c], move);
+  register_slots();
+  for (const std::span<std::byte> memory : removed) arena_.give_back(memory);
 }
 
 // Asks the queue first: a decision on slots that could not be carried out would have to be undone.

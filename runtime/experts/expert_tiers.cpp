@@ -207,6 +207,7 @@ ExpertTiers::Lease& ExpertTiers::acquire(std::span<const ExpertId> experts) {
   Lease& lease = free_lease();
   list_distinct(lease, experts);
   try {
+    if (has_device()) lease.read_ = device_->events().take();
     pin(lease);
     if (has_device()) device_->advance();
   } catch (...) {
@@ -268,6 +269,7 @@ void ExpertTiers::let_go(Lease& lease, const DeviceEvents::Ref& read) {
       lease.ram_[i].reset();
   }
   lease.event_.reset();
+  lease.read_.reset();
   lease.experts_.clear();
 }
 
@@ -275,9 +277,10 @@ void ExpertTiers::release(Lease& lease, Device::Stream stream) {
   CHECK(lease.held_);
   lease.held_ = false;
   --held_;
-  DeviceEvents::Ref read;
+  DeviceEvents::Ref read = std::exchange(lease.read_, {});
   try {
-    if (has_device() && !device_->events().lost()) read = device_->events().record(stream);
+    if (has_device() && device_->events().lost()) read.reset();
+    if (read.held()) device_->events().record(read, stream);
   } catch (...) {
     let_go(lease, {});
     throw;

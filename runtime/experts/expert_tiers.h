@@ -83,12 +83,13 @@ class ExpertTiers {
     std::vector<ExpertLease> ram_;       // of each, without a device
     std::vector<char> pinned_;           // of each
     DeviceEvents::Ref event_;
+    DeviceEvents::Ref read_;  // for release(), which so cannot be refused one; with a device
   };
 
   // Ids are of experts that there are (CHECK).
   void observe(const profiler::Routing& routing);
   void hint(std::span<const ExpertId> likeliest_first, Nanoseconds from_now);
-  // Throws Error(kBudget) where there are not enough slots that are not leased.
+  // Throws Error(kBudget) where there are not enough slots that are not leased, or no event.
   Lease& acquire(std::span<const ExpertId> experts);
   void wait(Lease& lease);
   bool ready(Lease& lease, std::size_t index);

@@ -194,6 +194,67 @@ TEST(ExpertsOnADevice, AnEventThatFailsLosesTheDeviceAndTheStoreCloses) {
   device.run_all();
 }
 
+TEST(ExpertsOnADevice, CopiesWhoseEventIsRefusedAreMadeWhenThereIsOne) {
+  const ExpertFile file;
+  const Budgets least = least_budgets(file, 2);
+  ModelledDevice device(12);
+  const hearth_device lent = device.lent();
+  int reads = 0;
+  {
+    const Store store = open_table(file, options_on(lent, kAllBytes, least.device, 2));
+    hearth_expert_lease* const lease = acquire(store, 1, {1, 2});
+    device.make_fault.calls_left = 0;
+    EXPECT_EQ(hearth_lease_wait(lease), HEARTH_ERROR_BUDGET);
+    EXPECT_NE(message().find("refused an event"), std::string::npos) << message();
+    ASSERT_OK(hearth_lease_wait(lease));
+    read_later(device, device.stream(1), lease, file, 1, {1, 2}, reads);
+    EXPECT_OK(hearth_lease_release(lease, device.stream(1)));
+    // No copy is forgotten that still reads the host's memory.
+    const std::uint64_t ram = facts_of(store).least_ram;
+    EXPECT_OK(hearth_experts_set_budget(store.get(), HEARTH_TIER_RAM, ram));
+  }
+  device.run_all();
+  EXPECT_EQ(reads, 2);
+}
+
+TEST(ExpertsOnADevice, ALeaseIsReleasedWithItsReadersAlsoWhereEventsAreRefused) {
+  const ExpertFile file;
+  const Budgets least = least_budgets(file, 1);
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    ModelledDevice device(seed);
+    const hearth_device lent = device.lent();
+    int reads = 0;
+    {
+      const Store store = open_table(file, options_on(lent, kAllBytes, least.device, 1));
+      for (const std::int32_t id : {1, 2}) {  // in the same slot
+        hearth_expert_lease* const lease = acquire(store, 1, {id});
+        ASSERT_OK(hearth_lease_wait(lease));
+        read_later(device, device.stream(1), lease, file, 1, {id}, reads);
+        device.make_fault.calls_left = 0;
+        EXPECT_OK(hearth_lease_release(lease, device.stream(1)));
+        device.make_fault.calls_left = -1;
+      }
+    }
+    device.run_all();
+    EXPECT_EQ(reads, 2);
+  }
+}
+
+TEST(ExpertsOnADevice, NothingIsLeasedWhereItsEventIsRefused) {
+  const ExpertFile file;
+  ModelledDevice device(13);
+  const hearth_device lent = device.lent();
+  const Store store = open_table(file, options_on(lent, kAllBytes, kAllBytes, 1));
+  device.make_fault.calls_left = 0;
+  const std::int32_t id = 1;
+  hearth_expert_lease* lease = nullptr;
+  EXPECT_EQ(hearth_experts_acquire(store.get(), 0, &id, 1, &lease), HEARTH_ERROR_BUDGET);
+  EXPECT_EQ(count(store, HEARTH_TIER_DEVICE).leased, 0u);
+  hearth_expert_lease* const again = acquire(store, 0, {1});
+  EXPECT_OK(hearth_lease_wait(again));
+  EXPECT_OK(hearth_lease_release(again, device.stream(1)));
+}
+
 TEST(ExpertsOnADevice, BudgetsAndPlansWorkOnBothTiers) {
   const ExpertFile file;
   const Budgets least = least_budgets(file, 2);

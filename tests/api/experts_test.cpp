@@ -1,9 +1,13 @@
 // The expert store alone: what experts.h promises of leases, hashes, hints, budgets and plans.
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <filesystem>
+#include <memory>
 #include <thread>
 
 #include "runtime/process_memory.h"
@@ -207,6 +211,23 @@ TEST(Experts, BudgetsCanBeGivenBackAndTakenAgain) {
   EXPECT_EQ(hearth_experts_set_budget(store.get(), HEARTH_TIER_RAM, least), HEARTH_ERROR_STATE);
   EXPECT_OK(hearth_lease_release(held, nullptr));
   EXPECT_EQ(count(store).memory, full);
+}
+
+TEST(Experts, BudgetsOfLockedMemoryAreGivenBackAndTakenAgain) {
+  const ExpertFile file({.bytes = 200'000});
+  const Store store = open_table(file, options_with(kAllBytes, 2));
+  const std::uint64_t full = facts_of(store).full_ram, least = facts_of(store).least_ram;
+  if (mlockall(MCL_CURRENT) != 0) GTEST_SKIP() << "mlockall: " << std::strerror(errno);
+  const std::shared_ptr<void> until_here(nullptr, [](void*) { munlockall(); });
+  const Bytes before = runtime::resident_memory();
+  for (const std::uint64_t budget : {least, full, full / 2}) {
+    EXPECT_OK(hearth_experts_set_budget(store.get(), HEARTH_TIER_RAM, budget));
+    EXPECT_LE(count(store).memory, budget);
+    if (budget == least && !kSanitized) {
+      EXPECT_LT(runtime::resident_memory() + Bytes((full - least) / 2), before);
+    }
+    for (std::uint32_t layer = 0; layer < 3; ++layer) expect_right(store, file, layer, {1, 6});
+  }
 }
 
 TEST(Experts, APlanPutsExpertsWhereTheyWere) {

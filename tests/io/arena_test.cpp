@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <vector>
 
 #include "base/error.h"
@@ -69,6 +70,25 @@ TEST_P(ArenaPagesTest, GivesBackThePagesInsideOfAPartAndTakesThemAgain) {
     }
   arena.give_back(bytes.subspan(10, 4096));  // holds no whole page
   EXPECT_EQ(resident_pages(), all);
+}
+
+TEST_P(ArenaPagesTest, GivesBackWhatTheProgramHasLocked) {
+  constexpr std::size_t kLocked = 1 << 20;
+  Arena arena(Bytes(2 * kLocked), GetParam());
+  const std::span<std::byte> locked = arena.bytes().first(kLocked);
+  if (mlock(locked.data(), kLocked) != 0) GTEST_SKIP() << "mlock: " << std::strerror(errno);
+  const auto resident_pages = [&] {
+    std::vector<unsigned char> resident(kLocked / 4096);
+    EXPECT_EQ(mincore(locked.data(), kLocked, resident.data()), 0);
+    return std::count_if(resident.begin(), resident.end(),
+                         [](unsigned char page) { return (page & 1) != 0; });
+  };
+  arena.allow_giving_back(locked);
+  EXPECT_EQ(resident_pages(), kLocked / 4096);
+  arena.give_back(locked);
+  EXPECT_EQ(resident_pages(), 0);
+  arena.take_again(locked);
+  EXPECT_EQ(resident_pages(), kLocked / 4096);
 }
 
 TEST(ArenaTest, TakesAlignedPiecesUntilItIsUsedUp) {

@@ -27,7 +27,7 @@ class ModelledDevice {
     int calls_left = -1;
     bool now() { return calls_left >= 0 && calls_left-- == 0; }
   };
-  Fault alloc_fault, alloc_host_fault, copy_fault, record_fault;
+  Fault alloc_fault, alloc_host_fault, copy_fault, make_fault, record_fault;
   bool crooked_host_memory = false;
 
   explicit ModelledDevice(std::uint64_t seed, std::size_t streams = 3) : random_(seed) {
@@ -65,6 +65,7 @@ class ModelledDevice {
       return 0;
     };
     device.event_make = [](void* user) -> void* {
+      if (self(user).make_fault.now()) return nullptr;
       ++self(user).events_made_;
       return new Event;
     };
