@@ -124,4 +124,9 @@ std::size_t ReadQueue::pop(std::span<ReadCompletion> out) {
   return count;
 }
 
+void ReadQueue::drop_finished() {
+  ReadCompletion completion;
+  while (pop({&completion, 1}) > 0) continue;
+}
+
 }  // namespace hearth::io
