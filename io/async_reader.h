@@ -1,11 +1,12 @@
 // Files → memory, many reads in flight.
 //
-// Owned and driven by one thread: submit() queues, reap() collects. Two back ends with the same
-// behaviour: io_uring (registered files and buffers) and a pool of threads that call pread.
-// Both open the files with O_DIRECT where the file system allows it, so that experts do not pass
-// through the page cache, and both retry what can be retried (short reads, EINTR, EAGAIN), a
-// bounded number of times. What still fails is reported in the completion, never thrown, because
-// the reader does not know which expert a read was for.
+// Driven by one thread at a time, whichever: submit() queues, reap() collects. Two back ends with
+// the same behaviour: io_uring (registered files and buffers) and a pool of threads that call
+// pread. Both open the files with O_DIRECT where the file system allows it, so that experts do not
+// pass through the page cache, and both retry what can be retried (short reads, EINTR, EAGAIN, what
+// was cut off because the thread that submitted it ended), a bounded number of times. What still
+// fails is reported in the completion, never thrown, because the reader does not know which expert
+// a read was for.
 //
 // Lifetime: the destination of a read must stay valid until its completion was reaped or
 // end_reads() returned, which the destructor calls: no read outlives the reader.

@@ -98,12 +98,11 @@ INSTANTIATE_TEST_SUITE_P(Rows, ReaderFaultsTest, testing::ValuesIn(reader_rows()
                          [](const auto& row) { return std::string(row.param.name); });
 
 TEST_P(ReaderFaultsTest, WhatCannotPassIsReportedForItsReadAlone) {
-  for (const int code : {EIO, ECANCELED})
-    hit_every_attempt([&](std::int32_t) { return -code; }, code);
+  for (const int code : {EIO, EBADF}) hit_every_attempt([&](std::int32_t) { return -code; }, code);
 }
 
 TEST_P(ReaderFaultsTest, WhatMayPassIsAttemptedAgain) {
-  for (const int code : {EINTR, EAGAIN})
+  for (const int code : {EINTR, EAGAIN, ECANCELED, EFAULT})
     hit_every_attempt([&](std::int32_t) { return -code; }, std::nullopt);
 }
 
@@ -133,7 +132,7 @@ TEST_P(ReaderFaultsTest, EveryReadShortAtOnce) {
 }
 
 TEST_P(ReaderFaultsTest, RepeatsAreBounded) {
-  for (const int code : {EINTR, EAGAIN}) {
+  for (const int code : {EINTR, EAGAIN, ECANCELED, EFAULT}) {
     const Outcome outcome =
         read_with(GetParam(), calls_, [&](std::uint64_t, std::int32_t) { return -code; }, 4);
     ASSERT_EQ(outcome.failed.size(), 8u);
