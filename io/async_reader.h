@@ -1,14 +1,15 @@
 // Files → memory, many reads in flight.
 //
-// Owned and driven by one thread: submit() queues, reap() collects. Two back ends with the same
-// behaviour: io_uring (registered files and buffers) and a pool of threads that call pread.
-// Both open the files with O_DIRECT where the file system allows it, so that experts do not pass
-// through the page cache, and both retry what can be retried (short reads, EINTR, EAGAIN), a
-// bounded number of times. What still fails is reported in the completion, never thrown, because
-// the reader does not know which expert a read was for.
+// Driven by one thread at a time, whichever: submit() queues, reap() collects. Two back ends with
+// the same behaviour: io_uring (registered files and buffers) and a pool of threads that call
+// pread. Both open the files with O_DIRECT where the file system allows it, so that experts do not
+// pass through the page cache, and both retry what can be retried (short reads, EINTR, EAGAIN, what
+// was cut off because the thread that submitted it ended), a bounded number of times. What still
+// fails is reported in the completion, never thrown, because the reader does not know which expert
+// a read was for.
 //
-// Lifetime: the destination of a read must stay valid until its completion was reaped. The
-// destructor cancels what it can and waits for the rest, so that no read outlives the reader.
+// Lifetime: the destination of a read must stay valid until its completion was reaped or
+// end_reads() returned, which the destructor calls: no read outlives the reader.
 #pragma once
 
 #include <cstddef>
@@ -82,6 +83,11 @@ class AsyncReader {
   virtual std::size_t reap(std::span<ReadCompletion> out, Wait wait) = 0;
 
   virtual std::size_t outstanding() const = 0;  // submitted and not yet reaped
+
+  // Drops what waits, cancels what it can and waits for what the system is reading all the same:
+  // then nothing is outstanding, and memory may go. For destructors and after errors, whence it
+  // neither throws nor gives up, whatever the system refuses by now.
+  virtual void end_reads() noexcept = 0;
 
   // "io_uring, O_DIRECT, 512-byte alignment" for the start-up report; and which fallback was taken.
   virtual std::string description() const = 0;

@@ -97,6 +97,11 @@ DiskRate probe_disk(AsyncReader& reader, const DiskProbeOptions& options, const 
     choose(i);
   }
 
+  // Whatever is thrown, no read outlives the memory above.
+  const struct EndReads {
+    AsyncReader& reader;
+    ~EndReads() { reader.end_reads(); }
+  } end_reads{reader};
   const Bytes before = reader.bytes_read();
   const Nanoseconds start = clock.now();
   std::ranges::fill(begun, start);

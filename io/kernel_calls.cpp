@@ -22,6 +22,10 @@ int KernelCalls::register_buffers(io_uring* ring, const iovec* buffers, unsigned
   return io_uring_register_buffers(ring, buffers, count);
 }
 
+int KernelCalls::enter(io_uring* ring, unsigned completions) {
+  return io_uring_submit_and_wait(ring, completions);
+}
+
 std::int32_t KernelCalls::read_result(std::span<std::byte>, std::int32_t result) { return result; }
 
 }  // namespace hearth::io

@@ -19,6 +19,8 @@ class KernelCalls {
   virtual int open(const char* path, int flags);
   virtual int set_up_ring(unsigned entries, io_uring* ring, io_uring_params* params);
   virtual int register_buffers(io_uring* ring, const iovec* buffers, unsigned count);
+  // Hands over what is prepared, waits for so many completions.
+  virtual int enter(io_uring* ring, unsigned completions);
 
   // Every attempt to read passes its result through here, in both back ends: bytes read, 0 at the
   // end of the file, or the negative errno. `destination` is what the attempt was to fill. Called

@@ -34,6 +34,7 @@ class PreadReader final : public AsyncReader {
   void submit(std::span<const ReadRequest> requests) override;
   std::size_t reap(std::span<ReadCompletion> out, Wait wait) override;
   std::size_t outstanding() const override;
+  void end_reads() noexcept override;
   std::string description() const override;
 
  private:
@@ -72,13 +73,13 @@ PreadReader::PreadReader(const ReaderParts& parts, int uring_refusal)
 }
 
 PreadReader::~PreadReader() {
+  end_reads();
   {
     const std::lock_guard lock(mutex_);
-    queue_.drop_waiting();
     closing_ = true;
   }
   work_.notify_all();
-  for (std::thread& thread : threads_) thread.join();  // each finishes the piece it is reading
+  for (std::thread& thread : threads_) thread.join();
 }
 
 void PreadReader::submit(std::span<const ReadRequest> requests) {
@@ -99,6 +100,16 @@ std::size_t PreadReader::reap(std::span<ReadCompletion> out, Wait wait) {
   const std::size_t count = queue_.pop(out);
   bytes_read_ = queue_.bytes_read();
   return count;
+}
+
+// Each thread finishes the piece it is reading. The last piece finishes its request, so that its
+// thread notifies.
+void PreadReader::end_reads() noexcept {
+  std::unique_lock lock(mutex_);
+  queue_.drop_waiting();
+  finished_.wait(lock, [&] { return queue_.pieces_under_way() == 0; });
+  queue_.drop_finished();
+  bytes_read_ = queue_.bytes_read();
 }
 
 void PreadReader::work() {

@@ -8,6 +8,18 @@
 
 namespace hearth::io {
 
+namespace {
+
+// With io_uring, reads through the page cache that a thread submitted which has ended meanwhile end
+// with ECANCELED or, where they had begun, with EFAULT: its memory is no longer theirs. The next
+// attempt is that of the thread that reaps. An address that is wrong remains so.
+bool may_pass(std::int32_t result) {
+  return result == 0 || result == -EINTR || result == -EAGAIN || result == -ECANCELED ||
+         result == -EFAULT;
+}
+
+}  // namespace
+
 bool Piece::advance(std::int32_t result, std::uint64_t alignment) {
   ++attempts;
   if (result > 0) {
@@ -22,8 +34,7 @@ bool Piece::advance(std::int32_t result, std::uint64_t alignment) {
     buffered = true;
     return false;
   }
-  const bool may_pass = result == 0 || result == -EINTR || result == -EAGAIN;
-  if (may_pass && barren++ < kMaxRepeats) return false;
+  if (may_pass(result) && barren++ < kMaxRepeats) return false;
   error = result == 0 ? ReadCompletion::kUnexpectedEnd : -result;
   return true;
 }
@@ -122,6 +133,11 @@ std::size_t ReadQueue::pop(std::span<ReadCompletion> out) {
     finished_.pop();
   }
   return count;
+}
+
+void ReadQueue::drop_finished() {
+  ReadCompletion completion;
+  while (pop({&completion, 1}) > 0) continue;
 }
 
 }  // namespace hearth::io

@@ -62,6 +62,7 @@ class ReadQueue {
   void finish(Piece* piece);              // its request is finished with the last of its pieces
   void drop_waiting();                    // forgets what next() has not given out yet
   std::size_t pop(std::span<ReadCompletion> out);
+  void drop_finished();
 
   std::span<Piece> pieces() { return pieces_; }
   std::uint64_t alignment() const { return limits_.alignment; }

@@ -1,8 +1,8 @@
 // Reads with io_uring: one thread keeps the device's queue full.
 //
 // At most `queue_depth` reads are in the kernel. The submission queue holds as many and the
-// completion queue four times as many, so that neither can overflow, not even when the destructor
-// cancels every read. The ring is made without IORING_SETUP_SINGLE_ISSUER and DEFER_TASKRUN: at a
+// completion queue four times as many, so that neither can overflow, not even when every read is
+// cancelled. The ring is made without IORING_SETUP_SINGLE_ISSUER and DEFER_TASKRUN: at a
 // few thousand reads a second they gain nothing measurable, and they would tie the reader to one
 // thread for life.
 
@@ -41,19 +41,25 @@ class Ring {
   io_uring* get() { return &ring_; }
 
   // Hands the kernel what was prepared and waits for `completions` of them. Never blocks for data
-  // when that is 0; what the kernel did not take stays prepared.
+  // when that is 0; what the kernel did not take stays prepared. Throws Error(kIo).
   void enter(unsigned completions);
+  // The same; false where the kernel refuses, for now or for good.
+  bool try_enter(unsigned completions) { return calls_.enter(&ring_, completions) >= 0; }
+  // Takes back what was prepared and the kernel did not take; `visit` gets the data of each entry.
+  template <typename Visit>
+  void withdraw(Visit visit);
 
  private:
   int probe();
 
+  KernelCalls& calls_;
   io_uring ring_{};
   int refusal_ = 0;
 };
 
-Ring::Ring(unsigned depth, KernelCalls& calls) {
+Ring::Ring(unsigned depth, KernelCalls& calls) : calls_(calls) {
   io_uring_params params{};
-  params.flags = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
+  params.flags = IORING_SETUP_CQSIZE;
   params.cq_entries = 4 * depth;
   refusal_ = -calls.set_up_ring(depth, &ring_, &params);
   if (refusal_ != 0) return;
@@ -73,7 +79,7 @@ int Ring::probe() {
   if (!supported) return ENOSYS;
 
   io_uring_prep_nop(io_uring_get_sqe(&ring_));
-  const int submitted = io_uring_submit_and_wait(&ring_, 1);
+  const int submitted = calls_.enter(&ring_, 1);
   if (submitted < 0) return -submitted;
   io_uring_cqe* completion = nullptr;
   if (io_uring_peek_cqe(&ring_, &completion) != 0) return EIO;
@@ -85,7 +91,7 @@ int Ring::probe() {
 void Ring::enter(unsigned completions) {
   int busy = 0;
   while (true) {
-    const int result = io_uring_submit_and_wait(&ring_, completions);
+    const int result = calls_.enter(&ring_, completions);
     if (result >= 0) return;
     if (result == -EINTR) continue;
     const bool may_pass = result == -EAGAIN || result == -EBUSY;
@@ -97,25 +103,38 @@ void Ring::enter(unsigned completions) {
   }
 }
 
+// The kernel looks at the tail while it is entered and at no other time, there being no thread of
+// its own that polls for entries.
+template <typename Visit>
+void Ring::withdraw(Visit visit) {
+  io_uring_sq& entries = ring_.sq;
+  const unsigned taken = io_uring_smp_load_acquire(entries.khead);
+  for (unsigned at = taken; at != entries.sqe_tail; ++at)
+    visit(reinterpret_cast<void*>(entries.sqes[at & entries.ring_mask].user_data));
+  io_uring_smp_store_release(entries.ktail, taken);
+  entries.sqe_head = entries.sqe_tail = taken;
+}
+
 class UringReader final : public AsyncReader {
  public:
   UringReader(const ReaderParts& parts, std::unique_ptr<Ring> ring);
-  ~UringReader() override;
+  ~UringReader() override { end_reads(); }
 
   using AsyncReader::register_memory;
   void register_memory(std::span<const std::span<std::byte>> regions) override;
   void submit(std::span<const ReadRequest> requests) override;
   std::size_t reap(std::span<ReadCompletion> out, Wait wait) override;
   std::size_t outstanding() const override { return queue_.outstanding(); }
+  void end_reads() noexcept override;
   std::string description() const override;
 
  private:
   void register_files();
   void start_waiting();
   void attempt(Piece& piece);
+  void cancel_what_is_under_way();
   int registered_buffer(std::span<const std::byte> destination) const;
   std::size_t registered_bytes() const;
-  io_uring_sqe* free_entry();
   // Takes every completion that is there; `again` is called for pieces that need another attempt.
   template <typename Again>
   void harvest(Again again);
@@ -137,22 +156,6 @@ UringReader::UringReader(const ReaderParts& parts, std::unique_ptr<Ring> ring)
   alignment_ = parts.limits.alignment;
   direct_ = all_direct(files_);
   register_files();
-}
-
-// No read outlives the reader: what waits is dropped, what the kernel has is cancelled where it can
-// be, and everything is waited for.
-UringReader::~UringReader() {
-  queue_.drop_waiting();
-  for (Piece& piece : queue_.pieces()) {
-    if (!piece.under_way) continue;
-    io_uring_sqe* const entry = free_entry();
-    io_uring_prep_cancel(entry, &piece, 0);
-    io_uring_sqe_set_data(entry, nullptr);
-  }
-  while (queue_.pieces_under_way() > 0) {
-    ring_->enter(1);
-    harvest([this](Piece& piece) { queue_.finish(&piece); });
-  }
 }
 
 // Entries 2i and 2i+1: file i with O_DIRECT and through the page cache. Best effort: without, each
@@ -209,6 +212,32 @@ std::size_t UringReader::reap(std::span<ReadCompletion> out, Wait wait) {
   return count;
 }
 
+// A program may forbid the calls of io_uring once it has opened its files. What the kernel took it
+// completes all the same, without being entered, and until then it may write to the destination:
+// this is therefore waited for without end, as it would be in a call of pread.
+void UringReader::end_reads() noexcept {
+  queue_.drop_waiting();
+  ring_->withdraw([this](void* piece) { queue_.finish(static_cast<Piece*>(piece)); });
+  cancel_what_is_under_way();
+  while (queue_.pieces_under_way() > 0) {
+    if (!ring_->try_enter(1)) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    harvest([this](Piece& piece) { queue_.finish(&piece); });
+  }
+  ring_->withdraw([](void*) {});  // cancellations that the kernel did not take
+  queue_.drop_finished();
+  bytes_read_ = queue_.bytes_read();
+}
+
+void UringReader::cancel_what_is_under_way() {
+  for (Piece& piece : queue_.pieces()) {
+    if (!piece.under_way) continue;
+    io_uring_sqe* const entry = io_uring_get_sqe(ring_->get());
+    CHECK(entry != nullptr);
+    io_uring_prep_cancel(entry, &piece, 0);
+    io_uring_sqe_set_data(entry, nullptr);
+  }
+}
+
 void UringReader::start_waiting() {
   while (Piece* const piece = queue_.next()) attempt(*piece);
   if (io_uring_sq_ready(ring_->get()) > 0) ring_->enter(0);
@@ -223,7 +252,8 @@ void UringReader::attempt(Piece& piece) {
   const std::span<std::byte> destination = piece.next_destination();
   const auto length = static_cast<unsigned>(destination.size());
 
-  io_uring_sqe* const entry = free_entry();
+  io_uring_sqe* const entry = io_uring_get_sqe(ring_->get());
+  CHECK(entry != nullptr);  // there is one for each piece
   if (const int buffer = registered_buffer(destination); buffer >= 0)
     io_uring_prep_read_fixed(entry, fd, destination.data(), length, piece.next_offset(), buffer);
   else
@@ -247,18 +277,6 @@ std::size_t UringReader::registered_bytes() const {
   std::size_t bytes = 0;
   for (const iovec& buffer : registered_) bytes += buffer.iov_len;
   return bytes;
-}
-
-// There is an entry for every read; it can be missing only while the kernel is out of memory.
-io_uring_sqe* UringReader::free_entry() {
-  io_uring_sqe* entry = io_uring_get_sqe(ring_->get());
-  for (int busy = 0; entry == nullptr && busy < kMaxBusy; ++busy) {
-    if (busy > 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    ring_->enter(0);
-    entry = io_uring_get_sqe(ring_->get());
-  }
-  if (entry == nullptr) throw_error(ErrorCode::kIo, "io_uring takes no more reads; use --io pread");
-  return entry;
 }
 
 template <typename Again>

@@ -1,6 +1,5 @@
 #include "runtime/io_error.h"
 
-#include <array>
 #include <cstring>
 
 #include "base/error.h"
@@ -14,11 +13,6 @@ void throw_read_error(std::string_view path, int error, std::string_view what) {
                 what);
   throw_error(ErrorCode::kIo, "{}: reading {} failed: {}; check the disk and the file", path, what,
               std::strerror(error));
-}
-
-void drain(io::AsyncReader& reader) {
-  std::array<io::ReadCompletion, 16> completions;
-  while (reader.outstanding() > 0) reader.reap(completions, io::AsyncReader::Wait::kOne);
 }
 
 }  // namespace hearth::runtime

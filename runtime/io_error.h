@@ -10,7 +10,4 @@ namespace hearth::runtime {
 // `path` is that of the part; `what`: "tensor blk.3.attn_q.weight" or "expert 17 of layer 3".
 [[noreturn]] void throw_read_error(std::string_view path, int error, std::string_view what);
 
-// Waits for every outstanding read and drops its result.
-void drain(io::AsyncReader& reader);
-
 }  // namespace hearth::runtime

@@ -130,7 +130,7 @@ ExpertStore::ExpertStore(const std::vector<std::string>& paths, const ExpertCata
   filling_.resize(space_.size());
 }
 
-ExpertStore::~ExpertStore() { drain(reader_); }
+ExpertStore::~ExpertStore() { reader_.end_reads(); }
 
 std::byte* ExpertStore::slot_memory(profiler::SlotId slot) const {
   return class_memory_[slot.size_class] + slot.index * classes_.slot_bytes[slot.size_class];

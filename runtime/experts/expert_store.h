@@ -94,7 +94,7 @@ class ExpertStore {
   // here.
   ExpertStore(const std::vector<std::string>& paths, const ExpertCatalog& catalog,
               io::AsyncReader& reader, const Options& options, const Clock& clock);
-  ~ExpertStore();  // waits for reads under way
+  ~ExpertStore();  // no read outlives it
 
   void begin_step() { residency_->begin_step(); }
   void observe(const profiler::Routing& routing) { residency_->observe(routing); }

@@ -31,7 +31,7 @@ Uploader::Uploader(kernels::Device& device, kernels::Stream& stream, io::AsyncRe
 }
 
 Uploader::~Uploader() {
-  if (free_count_ < kPieces) drain(*reader_);
+  if (free_count_ < kPieces) reader_->end_reads();
 }
 
 void Uploader::give_back(std::size_t piece) {
@@ -99,7 +99,7 @@ void Uploader::copy_what_arrived() {
 }
 
 void Uploader::fail(const Piece& piece, int error) {
-  drain(*reader_);
+  reader_->end_reads();
   free_count_ = 0;
   for (std::size_t each = 0; each < kPieces; ++each) give_back(each);
   throw_read_error(piece.path, error, piece.what);

@@ -223,7 +223,7 @@ void WeightTable::read(std::span<Entry* const> entries, io::AsyncReader& reader,
     }
     collect(0);
   } catch (...) {
-    drain(reader);  // the arena must outlive every read into it
+    reader.end_reads();  // the arena must outlive every read into it
     throw;
   }
 }

@@ -1,8 +1,10 @@
 #include "io/async_reader.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <set>
 #include <thread>
@@ -245,6 +247,30 @@ TEST_P(AsyncReaderTest, MayBeUsedAndDestroyedInOtherThreads) {
     EXPECT_TRUE(read.holds(file.bytes()));
   }).join();
   reader.reset();
+}
+
+// The kernel gives up what a thread that ends has submitted and what is not yet with the disk.
+TEST_P(AsyncReaderTest, ReadsOfAThreadThatEndedArrive) {
+  const RandomFile& file = shared_file();
+  const auto reader = open(file.path());
+  const GuardedBuffer buffer(8 << 20);
+  for (int round = 0; round < 30; ++round) {
+    const int fd = ::open(file.path().c_str(), O_RDONLY);
+    ASSERT_GE(fd, 0);
+    fdatasync(fd);  // only clean pages leave the cache
+    posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    close(fd);
+    std::ranges::fill(buffer.bytes(), std::byte{0});
+    std::span<std::byte> memory = buffer.bytes();
+    std::vector<RangeRead> reads;
+    for (std::uint64_t i = 0; i < 10; ++i)
+      reads.emplace_back(i * 500'000, 500'000, i, memory, *reader);
+    std::thread([&] {
+      for (const RangeRead& read : reads) reader->submit({&read.request, 1});
+    }).join();
+    for (const ReadCompletion& completion : reap_all(*reader)) EXPECT_EQ(completion.error, 0);
+    for (const RangeRead& read : reads) EXPECT_TRUE(read.holds(file.bytes())) << read.offset;
+  }
 }
 
 TEST_P(AsyncReaderTest, AllocatesNothingAfterOpen) {

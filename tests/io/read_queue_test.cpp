@@ -56,6 +56,21 @@ TEST(PieceTest, ProgressResetsTheCountOfBarrenAttempts) {
   EXPECT_EQ(piece.error, EAGAIN);
 }
 
+TEST(PieceTest, WhatTheEndOfAThreadCutsOffMayPassAndAWrongAddressDoesNot) {
+  std::vector<std::byte> memory(1024);
+  for (const int code : {ECANCELED, EFAULT}) {
+    Piece piece = piece_of(memory, 1024);
+    EXPECT_FALSE(piece.advance(-code, kAlignment));
+    EXPECT_TRUE(piece.advance(1024, kAlignment));
+    EXPECT_EQ(piece.error, 0);
+
+    Piece never = piece_of(memory, 1024);
+    for (int i = 0; i < Piece::kMaxRepeats; ++i) EXPECT_FALSE(never.advance(-code, kAlignment));
+    EXPECT_TRUE(never.advance(-code, kAlignment));
+    EXPECT_EQ(never.error, code);
+  }
+}
+
 TEST(PieceTest, MoreBytesThanWereAskedForIsABug) {
   std::vector<std::byte> memory(512);
   Piece piece = piece_of(memory, 512);

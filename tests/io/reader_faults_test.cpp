@@ -3,10 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <optional>
 #include <set>
+#include <thread>
 
 #include "base/error.h"
 #include "io/reader_backends.h"
@@ -95,12 +98,11 @@ INSTANTIATE_TEST_SUITE_P(Rows, ReaderFaultsTest, testing::ValuesIn(reader_rows()
                          [](const auto& row) { return std::string(row.param.name); });
 
 TEST_P(ReaderFaultsTest, WhatCannotPassIsReportedForItsReadAlone) {
-  for (const int code : {EIO, ECANCELED})
-    hit_every_attempt([&](std::int32_t) { return -code; }, code);
+  for (const int code : {EIO, EBADF}) hit_every_attempt([&](std::int32_t) { return -code; }, code);
 }
 
 TEST_P(ReaderFaultsTest, WhatMayPassIsAttemptedAgain) {
-  for (const int code : {EINTR, EAGAIN})
+  for (const int code : {EINTR, EAGAIN, ECANCELED, EFAULT})
     hit_every_attempt([&](std::int32_t) { return -code; }, std::nullopt);
 }
 
@@ -130,7 +132,7 @@ TEST_P(ReaderFaultsTest, EveryReadShortAtOnce) {
 }
 
 TEST_P(ReaderFaultsTest, RepeatsAreBounded) {
-  for (const int code : {EINTR, EAGAIN}) {
+  for (const int code : {EINTR, EAGAIN, ECANCELED, EFAULT}) {
     const Outcome outcome =
         read_with(GetParam(), calls_, [&](std::uint64_t, std::int32_t) { return -code; }, 4);
     ASSERT_EQ(outcome.failed.size(), 8u);
@@ -165,11 +167,66 @@ TEST_P(ReaderFaultsTest, DestructionWhileReadsFail) {
   }
 }
 
-// --- What the system refuses when a reader is opened.
-
 bool contains(const std::string& text, std::string_view part) {
   return text.find(part) != std::string::npos;
 }
+
+// --- What the kernel refuses once a reader is open.
+
+bool holds_only(std::span<const std::byte> memory, std::byte value) {
+  return std::ranges::all_of(memory, [&](std::byte byte) { return byte == value; });
+}
+
+// Ten reads, the last seven of which the kernel does not take where it can refuse them.
+void submit_and_be_refused(AsyncReader& reader, FaultyCalls& calls, std::span<std::byte> memory,
+                           int refusal) {
+  const bool uring = contains(reader.description(), "io_uring, ");
+  for (std::uint64_t i = 0; i < 10; ++i) {
+    const RangeRead read(i * 200'000, 200'000, i, memory, reader);
+    if (i == 3) calls.enter_refusal = refusal;
+    if (uring && i >= 3)
+      EXPECT_THROW(reader.submit({&read.request, 1}), Error);
+    else
+      reader.submit({&read.request, 1});
+  }
+}
+
+TEST_P(ReaderFaultsTest, ARefusedReaderCanBeDestroyedAndNothingIsWrittenAfterwards) {
+  for (int round = 0; round < 20; ++round) {
+    const GuardedBuffer buffer(4 << 20);
+    auto reader = open_row(GetParam(), {shared_file().path()}, calls_, {.queue_depth = 8});
+    submit_and_be_refused(*reader, calls_, buffer.bytes(), EPERM);
+    reader.reset();
+    calls_.enter_refusal = 0;
+    std::ranges::fill(buffer.bytes(), std::byte{0x11});
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    EXPECT_TRUE(holds_only(buffer.bytes(), std::byte{0x11}));
+  }
+}
+
+TEST_P(ReaderFaultsTest, EndedReadsAreNotMadeByTheNext) {
+  const auto reader = open_row(GetParam(), {shared_file().path()}, calls_, {.queue_depth = 8});
+  for (int round = 0; round < 20; ++round) {
+    const GuardedBuffer ended(4 << 20), next(4 << 20);
+    submit_and_be_refused(*reader, calls_, ended.bytes(), EPERM);
+    reader->end_reads();
+    EXPECT_EQ(reader->outstanding(), 0u);
+    calls_.enter_refusal = 0;
+    std::ranges::fill(ended.bytes(), std::byte{0x11});
+
+    std::span<std::byte> memory = next.bytes();
+    std::vector<RangeRead> reads;
+    for (std::uint64_t i = 0; i < 10; ++i) {
+      reads.emplace_back(i * 150'000, 150'000, i, memory, *reader);
+      reader->submit({&reads.back().request, 1});
+    }
+    EXPECT_EQ(reap_all(*reader).size(), reads.size());
+    for (const RangeRead& read : reads) EXPECT_TRUE(read.holds(shared_file().bytes()));
+    EXPECT_TRUE(holds_only(ended.bytes(), std::byte{0x11}));
+  }
+}
+
+// --- What the system refuses when a reader is opened.
 
 std::string read_and_describe(const ReaderRow& row, FaultyCalls& calls) {
   const Outcome outcome = read_with(row, calls, nullptr, 4);

@@ -3,9 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <optional>
 
 #include "base/error.h"
 #include "io/read_window.h"
+#include "io/reader_backends.h"
 #include "runtime/logits_hash.h"
 #include "runtime/session.h"
 #include "tests/runtime/support/fake_reader.h"
@@ -136,6 +138,42 @@ TEST(ReadFault, OfAllReadsFromOneOnLetsEverythingBeDestroyed) {
     };
     EXPECT_THROW(hash_of_run(session), Error) << n;
   }  // with reads under way
+}
+
+// A program may forbid the calls of io_uring once it has loaded a model.
+class CallsThatEnd final : public io::KernelCalls {
+ public:
+  std::optional<std::uint32_t> left;  // before the kernel refuses to be entered; none: it does not
+  int enter(io_uring* ring, unsigned completions) override {
+    if (left && *left == 0) return -EPERM;
+    if (left) *left -= 1;
+    return KernelCalls::enter(ring, completions);
+  }
+};
+
+TEST(ReadFault, OfTheKernelFromOneCallOnLetsEverythingBeDestroyed) {
+  for (std::uint32_t n = 0; n < 24; ++n) {
+    CallsThatEnd calls;
+    Engine engine({.model_path = kModel,
+                   .budget = {.expert_ram = kSlot * kExpertsUsed},
+                   .context = 64,
+                   .threads = 1,
+                   .open_reader = [&](const std::vector<std::string>& paths,
+                                      const io::ReaderOptions& options) {
+                     return io::open_reader(paths, options, calls);
+                   }});
+    if (engine.io_description().find("io_uring, ") == std::string::npos)
+      GTEST_SKIP() << engine.io_description();
+    Session session(engine);
+    calls.left = n;
+    try {
+      hash_of_run(session);
+      FAIL() << "call " << n;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kIo);
+      EXPECT_NE(std::string(error.what()).find("use --io pread"), std::string::npos);
+    }
+  }  // with reads that the kernel has, and others that it did not take
 }
 
 TEST(ReadFault, LeavesOtherSessionsTheirSlots) {

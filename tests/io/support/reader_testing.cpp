@@ -64,6 +64,10 @@ int FaultyCalls::register_buffers(io_uring* ring, const iovec* buffers, unsigned
                               : KernelCalls::register_buffers(ring, buffers, count);
 }
 
+int FaultyCalls::enter(io_uring* ring, unsigned completions) {
+  return enter_refusal != 0 ? -enter_refusal : KernelCalls::enter(ring, completions);
+}
+
 std::int32_t FaultyCalls::read_result(std::span<std::byte> destination, std::int32_t result) {
   const std::uint64_t attempt = attempts_++;
   const std::int32_t seen = fault_ ? fault_(attempt, result) : result;

@@ -56,6 +56,8 @@ class FaultyCalls final : public KernelCalls {
   int ring_refusal = 0;
   int buffers_refusal = 0;
   int direct_open_refusal = 0;
+  // At any time.
+  int enter_refusal = 0;
 
   // Attempts are counted from the last arm(); `fault` maps (number, bytes read or -errno) to what
   // the reader sees. Bytes that the reader is told were not read are overwritten, so that it
@@ -67,6 +69,7 @@ class FaultyCalls final : public KernelCalls {
   int open(const char* path, int flags) override;
   int set_up_ring(unsigned entries, io_uring* ring, io_uring_params* params) override;
   int register_buffers(io_uring* ring, const iovec* buffers, unsigned count) override;
+  int enter(io_uring* ring, unsigned completions) override;
   std::int32_t read_result(std::span<std::byte> destination, std::int32_t result) override;
 
  private:

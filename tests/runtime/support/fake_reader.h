@@ -79,6 +79,7 @@ class FakeReader final : public io::AsyncReader {
   }
 
   std::size_t outstanding() const override { return pending_.size(); }
+  void end_reads() noexcept override { pending_.clear(); }
   std::string description() const override { return "a reader without a disk"; }
 
  private:
