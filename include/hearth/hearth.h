@@ -63,8 +63,8 @@ typedef struct hearth_engine_options {
   uint64_t ram;         // for everything, the process included
   uint64_t expert_ram;  // for experts alone
   uint32_t context;     // positions of each session; 0: what the model was trained on, at most 4096
-  uint32_t batch;       // tokens of a prompt that are computed at once, more or fewer; 0: 512
-  uint32_t threads;     // that compute; 0: one for each core that may be used
+  uint32_t batch;       // tokens of a prompt computed at once, more or fewer, up to 65536; 0: 512
+  uint32_t threads;     // that compute, up to 1024; 0: one for each core that may be used
   int32_t no_prefetch;  // 1: experts are read only when a router has chosen them
   const char* policy;   // which expert makes room; NULL: chosen by the plan. "lru", ...
   const char* key_format;    // of the cache of keys, "f16" if NULL; "q8_0", ...
