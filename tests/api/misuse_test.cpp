@@ -150,8 +150,7 @@ TEST_F(Misuse, MoreThreadsOrABatchThanTheCommandTakesAreUsage) {
     options.threads = threads;
     EXPECT_USAGE(hearth_engine_open(kModel.c_str(), &options, &opened));
   }
-  EXPECT_STREQ(hearth_message(),
-               "threads is 4294967295; give 1 to 1024, or 0 for what is usual");
+  EXPECT_STREQ(hearth_message(), "threads is 4294967295; give 1 to 1024, or 0 for what is usual");
   options = small_options();
   for (const std::uint32_t batch : {65'537u, 1'000'000u, UINT32_MAX}) {
     options.batch = batch;
@@ -335,6 +334,7 @@ TEST_F(Misuse, RightAtAnotherTimeIsState) {
   EXPECT_USAGE(hearth_session_record(s, made, nullptr));
   for (const char* const label : {"", "two\nlines", "\xff"})
     EXPECT_USAGE(hearth_session_record(s, made, label)) << label;
+  EXPECT_EQ(hearth_session_record(other.get(), made, "two words"), HEARTH_OK);
 }
 
 TEST_F(Misuse, ARecordingThatIsRefusedLeavesTheOneBeforeIt) {
