@@ -59,12 +59,80 @@ TEST(Usage, FlagsOfLlamaCppWithoutEffectSayWhy) {
   expect_error({"inspect", "--mlock", "x"}, 2, "llama.cpp flag --mlock is not supported because");
 }
 
+TEST(Usage, NoUsualFlagOfLlamaCppIsUnknown) {
+  for (const char* flag : {"-r",
+                           "-i",
+                           "-v",
+                           "-l",
+                           "-j",
+                           "-C",
+                           "--dynatemp-range",
+                           "--dynatemp-exp",
+                           "--top-nsigma",
+                           "--top-n-sigma",
+                           "--dry-multiplier",
+                           "--dry-base",
+                           "--dry-allowed-length",
+                           "--dry-penalty-last-n",
+                           "--dry-sequence-breaker",
+                           "--xtc-probability",
+                           "--typical",
+                           "--mirostat",
+                           "--spec-type",
+                           "--spec-draft-ngl",
+                           "-ngld",
+                           "-devd",
+                           "--draft",
+                           "--draft-max",
+                           "--draft-p-min",
+                           "--warmup",
+                           "--rpc",
+                           "--repack",
+                           "-nr",
+                           "--cache-ram",
+                           "-cram",
+                           "--reasoning-effort",
+                           "--reasoning-budget",
+                           "--log-prefix",
+                           "--no-log-prefix",
+                           "--grp-attn-n",
+                           "-gaw",
+                           "--rope-scale",
+                           "--yarn-beta-slow",
+                           "--numa",
+                           "--mlock",
+                           "--no-mmap",
+                           "-ot",
+                           "--cpu-moe",
+                           "--n-cpu-moe",
+                           "-fa",
+                           "-ngl",
+                           "-ts",
+                           "-mg",
+                           "-sm",
+                           "-cb",
+                           "--slots",
+                           "--timeout",
+                           "--embeddings",
+                           "--hellaswag",
+                           "--tools",
+                           "--video"})
+    for (const char* subcommand : {"run", "chat", "inspect"})
+      expect_error({subcommand, flag, "1"}, 2,
+                   std::string("llama.cpp flag ") + flag + " is not supported because");
+  expect_error({"chat", "-m", "x", "-p", "Hello"}, 2, "type a message, pipe it in, or /read FILE");
+  expect_error({"bench", "-m", "/nonexistent", "-p", "16", "-r", "1"}, 1, "/nonexistent");
+  expect_error({"run", "-m", "/nonexistent", "-p", "a", "-e"}, 1, "/nonexistent");
+}
+
 // What it meant there is said, rather than that it means nothing here.
 TEST(Usage, FlagsOfLlamaCppThatDoSomethingThereLeadToWhatDoesItHere) {
   expect_error({"run", "-m", "x", "-cnv"}, 2, "hearth chat");
   expect_error({"run", "-m", "x", "--reverse-prompt", "User:"}, 2, "--n-predict");
   expect_error({"run", "-m", "x", "--port", "8080"}, 2, "no server");
   expect_error({"run", "-m", "x", "--lora", "y"}, 2, "merge them");
+  expect_error({"run", "-m", "x", "--perf"}, 2, "--no-report");
+  expect_error({"run", "-m", "x", "--no-perf"}, 2, "use --no-report");
   expect_error({"chat", "-m", "x", "-sysf", "y"}, 2, "--system");
   expect_error({"chat", "-m", "x", "--reasoning-budget", "0"}, 2, "--reasoning off");
   expect_error({"perplexity", "-m", "x", "-f", "y", "--kl-divergence"}, 2, "hearth kld");
