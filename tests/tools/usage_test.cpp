@@ -59,6 +59,29 @@ TEST(Usage, FlagsOfLlamaCppWithoutEffectSayWhy) {
   expect_error({"inspect", "--mlock", "x"}, 2, "llama.cpp flag --mlock is not supported because");
 }
 
+TEST(Usage, ErrorsOfValuesNameTheirFlag) {
+  expect_error({"bench", "-m", "x", "-p", "abc"}, 2, "--n-prompt abc: 'abc' is not a whole number");
+  expect_error({"bench", "-m", "x", "-p", "16,"}, 2, "--n-prompt 16,: '' is not a whole number");
+  expect_error({"bench", "-m", "x", "-d", "-1"}, 2, "--n-depth -1: '-1' is not a whole number");
+  expect_error({"replay", "x", "--budget", "0%"}, 2, "--budget: '0%' is not a share above 0%");
+  expect_error({"synth", "-o", "/x/y", "--shape", "tiny", "--mix", "foo"}, 2,
+               "--mix: unknown mix 'foo'; known are q4_k_m, mxfp4_moe, and one of ");
+  expect_error({"synth", "-o", "/x/y", "--shape", "tiny", "--down-format", "foo"}, 2,
+               "--down-format: unknown weight format 'foo'");
+  expect_error({"run", "-m", "x", "-p", "y", "--top-p", "2"}, 2, "--top-p is 2; give 0 to 1");
+  expect_error({"run", "-m", "x", "-p", "y", "--min-p", "-1"}, 2, "--min-p is -1; give 0 to 1");
+}
+
+TEST(Usage, APromptFromTheEnvironmentBesideOneThatIsGivenIsNamed) {
+  const CommandResult result = run_hearth({.arguments = {"run", "-m", "x", "-p", "y"},
+                                           .input = {},
+                                           .environment = {{"HEARTH_ARG_FILE", "z"}}});
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_EQ(result.errors,
+            "hearth: error: --prompt and --file both give the prompt; give one of them (--file is "
+            "of HEARTH_ARG_FILE)\n");
+}
+
 TEST(Usage, NoUsualFlagOfLlamaCppIsUnknown) {
   for (const char* flag : {"-r",
                            "-i",
