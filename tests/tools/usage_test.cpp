@@ -44,8 +44,13 @@ TEST(Usage, HelpIsPartedByOneEmptyLine) {
 }
 
 TEST(Usage, NoSubcommandIsAUsageError) {
-  const CommandResult result = run_hearth(std::vector<std::string>{});
-  EXPECT_EQ(result.exit_code, 2);
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{}, {"trace"}, {"profile"}}) {
+    const CommandResult result = run_hearth(arguments);
+    EXPECT_EQ(result.exit_code, 2);
+    EXPECT_EQ(result.output, "");
+    EXPECT_NE(result.errors.find("Usage: hearth"), std::string::npos) << result.errors;
+  }
 }
 
 TEST(Usage, MisspellingsAreNamedWithTheNearest) {
