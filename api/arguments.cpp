@@ -18,7 +18,9 @@ std::string path_of(const char* given, const char* name) {
 std::string workload_of(const char* given) {
   std::string label(&required(given, "workload"));
   if (label.empty() || printable(label, kMostLabelBytes) != label)
-    throw Misuse(HEARTH_ERROR_USAGE, "workload '{}' is no label; give a word", printable(label));
+    throw Misuse(HEARTH_ERROR_USAGE,
+                 "workload '{}' is no label; give at most {} bytes on one line, as code or chat",
+                 printable(label), kMostLabelBytes);
   return label;
 }
 

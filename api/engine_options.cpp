@@ -16,6 +16,15 @@ hearth_engine_options known(const hearth_engine_options* given) {
   return given == nullptr ? hearth_engine_options{} : taken(given, kFirstOptions, "options");
 }
 
+constexpr std::uint32_t kMostThreads = 1024;  // as many as the command takes
+
+// Zero is what is usual.
+void check_at_most(std::uint32_t given, std::uint32_t most, const char* name) {
+  if (given > most)
+    throw Misuse(HEARTH_ERROR_USAGE, "{} is {}; give 1 to {}, or 0 for what is usual", name, given,
+                 most);
+}
+
 kernels::KvFormat kv_format(const char* name) {
   if (name == nullptr) return kernels::KvFormat::kF16;
   if (const auto format = kernels::parse_kv_format(name)) return *format;
@@ -117,6 +126,8 @@ runtime::EngineOptions engine_options(const char* model_path, const hearth_engin
   if (o.plan != nullptr) check_left_to_plan(o);
   runtime::EngineOptions options{.model_path = path_of(model_path, "model_path")};
   set_budget(o, options.budget);
+  check_at_most(o.batch, runtime::kMaxBatch, "batch");
+  check_at_most(o.threads, kMostThreads, "threads");
   options.context = o.context;
   if (o.batch != 0) options.batch = o.batch;
   options.threads = o.threads;

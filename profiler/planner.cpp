@@ -16,7 +16,11 @@
 namespace hearth::profiler {
 namespace {
 
+// What would be 0.0 MiB, and is not nothing, in a smaller unit.
 std::string mib(Bytes bytes) {
+  if (bytes > Bytes(0) && bytes < kKiB) return fmt::format("{} B", bytes.count);
+  if (bytes > Bytes(0) && bytes < 64 * kKiB)
+    return fmt::format("{:.1f} KiB", static_cast<double>(bytes.count) / (1 << 10));
   return fmt::format("{:.1f} MiB", static_cast<double>(bytes.count) / (1 << 20));
 }
 

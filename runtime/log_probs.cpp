@@ -87,13 +87,16 @@ void LogProbsReader::read_header() {
     std::uint32_t context, vocabulary, chunks;
   } head;
   static_assert(sizeof head == 20);
-  read(&head, sizeof head);
-  if (!std::ranges::equal(head.magic, kMagic))
+  struct stat status{};
+  fstat(fileno(file_.get()), &status);
+  if (S_ISDIR(status.st_mode))
+    throw_error(ErrorCode::kIo,
+                "{}: is a directory; give a file that perplexity --save-all-logits made", path_);
+  if (std::fread(&head, 1, sizeof head, file_.get()) != sizeof head ||
+      !std::ranges::equal(head.magic, kMagic))
     throw_error(ErrorCode::kBadFile,
                 "{}: is no file of log-probabilities; make one with perplexity --save-all-logits",
                 path_);
-  struct stat status{};
-  fstat(fileno(file_.get()), &status);
   const bool sensible = head.context >= 4 && head.context <= kMaxContext && head.vocabulary >= 1 &&
                         head.vocabulary <= kMaxVocabulary && head.chunks >= 1;
   header_ = {.context = head.context, .vocabulary = head.vocabulary, .tokens = {}};

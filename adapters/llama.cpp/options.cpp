@@ -18,7 +18,7 @@ Usage: hearth-llama-record -m MODEL -f TEXT --workload LABEL [FLAGS]
   -m, --model FILE        GGUF file of a mixture of experts (required)
   -f, --file FILE         a text; may be given again
       --token-ids N,N,... the tokens themselves, instead of a text
-      --workload LABEL    what kind of text it is, in a word (required)
+      --workload LABEL    what kind of text it is, in at most 64 bytes (required)
   -o, --output FILE       the profile (default: MODEL.profile.toml); an existing file is an error
   -n, --tokens N          stop after so many tokens
   -c, --ctx-size N        tokens of a chunk, which begins with an empty context (default 512)

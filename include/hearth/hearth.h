@@ -14,7 +14,12 @@
 //
 // Conventions (structs with a size, status codes, messages): hearth/status.h; the codes are named
 // without their HEARTH_ERROR_ below. In whole programs: examples/. In C++ with destructors and
-// exceptions: hearth/hearth.hpp. Where a message advises a flag, it means the option of that name.
+// exceptions: hearth/hearth.hpp.
+//
+// Messages are those of the command, and name its flags: --ram is the option `ram`, --expert-ram
+// expert_ram. Of other names: --ctx-size is context, --batch-size batch, --cache-type-k key_format,
+// --cache-type-v value_format, --chat-template template_name or template_source. A device of NULL
+// is --device none, and bytes may be told in KiB or MiB.
 //
 // Threads. An engine may be used by any number of threads at a time, its sessions by one each. A
 // session belongs to no thread: it may wander. hearth_session_cancel() alone may be called while
@@ -63,8 +68,8 @@ typedef struct hearth_engine_options {
   uint64_t ram;         // for everything, the process included
   uint64_t expert_ram;  // for experts alone
   uint32_t context;     // positions of each session; 0: what the model was trained on, at most 4096
-  uint32_t batch;       // tokens of a prompt that are computed at once, more or fewer; 0: 512
-  uint32_t threads;     // that compute; 0: one for each core that may be used
+  uint32_t batch;       // tokens of a prompt computed at once, more or fewer, up to 65536; 0: 512
+  uint32_t threads;     // that compute, up to 1024; 0: one for each core that may be used
   int32_t no_prefetch;  // 1: experts are read only when a router has chosen them
   const char* policy;   // which expert makes room; NULL: chosen by the plan. "lru", ...
   const char* key_format;    // of the cache of keys, "f16" if NULL; "q8_0", ...
@@ -346,8 +351,8 @@ HEARTH_API hearth_status hearth_profile_load(const char* path, hearth_profile** 
 HEARTH_API hearth_status hearth_profile_save(const hearth_profile* profile, const char* path);
 HEARTH_API hearth_status hearth_profile_close(hearth_profile* profile);
 
-// Counts what this session routes from now on, under the name of a workload, a word of at most 64
-// bytes; null: no longer. One session at a time counts into a profile (HEARTH_ERROR_STATE), and
+// Counts what this session routes from now on, under the name of a workload, a label of at most
+// 64 bytes; null: no longer. One session at a time counts into a profile (HEARTH_ERROR_STATE), and
 // while one does, the profile is used only where that session is. The session keeps what it needs
 // of it: either may be closed first. BAD_INPUT for a profile of another model. After an error it
 // counts into what it did before.

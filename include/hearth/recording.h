@@ -32,8 +32,9 @@ typedef struct hearth_choice {
 } hearth_choice;
 
 // An empty recording for the model of a GGUF file (of a split model: of its first part), of any
-// architecture; only its header and a kilobyte of each tensor of experts are read. `workload` says
-// in a word what kind of text will be recorded. BAD_INPUT for a model without experts.
+// architecture; only its header and a kilobyte of each tensor of experts are read. `workload`, a
+// label of at most 64 bytes, says what kind of text will be recorded. BAD_INPUT for a model without
+// experts.
 HEARTH_API hearth_status hearth_recording_begin(const char* model_path, const char* workload,
                                                 hearth_recording** recording);
 

@@ -20,7 +20,10 @@ std::string lower_case(std::string text) {
   return text;
 }
 
-std::string vram_flag(Bytes vram) { return fmt::format("--vram {} MiB", vram / kMiB); }
+std::string vram_flag(Bytes vram) {
+  if (vram < kMiB) return fmt::format("--vram {} B", vram.count);
+  return fmt::format("--vram {} MiB", vram / kMiB);
+}
 
 const FoundDevice& device_named(const std::string& name, const FoundDevices& found) {
   const auto at = std::ranges::find(found.devices, lower_case(name), &FoundDevice::name);

@@ -142,6 +142,25 @@ TEST_F(Misuse, StructsOfAnAbsurdSizeAreUsage) {
   }
 }
 
+// Before the system is asked for so many threads.
+TEST_F(Misuse, MoreThreadsOrABatchThanTheCommandTakesAreUsage) {
+  hearth_engine* opened = nullptr;
+  auto options = small_options();
+  for (const std::uint32_t threads : {1025u, 100'000u, UINT32_MAX}) {
+    options.threads = threads;
+    EXPECT_USAGE(hearth_engine_open(kModel.c_str(), &options, &opened));
+  }
+  EXPECT_STREQ(hearth_message(), "threads is 4294967295; give 1 to 1024, or 0 for what is usual");
+  options = small_options();
+  for (const std::uint32_t batch : {65'537u, 1'000'000u, UINT32_MAX}) {
+    options.batch = batch;
+    EXPECT_USAGE(hearth_engine_open(kModel.c_str(), &options, &opened));
+  }
+  options.batch = 65'536;  // more than the context has
+  EXPECT_EQ(hearth_engine_open(kModel.c_str(), &options, &opened), HEARTH_OK) << hearth_message();
+  EXPECT_EQ(hearth_engine_close(opened), HEARTH_OK);
+}
+
 TEST_F(Misuse, WhatWasToBeFilledIsUntouchedByAnError) {
   std::size_t count = 99;
   EXPECT_USAGE(hearth_tokenize(e, "abc", 3, 0, nullptr, 4, &count));
@@ -315,6 +334,7 @@ TEST_F(Misuse, RightAtAnotherTimeIsState) {
   EXPECT_USAGE(hearth_session_record(s, made, nullptr));
   for (const char* const label : {"", "two\nlines", "\xff"})
     EXPECT_USAGE(hearth_session_record(s, made, label)) << label;
+  EXPECT_EQ(hearth_session_record(other.get(), made, "two words"), HEARTH_OK);
 }
 
 TEST_F(Misuse, ARecordingThatIsRefusedLeavesTheOneBeforeIt) {

@@ -124,6 +124,8 @@ TEST(BadBudget, RamStatesTheLeastThatWorks) {
 TEST(BadBudget, RamBelowTheDenseWeights) {
   expect_error(run_model({"-p", "a", "--ram", "2MiB"}), kFailed, {"dense weights"});
   expect_error(run_model({"-p", "a", "--ram", "0"}), kFailed, {"dense weights"});
+  expect_error(run_model({"-p", "a", "--ram", "1"}), kFailed, {"--ram 1 B is too small"});
+  expect_error(run_model({"-p", "a", "--ram", "2KiB"}), kFailed, {"--ram 2.0 KiB is too small"});
 }
 
 TEST(BadBudget, ContextBeyondTheBudget) {

@@ -87,6 +87,14 @@ TEST(Chat, FilesAreReadAndWritten) {
       "system: Be kind.\n\nuser: Tell me a story.\nA short one.\n\nassistant: "));
 }
 
+TEST(Chat, TwoSlashesBeginAMessageWithOne) {
+  const std::string saved = temporary_path("slash.json");
+  const auto result = chat("//usr/bin is what?\n/help\n/save " + saved + "\n");
+  EXPECT_EQ(result.exit_code, 0) << result.errors;
+  EXPECT_NE(result.errors.find("//TEXT"), std::string::npos) << result.errors;
+  EXPECT_EQ(nlohmann::json::parse(read_file(saved))["messages"][0]["content"], "/usr/bin is what?");
+}
+
 TEST(Chat, AMistakeInAPipeEndsIt) {
   for (const auto& [input, expected] : std::initializer_list<std::pair<const char*, const char*>>{
            {"/nothing\n", "there is no command /nothing; /help says what there is"},

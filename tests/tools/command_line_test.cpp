@@ -173,6 +173,37 @@ TEST(CommandLine, ABadValueInTheEnvironmentIsAnError) {
       << line;
 }
 
+TEST(CommandLine, ABadSwitchInTheEnvironmentIsNamed) {
+  const EnvironmentVariable verbose("HEARTH_ARG_VERBOSE", "maybe");
+  EXPECT_EQ(usage_error({"-m", "a"}), "HEARTH_ARG_VERBOSE=maybe: give 1, or 0 for no");
+  EXPECT_TRUE(parse({"-m", "a", "--verbose"}).verbose);  // the flag wins
+}
+
+TEST(CommandLine, AContradictionSaysWhichFlagIsFromTheEnvironment) {
+  const EnvironmentVariable ram("HEARTH_ARG_RAM", "1GiB");
+  Options options;
+  CommandLine line("test", "A test.");
+  declare(line, options);
+  line.check([] { throw_error(ErrorCode::kUsage, "--ram and --threads: give one of them"); });
+  try {
+    EXPECT_FALSE(line.parse({"-m", "a", "-t", "2"}));
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(),
+                 "--ram and --threads: give one of them (--ram is of HEARTH_ARG_RAM)");
+  }
+}
+
+TEST(CommandLine, ATwinOfAnotherNameLeadsToTheRightOne) {
+  const EnvironmentVariable no_jinja("HEARTH_ARG_NO_JINJA", "1");
+  ::testing::internal::CaptureStderr();
+  parse({"-m", "a"});
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(),
+            "hearth: HEARTH_ARG_NO_JINJA has no effect; use HEARTH_ARG_JINJA=0\n");
+  unsetenv("HEARTH_ARG_NO_JINJA");
+  const EnvironmentVariable jinja("HEARTH_ARG_JINJA", "0");
+  EXPECT_FALSE(parse({"-m", "a"}).jinja);
+}
+
 TEST(CommandLine, ATwinWithoutEffectIsReported) {
   const EnvironmentVariable unknown("HEARTH_ARG_N_PREDICTT", "9");
   ::testing::internal::CaptureStderr();

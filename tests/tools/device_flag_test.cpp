@@ -28,6 +28,8 @@ TEST(DeviceFlag, NoneIsAlwaysThere) {
   EXPECT_EQ(run_hearth(run_of({"--device", "none", "--no-report"})).exit_code, 0);
   expect_error(run_hearth(run_of({"--device", "none", "--vram", "1GiB"})), kMisused,
                {"--vram 1024 MiB and --device none"});
+  expect_error(run_hearth(run_of({"--device", "none", "--vram", "1000000"})), kMisused,
+               {"--vram 1000000 B and --device none"});
   expect_error(run_hearth(run_of({"--plan", "x", "--device", "none"})), kMisused, {"--device"});
 }
 

@@ -159,6 +159,13 @@ TEST(KldCommand, ARunIsNoDistanceFromItselfAndSomeFromAnother) {
   // Up to the rounding of the file: codes are exact to 1.3e-4.
   EXPECT_NEAR(mean({"--expert-ram", "30%"}), 0, 1.3e-4);
 
+  const std::string brief = temporary_path("brief.logits"), folder = temporary_path("");
+  write_file(brief, "short");
+  const std::string no_logits = brief + ": is no file of log-probabilities";
+  EXPECT_THAT(run_hearth({"kld", "-m", kDemo, "--base", brief}).errors, HasSubstr(no_logits));
+  EXPECT_THAT(run_hearth({"kld", "-m", kDemo, "--base", folder}).errors,
+              HasSubstr(folder + ": is a directory; give a file that perplexity"));
+
   const CommandResult narrow = run_hearth({"kld", "-m", kDemo, "--base", base, "-c", "64"});
   EXPECT_EQ(narrow.exit_code, 2);
   EXPECT_THAT(narrow.errors, HasSubstr("--ctx-size 64: " + base + " has chunks of 128 tokens"));

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "tools/hearth/flag_value.h"
 #include "tools/hearth/quantity.h"
 
 namespace hearth::tools {
@@ -28,8 +29,12 @@ std::vector<std::uint32_t> parse_counts(std::string_view text) {
 
 namespace {
 
+std::vector<std::uint32_t> counts_of(std::string_view flag, std::string_view text) {
+  return parse_for(fmt::format("{} {}", flag, printable(text)), [&] { return parse_counts(text); });
+}
+
 BenchPoint parse_pair(std::string_view text) {
-  const std::vector<std::uint32_t> numbers = parse_counts(text);
+  const std::vector<std::uint32_t> numbers = counts_of("-pg", text);
   if (numbers.size() != 2)
     throw_error(ErrorCode::kUsage, "-pg takes two numbers, prompt and generation (512,128), not {}",
                 printable(text));
@@ -48,14 +53,14 @@ std::string BenchPoint::name() const {
 
 std::vector<BenchPoint> bench_points(const BenchLists& lists) {
   std::vector<BenchPoint> at_depth_0;
-  for (const std::uint32_t prompt : parse_counts(lists.prompts))
+  for (const std::uint32_t prompt : counts_of("--n-prompt", lists.prompts))
     at_depth_0.push_back({.prompt = prompt});
-  for (const std::uint32_t generate : parse_counts(lists.generations))
+  for (const std::uint32_t generate : counts_of("--n-gen", lists.generations))
     at_depth_0.push_back({.generate = generate});
   for (const std::string& pair : lists.pairs) at_depth_0.push_back(parse_pair(pair));
 
   std::vector<BenchPoint> points;
-  for (const std::uint32_t depth : parse_counts(lists.depths)) {
+  for (const std::uint32_t depth : counts_of("--n-depth", lists.depths)) {
     for (BenchPoint point : at_depth_0) {
       point.depth = depth;
       if (point.tokens() > 0) points.push_back(point);

@@ -178,6 +178,7 @@ class Chat {
   void take(const std::string& line) {
     if (line.empty()) return;
     if (line[0] != '/') return say(line);
+    if (line.starts_with("//")) return say(line.substr(1));
     const std::size_t end = line.find(' ');
     const std::string name = line.substr(0, end);
     const std::size_t begin = line.find_first_not_of(' ', std::min(end, line.size()));
@@ -185,7 +186,8 @@ class Chat {
     argument.erase(argument.find_last_not_of(' ') + 1);
     for (const Command& command : kCommands)
       if (command.name == name) return start(command, argument);
-    throw_error(ErrorCode::kBadInput, "there is no command {}; /help says what there is",
+    throw_error(ErrorCode::kBadInput,
+                "there is no command {}; /help says what there is, and // begins a message with /",
                 printable(name));
   }
 
@@ -220,6 +222,7 @@ class Chat {
     for (const Command& command : kCommands)
       fmt::print(stderr, "  {:<14} {}\n", fmt::format("{} {}", command.name, command.argument),
                  command.help);
+    fmt::print(stderr, "  {:<14} say something that begins with /\n", "//TEXT");
   }
   void regenerate(const std::string&) {
     if (!conversation_.forget_reply())

@@ -3,8 +3,10 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <limits>
+#include <stdexcept>
 #include <utility>
 
 #include "base/check.h"
@@ -28,6 +30,16 @@ std::string environment_twin(std::string_view long_name) {
     twin += c == '-' ? '_' : lower ? static_cast<char>(c - 'a' + 'A') : c;
   }
   return twin;
+}
+
+// What to set instead of a variable that is the twin of another name of the flag than its first.
+std::string advised_twin(const CLI::Option& option, std::string_view variable) {
+  for (const std::string& name : option.get_lnames()) {
+    if (option.get_envname().empty() || environment_twin("--" + name) != variable) continue;
+    const bool clears = name.starts_with("no-") && !option.get_lnames().front().starts_with("no-");
+    return option.get_envname() + (clears ? "=0" : "");
+  }
+  return {};
 }
 
 // The first long name of a list like "-m,--model,MODEL".
@@ -144,6 +156,8 @@ struct CommandLine::State {
 
   [[noreturn]] void unknown_flag(const std::string& spelling) const;
   std::vector<std::string> normalised(const std::vector<std::string>& arguments);
+  void check_switches_of_environment() const;
+  void run_checks() const;
   void report_unknown_twins() const;
   void check_written_files() const;
 };
@@ -305,6 +319,38 @@ std::vector<std::string> CommandLine::State::normalised(const std::vector<std::s
   return flags;
 }
 
+// CLI11's own message does not name the variable.
+void CommandLine::State::check_switches_of_environment() const {
+  for (const CLI::Option* option : app.get_options()) {
+    const char* value = std::getenv(option->get_envname().c_str());
+    if (value == nullptr || *value == '\0' || option->get_items_expected_max() > 0 ||
+        std::ranges::count(in_arguments, option) > 0)
+      continue;
+    try {
+      CLI::detail::to_flag_value(value);
+    } catch (const std::logic_error&) {
+      throw_error(ErrorCode::kUsage, "{}={}: give 1, or 0 for no", option->get_envname(),
+                  printable(value));
+    }
+  }
+}
+
+// Where a flag that an error names was not given as an argument, the error says where it is from.
+void CommandLine::State::run_checks() const {
+  try {
+    for (const auto& check : checks) check();
+  } catch (const Error& error) {
+    std::string line = error.what(), twins;
+    for (const CLI::Option* option : app.get_options())
+      if (option->count() > 0 && !option->get_envname().empty() &&
+          std::ranges::count(in_arguments, option) == 0 && !option->get_positional() &&
+          line.find("--" + option->get_lnames().front()) != line.npos)
+        twins +=
+            fmt::format(" (--{} is of {})", option->get_lnames().front(), option->get_envname());
+    throw_error(error.code(), "{}{}", line, twins);
+  }
+}
+
 void CommandLine::State::report_unknown_twins() const {
   for (char** variable = environ; *variable != nullptr; ++variable) {
     const std::string_view entry(*variable);
@@ -314,8 +360,14 @@ void CommandLine::State::report_unknown_twins() const {
     if (std::any_of(options.begin(), options.end(),
                     [&](const CLI::Option* option) { return option->get_envname() == name; }))
       continue;
-    fmt::print(stderr, "hearth: {} has no effect: it is not a flag of 'hearth {}'\n",
-               printable(name), subcommand);
+    std::string advised;
+    for (const CLI::Option* option : options)
+      if (advised.empty()) advised = advised_twin(*option, name);
+    if (advised.empty())
+      fmt::print(stderr, "hearth: {} has no effect: it is not a flag of 'hearth {}'\n",
+                 printable(name), subcommand);
+    else
+      fmt::print(stderr, "hearth: {} has no effect; use {}\n", printable(name), advised);
   }
 }
 
@@ -346,12 +398,13 @@ bool CommandLine::parse(const std::vector<std::string>& arguments) {
   } catch (const CLI::Success&) {
     return false;
   } catch (const CLI::ParseError& error) {
+    state_->check_switches_of_environment();
     throw_error(ErrorCode::kUsage, "{}; see 'hearth {} --help'", one_line(error.what()),
                 state_->subcommand);
   }
   state_->report_unknown_twins();
   state_->check_written_files();
-  for (const auto& check : state_->checks) check();
+  state_->run_checks();
   return true;
 }
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -12,11 +13,12 @@
 namespace hearth::tools {
 namespace {
 
-void print_help(const CommandTable& table) {
-  fmt::print("{}\n\nUsage: {} SUBCOMMAND [FLAGS]\n\n", table.summary, table.command);
+void print_help(std::FILE* to, const CommandTable& table) {
+  fmt::print(to, "{}\n\nUsage: {} SUBCOMMAND [FLAGS]\n\n", table.summary, table.command);
   for (const Subcommand& subcommand : table.subcommands)
-    fmt::print("  {:<12}{}\n", subcommand.name, subcommand.summary);
-  fmt::print("\n'{} SUBCOMMAND --help' lists the flags of one.{}\n", table.command, table.footer);
+    fmt::print(to, "  {:<12}{}\n", subcommand.name, subcommand.summary);
+  fmt::print(to, "\n'{} SUBCOMMAND --help' lists the flags of one.{}\n", table.command,
+             table.footer);
 }
 
 [[noreturn]] void unknown_subcommand(const CommandTable& table, const std::string& name) {
@@ -36,11 +38,11 @@ void print_help(const CommandTable& table) {
 int run_subcommand(const CommandTable& table, const Arguments& arguments) {
   if (CommandDescriptions* all = CommandDescriptions::wanted()) return all->add(table), 0;
   if (arguments.empty()) {
-    print_help(table);
+    print_help(stderr, table);
     return kExitUsage;
   }
   const std::string& name = arguments.front();
-  if (name == "--help" || name == "-h" || name == "help") return print_help(table), 0;
+  if (name == "--help" || name == "-h" || name == "help") return print_help(stdout, table), 0;
   for (const Subcommand& subcommand : table.subcommands)
     if (subcommand.name == name) return subcommand.run({arguments.begin() + 1, arguments.end()});
   unknown_subcommand(table, name);

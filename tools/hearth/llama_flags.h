@@ -14,8 +14,8 @@ struct LlamaFlag {
   std::string_view name() const { return spellings.substr(spellings.rfind(' ') + 1); }
 };
 
-// Null for a flag that llama.cpp does not have either. One-letter flags are not in the table: they
-// mean different things in different subcommands, which declare their own.
+// Null for a flag that llama.cpp does not have either. A subcommand that declares a flag of the
+// same spelling means its own.
 const LlamaFlag* find_llama_flag(std::string_view spelling);
 
 }  // namespace hearth::tools

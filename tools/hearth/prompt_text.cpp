@@ -69,11 +69,13 @@ void PromptFlags::add_to(CommandLine& line) {
   line.add({.names = "--escape,!--no-escape",
             .help = "process escapes such as \\n in --prompt (default on)"},
            escape_);
+  line.check([this] {
+    if (prompt_ && file_)
+      throw_error(ErrorCode::kUsage, "--prompt and --file both give the prompt; give one of them");
+  });
 }
 
 std::string PromptFlags::text() const {
-  if (prompt_ && file_)
-    throw_error(ErrorCode::kUsage, "--prompt and --file both give the prompt; give one of them");
   std::string text;
   if (file_)
     text = read_text(*file_);

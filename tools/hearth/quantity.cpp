@@ -72,7 +72,9 @@ SizeOrShare parse_size_or_share(std::string_view text) {
   if (text.empty() || text.back() != '%') return {parse_size(text), 0};
   const std::optional<Number> number = leading_number(text);
   if (!number || number->rest != "%" || !(number->value > 0) || number->value > 100)
-    throw_error(ErrorCode::kUsage, "'{}' is not a share; write for example 25%", printable(text));
+    throw_error(ErrorCode::kUsage,
+                "'{}' is not a share above 0% and up to 100%; write for example 25%",
+                printable(text));
   return {std::nullopt, number->value / 100};
 }
 

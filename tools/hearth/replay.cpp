@@ -11,6 +11,7 @@
 #include "profiler/seed.h"
 #include "profiler/trace_file.h"
 #include "tools/hearth/command_line.h"
+#include "tools/hearth/flag_value.h"
 #include "tools/hearth/interrupt.h"
 #include "tools/hearth/machine_flag.h"
 #include "tools/hearth/nearest_name.h"
@@ -133,7 +134,7 @@ std::vector<Budget> chosen_budgets(const ReplayFlags& flags) {
       flags.budgets.value_or(std::string(flags.html.empty() ? kBudgets : kCurveBudgets));
   std::vector<Budget> budgets;
   for (const std::string& item : items(list, "--budget")) {
-    budgets.push_back({item, parse_size_or_share(item)});
+    budgets.push_back({item, parse_for("--budget", [&] { return parse_size_or_share(item); })});
     if (budgets.back().amount.size && flags.model.empty())
       throw_error(ErrorCode::kUsage,
                   "--budget: {} is a size, and only a --model tells how many experts that is; give "

@@ -12,8 +12,9 @@ namespace hearth::tools {
 void check_workload(const std::string& label) {
   constexpr std::size_t kMostLabelBytes = 64;
   if (label.empty() || label.size() > kMostLabelBytes || printable(label, kMostLabelBytes) != label)
-    throw_error(ErrorCode::kUsage, "--workload '{}' is no label; give a word, as code or chat",
-                printable(label));
+    throw_error(ErrorCode::kUsage,
+                "--workload '{}' is no label; give at most {} bytes on one line, as code or chat",
+                printable(label), kMostLabelBytes);
 }
 
 void RoutingFlags::add_to(CommandLine& line) {
@@ -25,7 +26,7 @@ void RoutingFlags::add_to(CommandLine& line) {
            trace);
   line.add({.names = "--workload",
             .value = "LABEL",
-            .help = "what kind of text it is, in a word, for what is recorded"},
+            .help = "what kind of text it is, in at most 64 bytes, for what is recorded"},
            workload);
 }
 

@@ -34,9 +34,12 @@ void SamplingFlags::add_to(CommandLine& line) {
 
 void SamplingFlags::check() const {
   const runtime::SamplerOptions& o = options_;
-  for (const float share : {o.top_p, o.min_p})
+  const auto check_share = [](std::string_view flag, float share) {
     if (!(share >= 0 && share <= 1))
-      throw_error(ErrorCode::kUsage, "--top-p or --min-p is {}; give 0 to 1", share);
+      throw_error(ErrorCode::kUsage, "{} is {}; give 0 to 1", flag, share);
+  };
+  check_share("--top-p", o.top_p);
+  check_share("--min-p", o.min_p);
   if (!(o.repeat_penalty > 0))
     throw_error(ErrorCode::kUsage, "--repeat-penalty is {}; give a number above 0",
                 o.repeat_penalty);

@@ -11,6 +11,7 @@
 #include "io/gguf_writer.h"
 #include "runtime/cores.h"
 #include "tools/hearth/command_line.h"
+#include "tools/hearth/flag_value.h"
 #include "tools/hearth/interrupt.h"
 #include "tools/hearth/key_outliers.h"
 #include "tools/hearth/quantity.h"
@@ -145,15 +146,20 @@ SynthShape chosen_shape(const SynthOptions& o, std::size_t vocabulary) {
 }
 
 SynthFormats chosen_formats(const SynthOptions& o, const SynthShape& shape) {
-  SynthFormats formats = synth_mix(o.mix.value_or(shape.mix));
+  const auto format_for = [](std::string_view flag, const std::string& name) {
+    return parse_for(flag, [&] { return parse_format(name); });
+  };
+  SynthFormats formats =
+      o.mix ? parse_for("--mix", [&] { return synth_mix(*o.mix); }) : synth_mix(shape.mix);
   if (o.dense_format) {
-    formats.dense = parse_format(*o.dense_format);
+    formats.dense = format_for("--dense-format", *o.dense_format);
     formats.substitutes = false;
   }
-  if (o.output_format) formats.output = parse_format(*o.output_format);
+  if (o.output_format) formats.output = format_for("--output-format", *o.output_format);
   if (!o.expert_format && !o.down_format) return formats;
-  if (o.expert_format) formats.expert = formats.down = parse_format(*o.expert_format);
-  if (o.down_format) formats.down = parse_format(*o.down_format);
+  if (o.expert_format)
+    formats.expert = formats.down = format_for("--expert-format", *o.expert_format);
+  if (o.down_format) formats.down = format_for("--down-format", *o.down_format);
   formats.more_bits = false;
   return formats;
 }

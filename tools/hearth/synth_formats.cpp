@@ -53,17 +53,25 @@ WeightFormat substitute(WeightFormat format) {
   }
 }
 
+std::optional<WeightFormat> find_format(std::string_view name) {
+  std::string upper;
+  for (const char c : name) upper += c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  return kernels::format_of_name(upper);
+}
+
+std::string all_formats() {
+  std::string all;
+  for (const kernels::WeightFormatTraits& row : kernels::kWeightFormats)
+    all += fmt::format("{}{}", all.empty() ? "" : ", ", row.name);
+  return all;
+}
+
 }  // namespace
 
 WeightFormat parse_format(std::string_view name) {
-  std::string upper;
-  for (const char c : name) upper += c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
-  if (const auto format = kernels::format_of_name(upper)) return *format;
-  std::string known;
-  for (const kernels::WeightFormatTraits& row : kernels::kWeightFormats)
-    known += fmt::format("{}{}", known.empty() ? "" : ", ", row.name);
+  if (const auto format = find_format(name)) return *format;
   throw_error(ErrorCode::kUsage, "unknown weight format '{}'; known are {}", printable(name),
-              known);
+              all_formats());
 }
 
 SynthFormats synth_mix(std::string_view name) {
@@ -75,8 +83,10 @@ SynthFormats synth_mix(std::string_view name) {
             .down = WeightFormat::kMXFP4,
             .more_bits = false,
             .substitutes = false};
-  const WeightFormat format = parse_format(name);
-  return {format, format, format, format, false, false};
+  if (const auto format = find_format(name))
+    return {*format, *format, *format, *format, false, false};
+  throw_error(ErrorCode::kUsage, "unknown mix '{}'; known are q4_k_m, mxfp4_moe, and one of {}",
+              printable(name), all_formats());
 }
 
 WeightFormat format_of(const SynthFormats& formats, const SynthTensorRole& tensor) {
