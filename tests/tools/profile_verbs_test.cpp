@@ -208,7 +208,11 @@ TEST(ProfileImport, RefusesWhatDoesNotFit) {
   EXPECT_FALSE(std::filesystem::exists(out));
   expect_error(run_hearth({"profile", "import", counts, "--format", "csv", "-m", kDemoModel, "-o",
                            recorded_profile("prose")}),
-               kMisused, {"is there already"});
+               kFailed, {"a profile is there already"});
+  write_file(out, "my notes");
+  expect_error(import("layer,expert,count\n0,0,1\n"), kFailed,
+               {out, "is no profile", "would be lost"});
+  EXPECT_EQ(read_file(out), "my notes");
 }
 
 }  // namespace
