@@ -143,6 +143,8 @@ TEST(ProfileCheck, RefusesFlagsWithoutEffect) {
   expect_error(check({"-f", "x"}), kMisused, {"--file needs --model"});
   expect_error(check({"-m", kDemoModel}), kMisused, {"--model has no effect without --file"});
   expect_error(check({"--ram", "1GiB"}), kMisused, {"--ram has no effect without --file"});
+  expect_error(check({"-n", "10"}), kMisused, {"--tokens has no effect without --file"});
+  expect_error(check({"-n", "10", "--trace", "x"}), kMisused, {"--tokens has no effect"});
   expect_error(check({"-m", kDemoModel, "-f", "x", "--trace", "y"}), kMisused, {"one of them"});
 }
 

@@ -82,6 +82,8 @@ bool parse(const Arguments& arguments, CheckOptions& o) {
     for (const std::string_view group : {"Model", "Memory", "Compute", "Experts"})
       if (const std::string flag = line.given_in(group); !flag.empty())
         throw_error(ErrorCode::kUsage, "{} has no effect without --file; leave it out", flag);
+  if (o.files.empty() && line.given("--tokens"))
+    throw_error(ErrorCode::kUsage, "--tokens has no effect without --file; leave it out");
   return true;
 }
 
