@@ -307,7 +307,7 @@ bool parse(const Arguments& arguments, DoctorOptions& o) {
   line.add({.names = "--memory", .value = "SIZE", .help = "memory to measure with"}, o.memory);
   line.group("Output");
   line.add({.names = "-o,--output",
-            .value = "FILE",
+            .value = "FILE|-",
             .help = "machine file to write; - for standard output (default: the one that --machine "
                     "auto reads)"},
            o.output);
