@@ -36,6 +36,20 @@ TEST(BadPrompt, Empty) {
     expect_error(run_tiny(source), kFailed, {"the prompt is empty", "--prompt or --file"});
 }
 
+TEST(BadPrompt, EscapesAreOfTheTextOfAFlag) {
+  for (const Arguments& source : {Arguments{"-f", "x", "--no-escape"},
+                                  {"-f", "x", "--escape"},
+                                  {"-p", "-", "--no-escape"},
+                                  {"--no-escape"}})
+    expect_error(run_tiny(source, "a"), kMisused, {"--no-escape", "--prompt"});
+  EXPECT_EQ(run_tiny({"-p", "a\\n", "--no-escape"}).exit_code, 0);
+}
+
+TEST(BadFlags, BenchOfPromptsAloneDecodesNothing) {
+  const Arguments prompts = {"bench", "-m", kTiny, "-p", "4", "-n", "0", "--decode", "greedy"};
+  expect_error(run_hearth(prompts), kMisused, {"--decode greedy", "leave it out"});
+}
+
 TEST(BadPrompt, FilesThatCannotBeRead) {
   expect_error(run_tiny({"-f", "/nowhere/at\nall"}), kFailed,
                {"/nowhere/at\\x0aall", "No such file", "check the path"});

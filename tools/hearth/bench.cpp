@@ -159,6 +159,11 @@ void compare_formats(const BenchOptions& o, const CommandLine& line) {
   bench_kv(kv);
 }
 
+bool decodes_nothing(const BenchOptions& o) {
+  return std::ranges::all_of(bench_points(o.lists),
+                             [](const BenchPoint& point) { return point.generate == 0; });
+}
+
 // False where there is nothing left to do.
 bool parse(const Arguments& arguments, BenchOptions& o) {
   CommandLine line("bench",
@@ -183,6 +188,11 @@ bool parse(const Arguments& arguments, BenchOptions& o) {
   if (o.in_memory_tok_s && *o.in_memory_tok_s <= 0)
     throw_error(ErrorCode::kUsage, "--in-memory-tok-s must be above 0");
   if (o.kv) return compare_formats(o, line), false;
+  if (line.given("--decode") && decodes_nothing(o))
+    throw_error(ErrorCode::kUsage,
+                "--decode {} is of single tokens, and no test has any; leave it out, or give "
+                "--n-gen",
+                o.decode);
   if (o.fill && !line.given("--n-depth"))
     throw_error(ErrorCode::kUsage, "--fill {} is what tokens follow on; give --n-depth", *o.fill);
   o.settings.random_depth = random_cache;

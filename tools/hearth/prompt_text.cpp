@@ -69,6 +69,12 @@ void PromptFlags::add_to(CommandLine& line) {
   line.add({.names = "--escape,!--no-escape",
             .help = "process escapes such as \\n in --prompt (default on)"},
            escape_);
+  line.check([this, &line] {
+    if (line.given("--escape") && (!prompt_ || *prompt_ == "-"))
+      throw_error(ErrorCode::kUsage,
+                  "--escape and --no-escape are of the text of --prompt, and none is given; leave "
+                  "them out");
+  });
 }
 
 std::string PromptFlags::text() const {
