@@ -45,6 +45,26 @@ TEST(BadPrompt, EscapesAreOfTheTextOfAFlag) {
   EXPECT_EQ(run_tiny({"-p", "a\\n", "--no-escape"}).exit_code, 0);
 }
 
+// Beyond what it was trained for, what a model says gets worse without any other sign.
+TEST(BadFlags, AContextBeyondTheTrainingIsSaid) {
+  const std::string file = HEARTH_SOURCE_DIR "/README.md";
+  for (const Arguments& arguments : {Arguments{"run", "-m", kTiny, "-n", "1", "-p", "a"},
+                                     {"chat", "-m", kModel},
+                                     {"perplexity", "-m", kTiny, "-f", file, "--chunks", "1"},
+                                     {"bench", "-m", kTiny, "-p", "4", "-n", "0", "-r", "1"}}) {
+    const auto notes = [&](const char* context) {
+      Arguments with = arguments;
+      with.insert(with.end(), {"-c", context});
+      const std::string errors = run_hearth({with, "", {}}).errors;
+      const std::string words = "note      the model was trained for ";
+      const std::size_t at = errors.find(words);
+      return at == errors.npos ? 0 : errors.find(words, at + 1) == errors.npos ? 1 : 2;
+    };
+    EXPECT_EQ(notes("16"), 0) << arguments.front();
+    EXPECT_EQ(notes("8192"), 1) << arguments.front();
+  }
+}
+
 TEST(BadFlags, BenchOfPromptsAloneDecodesNothing) {
   const Arguments prompts = {"bench", "-m", kTiny, "-p", "4", "-n", "0", "--decode", "greedy"};
   expect_error(run_hearth(prompts), kMisused, {"--decode greedy", "leave it out"});
