@@ -94,6 +94,14 @@ void require_space(const std::string& folder, Bytes size) {
                 format_size(size + kSpaceToLeave));
 }
 
+void require_size(const std::string& path, Bytes size) {
+  if (size < kLeastFile)
+    throw_error(
+        ErrorCode::kBadInput,
+        "{}: {} are too few to measure a disk; give --disk a file of at least {} or a folder",
+        printable(path), format_size(size), format_size(kLeastFile));
+}
+
 // The file that is read: by the reader, and with a descriptor of its own to ask it out of the
 // cache.
 struct Target {
@@ -110,11 +118,6 @@ Target open_target(const std::string& path) {
   if (!target.descriptor.valid() || fstat(target.descriptor.get(), &status) != 0)
     fail(path, "cannot be looked at", errno);
   target.size = Bytes(static_cast<std::uint64_t>(status.st_size));
-  if (target.size < kLeastFile)
-    throw_error(
-        ErrorCode::kBadInput,
-        "{}: {} are too few to measure a disk; give --disk a file of at least {} or a folder",
-        printable(path), format_size(target.size), format_size(kLeastFile));
   return target;
 }
 
@@ -159,24 +162,34 @@ DiskMeasurement measure_target(const DiskProbe& probe, Target target, const std:
 
 }  // namespace
 
-DiskMeasurement measure_disk(const DiskProbe& probe) {
+void check_disk(const std::string& path, Bytes test_file) {
   struct stat status{};
-  if (stat(probe.path.c_str(), &status) != 0) {
-    if (errno != ENOENT) fail(probe.path, "cannot be looked at", errno);
+  if (stat(path.c_str(), &status) != 0) {
+    if (errno != ENOENT) fail(path, "cannot be looked at", errno);
     throw_error(ErrorCode::kNotFound,
                 "{}: no such file or folder; give --disk a model file or a "
                 "folder",
-                printable(probe.path));
+                printable(path));
   }
-  const std::string name = storage_name(probe.path);
+  const std::string name = storage_name(path);
   if (name == "tmpfs" || name == "ramfs")
     throw_error(ErrorCode::kBadInput,
                 "{}: lies in memory ({}), not on a disk; give --disk a path on the disk of the "
                 "models",
-                printable(probe.path), name);
-  if (!S_ISDIR(status.st_mode)) return measure_target(probe, open_target(probe.path), name);
+                printable(path), name);
+  if (S_ISDIR(status.st_mode)) {
+    if (access(path.c_str(), W_OK | X_OK) != 0) fail(path, "a test file cannot be made", errno);
+    return require_space(path, test_file);
+  }
+  if (access(path.c_str(), R_OK) != 0) fail(path, "cannot be read", errno);
+  require_size(path, Bytes(static_cast<std::uint64_t>(status.st_size)));
+}
 
-  require_space(probe.path, probe.test_file);
+DiskMeasurement measure_disk(const DiskProbe& probe) {
+  check_disk(probe.path, probe.test_file);
+  const std::string name = storage_name(probe.path);
+  if (!fs::is_directory(probe.path)) return measure_target(probe, open_target(probe.path), name);
+
   probe.note(fmt::format("writing a test file of {} to {}; it is removed again",
                          format_size(probe.test_file), printable(probe.path)));
   TestFile file(probe.path, probe.test_file);
