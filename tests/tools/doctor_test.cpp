@@ -1,9 +1,14 @@
 // hearth doctor as a command: it is quick, honest about what failed, and what it writes is read.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <chrono>
 #include <filesystem>
+#include <thread>
 
 #include "kernels/gpu/backend.h"
 #include "kernels/weight_format.h"
@@ -66,6 +71,32 @@ TEST(Doctor, MeasuresWritesAndLeavesNothingBehind) {
         "gpu ", "limit ", "decode ", "offload ", "written "})
     EXPECT_TRUE(contains(result.output, title)) << title << " is not in " << result.output;
   fs::remove(folder);
+}
+
+// So that none is left by a process that is killed.
+TEST(Doctor, TheTestFileHasNoName) {
+  const fs::path folder = disk_folder();
+  const int possible = open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (possible < 0) GTEST_SKIP() << "the file system has only files with names";
+  close(possible);
+  bool seen = false;
+  const CommandResult result = run_hearth(
+      {.arguments = {"doctor", "--quick", "--memory", "64M", "-t", "1", "--disk", folder, "-o",
+                     "-"},
+       .input = {},
+       .environment = {},
+       .meanwhile = [&](pid_t child) {
+         siginfo_t info{};
+         while (waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+                info.si_pid == 0) {
+           seen = seen || !fs::is_empty(folder);
+           std::this_thread::sleep_for(std::chrono::milliseconds(1));
+         }
+       }});
+  if (contains(result.errors, "lies in memory")) GTEST_SKIP() << "the build is not on a disk";
+  EXPECT_EQ(result.exit_code, 0) << result.errors;
+  EXPECT_TRUE(profiler::parse_machine(result.output, "standard output").disk);
+  EXPECT_FALSE(seen);
 }
 
 TEST(Doctor, WithoutADiskItSaysSoAndTheRestIsWritten) {

@@ -32,14 +32,14 @@ constexpr Bytes kSpaceToLeave = 256 * kMiB;
               printable(path), what, std::strerror(error));
 }
 
-// A file of random bytes, which exists under a name only until the name is dropped.
+// A file of random bytes without a name, so that a killed process leaves nothing. Where the file
+// system has no such files, one with a name until that is dropped.
 class TestFile {
  public:
   TestFile(const std::string& folder, Bytes size)
-      : path_((fs::path(folder) / "hearth-doctor-XXXXXX").string()) {
-    descriptor_ = io::FileDescriptor(mkostemp(path_.data(), O_CLOEXEC));
-    if (!descriptor_.valid()) fail(folder, "a test file cannot be made", errno);
-    named_ = true;
+      : folder_(folder), descriptor_(open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)) {
+    path_ = fmt::format("/proc/self/fd/{}", descriptor_.get());
+    if (!descriptor_.valid() || access(path_.c_str(), R_OK) != 0) make_named();
     if (const int error = posix_fallocate(descriptor_.get(), 0, static_cast<off_t>(size.count)))
       fail_and_remove(error);
   }
@@ -72,12 +72,20 @@ class TestFile {
   }
 
  private:
-  [[noreturn]] void fail_and_remove(int error) {
-    drop_name();  // a constructor that throws has no destructor
-    fail(path_, "the test file cannot be written", error);
+  void make_named() {
+    path_ = (fs::path(folder_) / "hearth-doctor-XXXXXX").string();
+    descriptor_ = io::FileDescriptor(mkostemp(path_.data(), O_CLOEXEC));
+    if (!descriptor_.valid()) fail(folder_, "a test file cannot be made", errno);
+    named_ = true;
   }
 
-  std::string path_;
+  [[noreturn]] void fail_and_remove(int error) {
+    drop_name();  // a constructor that throws has no destructor
+    fail(folder_, "the test file cannot be written", error);
+  }
+
+  const std::string folder_;
+  std::string path_;  // to open it by
   io::FileDescriptor descriptor_;
   bool named_ = false;
 };

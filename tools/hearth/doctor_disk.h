@@ -33,8 +33,8 @@ struct DiskMeasurement {
 void check_disk(const std::string& path, Bytes test_file);
 
 // Throws what check_disk() throws, and Error(kIo) where reading or writing fails.
-// A test file that was made is gone when this returns or throws; its name is taken away as soon as
-// it is open, so that not even a killed process leaves it.
+// A test file that was made is gone when this returns or throws. It has no name, so that not even a
+// killed process leaves it, or where the file system has no such files, one until it is written.
 DiskMeasurement measure_disk(const DiskProbe& probe);
 
 }  // namespace hearth::tools
