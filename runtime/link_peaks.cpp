@@ -15,9 +15,7 @@ constexpr Bytes kMostProbed = Bytes(1 << 30);
 constexpr Bytes kLeastProbed = Bytes(256 << 20);
 
 // A report is not worth an error: where nobody knows how much there is, none is taken.
-bool is_available(Bytes memory) try {
-  return available_memory() >= memory;
-} catch (const Error&) {
+bool is_available(Bytes memory) try { return available_memory() >= memory; } catch (const Error&) {
   return false;
 }
 

@@ -36,6 +36,40 @@ TEST(BadPrompt, Empty) {
     expect_error(run_tiny(source), kFailed, {"the prompt is empty", "--prompt or --file"});
 }
 
+TEST(BadPrompt, EscapesAreOfTheTextOfAFlag) {
+  for (const Arguments& source : {Arguments{"-f", "x", "--no-escape"},
+                                  {"-f", "x", "--escape"},
+                                  {"-p", "-", "--no-escape"},
+                                  {"--no-escape"}})
+    expect_error(run_tiny(source, "a"), kMisused, {"--no-escape", "--prompt"});
+  EXPECT_EQ(run_tiny({"-p", "a\\n", "--no-escape"}).exit_code, 0);
+}
+
+// Beyond what it was trained for, what a model says gets worse without any other sign.
+TEST(BadFlags, AContextBeyondTheTrainingIsSaid) {
+  const std::string file = HEARTH_SOURCE_DIR "/README.md";
+  for (const Arguments& arguments : {Arguments{"run", "-m", kTiny, "-n", "1", "-p", "a"},
+                                     {"chat", "-m", kModel},
+                                     {"perplexity", "-m", kTiny, "-f", file, "--chunks", "1"},
+                                     {"bench", "-m", kTiny, "-p", "4", "-n", "0", "-r", "1"}}) {
+    const auto notes = [&](const char* context) {
+      Arguments with = arguments;
+      with.insert(with.end(), {"-c", context});
+      const std::string errors = run_hearth({with, "", {}}).errors;
+      const std::string words = "note      the model was trained for ";
+      const std::size_t at = errors.find(words);
+      return at == errors.npos ? 0 : errors.find(words, at + 1) == errors.npos ? 1 : 2;
+    };
+    EXPECT_EQ(notes("16"), 0) << arguments.front();
+    EXPECT_EQ(notes("8192"), 1) << arguments.front();
+  }
+}
+
+TEST(BadFlags, BenchOfPromptsAloneDecodesNothing) {
+  const Arguments prompts = {"bench", "-m", kTiny, "-p", "4", "-n", "0", "--decode", "greedy"};
+  expect_error(run_hearth(prompts), kMisused, {"--decode greedy", "leave it out"});
+}
+
 TEST(BadPrompt, FilesThatCannotBeRead) {
   expect_error(run_tiny({"-f", "/nowhere/at\nall"}), kFailed,
                {"/nowhere/at\\x0aall", "No such file", "check the path"});

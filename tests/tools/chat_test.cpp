@@ -77,6 +77,20 @@ TEST(Chat, ControlTokensInAMessageAreText) {
   EXPECT_GT(tokens(result), tokens(plain) + 3);
 }
 
+TEST(Chat, ATemplateThatKnowsNoThinkingIsSaid) {
+  const std::string knowing = temporary_path("knowing.jinja");
+  write_file(knowing, "{% if enable_thinking %}think{% endif %}{{ messages[0]['content'] }}");
+  const auto errors = [](std::vector<std::string> more) {
+    return chat("", std::move(more)).errors;
+  };
+  const std::string note = "note      --reasoning off has no effect";
+  EXPECT_NE(errors({"--reasoning", "off", "--chat-template", "chatml"}).find(note),
+            std::string::npos);
+  EXPECT_EQ(errors({"--reasoning", "off", "--chat-template", knowing}).find(note),
+            std::string::npos);
+  EXPECT_EQ(errors({"--chat-template", "chatml"}).find("has no effect"), std::string::npos);
+}
+
 TEST(Chat, FilesAreReadAndWritten) {
   const std::string message = temporary_path("message.txt"), saved = temporary_path("all.txt");
   write_file(message, "Tell me a story.\nA short one.");

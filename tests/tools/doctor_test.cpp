@@ -1,7 +1,14 @@
 // hearth doctor as a command: it is quick, honest about what failed, and what it writes is read.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <chrono>
 #include <filesystem>
+#include <thread>
 
 #include "kernels/gpu/backend.h"
 #include "kernels/weight_format.h"
@@ -66,6 +73,32 @@ TEST(Doctor, MeasuresWritesAndLeavesNothingBehind) {
   fs::remove(folder);
 }
 
+// So that none is left by a process that is killed.
+TEST(Doctor, TheTestFileHasNoName) {
+  const fs::path folder = disk_folder();
+  const int possible = open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (possible < 0) GTEST_SKIP() << "the file system has only files with names";
+  close(possible);
+  bool seen = false;
+  const CommandResult result = run_hearth(
+      {.arguments = {"doctor", "--quick", "--memory", "64M", "-t", "1", "--disk", folder, "-o",
+                     "-"},
+       .input = {},
+       .environment = {},
+       .meanwhile = [&](pid_t child) {
+         siginfo_t info{};
+         while (waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+                info.si_pid == 0) {
+           seen = seen || !fs::is_empty(folder);
+           std::this_thread::sleep_for(std::chrono::milliseconds(1));
+         }
+       }});
+  if (contains(result.errors, "lies in memory")) GTEST_SKIP() << "the build is not on a disk";
+  EXPECT_EQ(result.exit_code, 0) << result.errors;
+  EXPECT_TRUE(profiler::parse_machine(result.output, "standard output").disk);
+  EXPECT_FALSE(seen);
+}
+
 TEST(Doctor, WithoutADiskItSaysSoAndTheRestIsWritten) {
   const CommandResult result =
       run_hearth({"doctor", "--quick", "--memory", "64M", "--threads", "1", "-o", "-"});
@@ -77,14 +110,55 @@ TEST(Doctor, WithoutADiskItSaysSoAndTheRestIsWritten) {
   EXPECT_TRUE(contains(result.errors, "not measured; models larger than memory need it"));
 }
 
+// A folder where no file can be written, which is found out while the disk is measured.
+CommandResult doctor_with_a_full_disk(const fs::path& config, std::vector<std::string> more = {}) {
+  std::vector<std::string> arguments = {"doctor",    "--quick", "--memory", "64M",
+                                        "--threads", "1",       "--disk",   disk_folder()};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return run_hearth({.arguments = arguments,
+                     .input = {},
+                     .environment = {{"XDG_CONFIG_HOME", config}},
+                     .prepare = [] {
+                       const rlimit limit{.rlim_cur = 1 << 20, .rlim_max = 1 << 20};
+                       setrlimit(RLIMIT_FSIZE, &limit);
+                       signal(SIGXFSZ, SIG_IGN);
+                     }});
+}
+
 TEST(Doctor, AProbeThatFailsIsALineAndAnExitCode) {
   const std::string path = temporary_path("partly.toml");
-  const CommandResult result = run_hearth({"doctor", "--quick", "--memory", "64M", "--threads", "1",
-                                           "--disk", "/no/such/place", "-o", path});
+  const CommandResult result = doctor_with_a_full_disk(temporary_path("no-config"), {"-o", path});
+  if (contains(result.errors, "lies in memory")) GTEST_SKIP() << "the build is not on a disk";
   EXPECT_EQ(result.exit_code, 1);
-  EXPECT_TRUE(contains(result.errors, "failed    /no/such/place: no such file or folder"))
-      << result.errors;
-  expect_plausible(profiler::load_machine(path));
+  EXPECT_TRUE(contains(result.errors, "failed    ")) << result.errors;
+  EXPECT_TRUE(contains(result.errors, "the test file cannot be written")) << result.errors;
+  const profiler::Machine machine = profiler::load_machine(path);
+  expect_plausible(machine);
+  EXPECT_FALSE(machine.disk);
+}
+
+// The file of --machine auto holds a disk, which the new one would not.
+TEST(Doctor, AProbeThatFailsReplacesNoFileThatWasNotNamed) {
+  const fs::path config = temporary_path("measured");
+  const std::string path = config / "hearth/machine.toml";
+  fs::create_directories(config / "hearth");
+  profiler::save_machine(path, profiler::complete_machine());
+  const CommandResult result = doctor_with_a_full_disk(config);
+  if (contains(result.errors, "lies in memory")) GTEST_SKIP() << "the build is not on a disk";
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_TRUE(contains(result.output, "kept      " + path)) << result.output;
+  EXPECT_EQ(profiler::load_machine(path), profiler::complete_machine());
+}
+
+TEST(Doctor, LooksAtTheDiskBeforeItMeasures) {
+  const std::string path = temporary_path("unmeasured.toml"), small = temporary_path("small");
+  write_file(small, "a few bytes");
+  for (const std::string& disk : {std::string("/no/such/place"), small}) {
+    const CommandResult result = run_hearth({"doctor", "--quick", "--disk", disk, "-o", path});
+    expect_error(result, kFailed, {disk, "--disk"});
+    EXPECT_EQ(result.output, "");
+  }
+  EXPECT_FALSE(fs::exists(path));
 }
 
 TEST(Doctor, SenselessFlagsAreRefused) {

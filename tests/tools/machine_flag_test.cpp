@@ -152,5 +152,15 @@ TEST(MachineFlag, TheSavedFileIsWhereTheEnvironmentSays) {
   EXPECT_THROW(runtime::saved_machine_path(), Error);
 }
 
+// As in a service: what does not ask for the file does without it.
+TEST(MachineFlag, WithoutAHomeOnlyAutoFails) {
+  const Variable config("XDG_CONFIG_HOME", nullptr);
+  for (const char* home : {static_cast<const char*>(nullptr), ""}) {
+    const Variable variable("HOME", home);
+    EXPECT_FALSE(saved_machine());
+    EXPECT_NE(error_of("auto").find("neither XDG_CONFIG_HOME nor HOME"), std::string::npos);
+  }
+}
+
 }  // namespace
 }  // namespace hearth::tools

@@ -192,6 +192,26 @@ TEST(ProfileRecord, ACompleteProfileIsNotReplacedInSilence) {
   expect_error(run_hearth(record_arguments("prose", path)), kFailed, {path, "merge", "--restart"});
 }
 
+TEST(ProfileRecord, OnlyAProfileIsReplaced) {
+  const std::string text = short_text("prose"), notes = temporary_path("notes.txt");
+  Strings onto_itself = record_arguments("prose", text, {"--restart"});
+  const std::string before = read_file(text);
+  expect_error(run_hearth(onto_itself), kMisused, {"--output is the file of --file"});
+  EXPECT_TRUE(read_file(text) == before);
+
+  write_file(notes, "what I know of models");
+  for (const Strings& more : {Strings{}, {"--restart"}}) {
+    for (const std::string& path : {notes, kTinyModel})
+      expect_error(run_hearth(record_arguments("prose", path, more)), kFailed,
+                   {path, "is no profile", "would be lost"});
+    expect_error(run_hearth(record_arguments("prose", "/dev/full", more)), kFailed,
+                 {"/dev/full", "is not a regular file"});
+  }
+  EXPECT_EQ(read_file(notes), "what I know of models");
+  expect_nothing_left(notes);
+  expect_nothing_left(kTinyModel);
+}
+
 TEST(ProfileRecord, CountingIsAPartOfTheBudget) {
   if (::hearth::testing::kSanitized) GTEST_SKIP() << "sanitizers hold shadow memory";
   const std::string path = temporary_path("budget.toml");

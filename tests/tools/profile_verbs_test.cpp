@@ -143,6 +143,8 @@ TEST(ProfileCheck, RefusesFlagsWithoutEffect) {
   expect_error(check({"-f", "x"}), kMisused, {"--file needs --model"});
   expect_error(check({"-m", kDemoModel}), kMisused, {"--model has no effect without --file"});
   expect_error(check({"--ram", "1GiB"}), kMisused, {"--ram has no effect without --file"});
+  expect_error(check({"-n", "10"}), kMisused, {"--tokens has no effect without --file"});
+  expect_error(check({"-n", "10", "--trace", "x"}), kMisused, {"--tokens has no effect"});
   expect_error(check({"-m", kDemoModel, "-f", "x", "--trace", "y"}), kMisused, {"one of them"});
 }
 
@@ -208,7 +210,11 @@ TEST(ProfileImport, RefusesWhatDoesNotFit) {
   EXPECT_FALSE(std::filesystem::exists(out));
   expect_error(run_hearth({"profile", "import", counts, "--format", "csv", "-m", kDemoModel, "-o",
                            recorded_profile("prose")}),
-               kMisused, {"is there already"});
+               kFailed, {"a profile is there already"});
+  write_file(out, "my notes");
+  expect_error(import("layer,expert,count\n0,0,1\n"), kFailed,
+               {out, "is no profile", "would be lost"});
+  EXPECT_EQ(read_file(out), "my notes");
 }
 
 }  // namespace

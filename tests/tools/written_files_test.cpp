@@ -42,6 +42,29 @@ TEST(WrittenFiles, OneFileForTwoFlagsIsMisuse) {
   EXPECT_FALSE(fs::exists(fresh));
 }
 
+TEST(WrittenFiles, StandardOutputIsNeverAFileOfThatName) {
+  const std::string text = HEARTH_SOURCE_DIR "/README.md";
+  const std::vector<std::vector<std::string>> rows = {
+      {"logits", "-m", kModel, "-p", "a", "-o", "-"},
+      {"logits", "-m", kModel, "-p", "a", "-o", temporary_path("x.npy"), "--experts", "-"},
+      {"run", "-m", kModel, "-p", "a", "-n", "1", "--trace", "-"},
+      {"run", "-m", kModel, "-p", "a", "-n", "1", "--session", "-"},
+      {"perplexity", "-m", kModel, "-f", text, "--save-all-logits", "-"},
+      {"plan", "-m", kModel, "--output=-"},
+      {"synth", "--shape", "tiny", "-o", "-"},
+      {"replay", kTrace, "--html", "-"},
+      {"trace", "synth", "-n", "1", "-o", "-"},
+      {"profile", "record", "-m", kModel, "-f", text, "--workload", "w", "-o", "-"},
+      {"profile", "record", "-m", kModel, "-f", text, "--workload", "w", "--trace", "-"},
+      {"profile", "import", text, "--format", "csv", "-m", kModel, "-o", "-"},
+      {"profile", "merge", text, "-o", "-"},
+      {"manual", "-"},
+  };
+  for (const std::vector<std::string>& arguments : rows)
+    expect_error(run_hearth(arguments), kMisused, {"standard output is not possible", "./-"});
+  EXPECT_FALSE(fs::exists("-"));
+}
+
 TEST(WrittenFiles, NoOtherModelIsReplaced) {
   const std::string other = temporary_path("kept.gguf");
   fs::copy_file(kModel, other);

@@ -133,20 +133,20 @@ void check_kv(const BenchOptions& o, const CommandLine& line) {
 
 void compare_formats(const BenchOptions& o, const CommandLine& line) {
   const std::string fill = o.fill.value_or("random");
-  KvBenchOptions kv{
-      .engine = o.engine,
-      .pairs = parse_kv_pairs(*o.kv),
-      .depths = parse_counts(line.given("--n-depth") ? o.lists.depths : "0,4096,32768"),
-      .generate = 32,
-      .repetitions = o.settings.repetitions,
-      .prefill = fill == "prefill",
-      .text = o.corpus,
-      .chunks = o.chunks.value_or(4),
-      .seed = o.seed,
-      .format = *parse_bench_format(o.format),
-      .progress = o.progress};
+  KvBenchOptions kv{.engine = o.engine,
+                    .pairs = parse_kv_pairs(*o.kv),
+                    .depths = parse_counts(
+                        "--n-depth", line.given("--n-depth") ? o.lists.depths : "0,4096,32768"),
+                    .generate = 32,
+                    .repetitions = o.settings.repetitions,
+                    .prefill = fill == "prefill",
+                    .text = o.corpus,
+                    .chunks = o.chunks.value_or(4),
+                    .seed = o.seed,
+                    .format = *parse_bench_format(o.format),
+                    .progress = o.progress};
   if (line.given("--n-gen")) {
-    const std::vector<std::uint32_t> tokens = parse_counts(o.lists.generations);
+    const std::vector<std::uint32_t> tokens = parse_counts("--n-gen", o.lists.generations);
     if (tokens.size() != 1)
       throw_error(ErrorCode::kUsage, "--n-gen {}: --kv takes one number", o.lists.generations);
     kv.generate = tokens.front();
@@ -157,6 +157,11 @@ void compare_formats(const BenchOptions& o, const CommandLine& line) {
     if (kv.generate == 0 && line.given(flag))
       throw_error(ErrorCode::kUsage, "{} has no effect with --n-gen 0; leave one out", flag);
   bench_kv(kv);
+}
+
+bool decodes_nothing(const BenchOptions& o) {
+  return std::ranges::all_of(bench_points(o.lists),
+                             [](const BenchPoint& point) { return point.generate == 0; });
 }
 
 // False where there is nothing left to do.
@@ -183,6 +188,11 @@ bool parse(const Arguments& arguments, BenchOptions& o) {
   if (o.in_memory_tok_s && *o.in_memory_tok_s <= 0)
     throw_error(ErrorCode::kUsage, "--in-memory-tok-s must be above 0");
   if (o.kv) return compare_formats(o, line), false;
+  if (line.given("--decode") && decodes_nothing(o))
+    throw_error(ErrorCode::kUsage,
+                "--decode {} is of single tokens, and no test has any; leave it out, or give "
+                "--n-gen",
+                o.decode);
   if (o.fill && !line.given("--n-depth"))
     throw_error(ErrorCode::kUsage, "--fill {} is what tokens follow on; give --n-depth", *o.fill);
   o.settings.random_depth = random_cache;

@@ -14,9 +14,7 @@ namespace {
 // Keeps sums of three numbers far from wrapping.
 constexpr std::uint64_t kMostTokens = 1u << 28;
 
-}  // namespace
-
-std::vector<std::uint32_t> parse_counts(std::string_view text) {
+std::vector<std::uint32_t> parse_numbers(std::string_view text) {
   std::vector<std::uint32_t> numbers;
   for (std::size_t begin = 0; begin <= text.size();) {
     const std::size_t end = std::min(text.find(',', begin), text.size());
@@ -27,14 +25,17 @@ std::vector<std::uint32_t> parse_counts(std::string_view text) {
   return numbers;
 }
 
-namespace {
+}  // namespace
 
-std::vector<std::uint32_t> counts_of(std::string_view flag, std::string_view text) {
-  return parse_for(fmt::format("{} {}", flag, printable(text)), [&] { return parse_counts(text); });
+std::vector<std::uint32_t> parse_counts(std::string_view flag, std::string_view text) {
+  return parse_for(fmt::format("{} {}", flag, printable(text)),
+                   [&] { return parse_numbers(text); });
 }
 
+namespace {
+
 BenchPoint parse_pair(std::string_view text) {
-  const std::vector<std::uint32_t> numbers = counts_of("-pg", text);
+  const std::vector<std::uint32_t> numbers = parse_counts("-pg", text);
   if (numbers.size() != 2)
     throw_error(ErrorCode::kUsage, "-pg takes two numbers, prompt and generation (512,128), not {}",
                 printable(text));
@@ -53,14 +54,14 @@ std::string BenchPoint::name() const {
 
 std::vector<BenchPoint> bench_points(const BenchLists& lists) {
   std::vector<BenchPoint> at_depth_0;
-  for (const std::uint32_t prompt : counts_of("--n-prompt", lists.prompts))
+  for (const std::uint32_t prompt : parse_counts("--n-prompt", lists.prompts))
     at_depth_0.push_back({.prompt = prompt});
-  for (const std::uint32_t generate : counts_of("--n-gen", lists.generations))
+  for (const std::uint32_t generate : parse_counts("--n-gen", lists.generations))
     at_depth_0.push_back({.generate = generate});
   for (const std::string& pair : lists.pairs) at_depth_0.push_back(parse_pair(pair));
 
   std::vector<BenchPoint> points;
-  for (const std::uint32_t depth : counts_of("--n-depth", lists.depths)) {
+  for (const std::uint32_t depth : parse_counts("--n-depth", lists.depths)) {
     for (BenchPoint point : at_depth_0) {
       point.depth = depth;
       if (point.tokens() > 0) points.push_back(point);

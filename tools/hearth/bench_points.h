@@ -29,7 +29,7 @@ struct BenchLists {
 };
 
 // "0,4096": throws Error(kUsage) for what is no list of numbers.
-std::vector<std::uint32_t> parse_counts(std::string_view list);
+std::vector<std::uint32_t> parse_counts(std::string_view flag, std::string_view list);
 
 // Throws Error(kUsage) for what is no list of numbers, and when nothing is left to measure.
 std::vector<BenchPoint> bench_points(const BenchLists& lists);

@@ -60,11 +60,23 @@ bool parse(const Arguments& arguments, ChatFlags& o) {
   return true;
 }
 
+void note_reasoning(const ChatFlags& o, const std::string& source) {
+  if (o.reasoning == "auto" || source.find("enable_thinking") != source.npos) return;
+  fmt::print(stderr,
+             "note      --reasoning {} has no effect: the chat template never asks for it "
+             "(enable_thinking)\n",
+             o.reasoning);
+}
+
 runtime::ChatTemplate template_of(const ChatFlags& o, const runtime::Engine& engine) {
   const std::string& name = o.chat_template;
+  const auto use = [&](const std::string& source, const std::string& called) {
+    note_reasoning(o, source);
+    return runtime::ChatTemplate(engine.tokenizer(), source, called);
+  };
   if (const auto source = runtime::find_chat_template(engine.file().metadata(), name))
-    return {engine.tokenizer(), *source, name.empty() ? o.engine.model : name};
-  if (!name.empty()) return {engine.tokenizer(), read_text(name), name};
+    return use(*source, name.empty() ? o.engine.model : name);
+  if (!name.empty()) return use(read_text(name), name);
   throw_error(ErrorCode::kBadInput,
               "{}: the file has no chat template; give one with --chat-template: a file, or one of "
               "{}",

@@ -37,7 +37,7 @@ struct Flag {
   std::string_view help = {};
   bool required = false;
   std::vector<std::string> choices = {};  // empty: any value
-  bool writes = false;                    // a file, which must not be that of another flag
+  bool writes = false;                    // that of no other flag; with |- in `value`, - is stdout
 };
 
 class CommandLine {

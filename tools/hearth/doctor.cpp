@@ -307,7 +307,7 @@ bool parse(const Arguments& arguments, DoctorOptions& o) {
   line.add({.names = "--memory", .value = "SIZE", .help = "memory to measure with"}, o.memory);
   line.group("Output");
   line.add({.names = "-o,--output",
-            .value = "FILE",
+            .value = "FILE|-",
             .help = "machine file to write; - for standard output (default: the one that --machine "
                     "auto reads)"},
            o.output);
@@ -348,6 +348,13 @@ std::string output_path(const DoctorOptions& o) {
   return path.string();
 }
 
+// A file that is named is for what is measured now. The one that --machine auto reads is not
+// replaced by one with less in it, because a disk could not be read today.
+bool keeps_what_is_there(const DoctorOptions& o, const std::string& path, int failures) {
+  std::error_code error;
+  return !o.output && failures > 0 && std::filesystem::exists(path, error);
+}
+
 }  // namespace
 
 int doctor(const Arguments& arguments) {
@@ -355,6 +362,7 @@ int doctor(const Arguments& arguments) {
   if (!parse(arguments, o)) return 0;
   if (o.presets) return list_presets(), 0;
 
+  if (o.disk) check_disk(*o.disk, effort_of(o.quick).test_file);
   const std::string path = output_path(o);
   Doctor doctor(o);
   const DoctorFindings findings = doctor.examine();
@@ -366,6 +374,11 @@ int doctor(const Arguments& arguments) {
   for (const std::string& line : verdict_lines(findings)) fmt::print(out, "{}\n", line);
   if (path == "-") {
     fmt::print("{}", profiler::to_toml(findings.machine));
+  } else if (keeps_what_is_there(o, path, doctor.failures())) {
+    fmt::print(out,
+               "kept      {}, which may hold what could not be measured now; --output FILE writes "
+               "the rest\n",
+               printable(path, 400));
   } else {
     profiler::save_machine(path, findings.machine);
     fmt::print(out, "written   {}\n", printable(path, 400));

@@ -32,14 +32,14 @@ constexpr Bytes kSpaceToLeave = 256 * kMiB;
               printable(path), what, std::strerror(error));
 }
 
-// A file of random bytes, which exists under a name only until the name is dropped.
+// A file of random bytes without a name, so that a killed process leaves nothing. Where the file
+// system has no such files, one with a name until that is dropped.
 class TestFile {
  public:
   TestFile(const std::string& folder, Bytes size)
-      : path_((fs::path(folder) / "hearth-doctor-XXXXXX").string()) {
-    descriptor_ = io::FileDescriptor(mkostemp(path_.data(), O_CLOEXEC));
-    if (!descriptor_.valid()) fail(folder, "a test file cannot be made", errno);
-    named_ = true;
+      : folder_(folder), descriptor_(open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)) {
+    path_ = fmt::format("/proc/self/fd/{}", descriptor_.get());
+    if (!descriptor_.valid() || access(path_.c_str(), R_OK) != 0) make_named();
     if (const int error = posix_fallocate(descriptor_.get(), 0, static_cast<off_t>(size.count)))
       fail_and_remove(error);
   }
@@ -72,12 +72,20 @@ class TestFile {
   }
 
  private:
-  [[noreturn]] void fail_and_remove(int error) {
-    drop_name();  // a constructor that throws has no destructor
-    fail(path_, "the test file cannot be written", error);
+  void make_named() {
+    path_ = (fs::path(folder_) / "hearth-doctor-XXXXXX").string();
+    descriptor_ = io::FileDescriptor(mkostemp(path_.data(), O_CLOEXEC));
+    if (!descriptor_.valid()) fail(folder_, "a test file cannot be made", errno);
+    named_ = true;
   }
 
-  std::string path_;
+  [[noreturn]] void fail_and_remove(int error) {
+    drop_name();  // a constructor that throws has no destructor
+    fail(folder_, "the test file cannot be written", error);
+  }
+
+  const std::string folder_;
+  std::string path_;  // to open it by
   io::FileDescriptor descriptor_;
   bool named_ = false;
 };
@@ -92,6 +100,14 @@ void require_space(const std::string& folder, Bytes size) {
                 "folder",
                 printable(folder), format_size(Bytes(space.available)), format_size(size),
                 format_size(size + kSpaceToLeave));
+}
+
+void require_size(const std::string& path, Bytes size) {
+  if (size < kLeastFile)
+    throw_error(
+        ErrorCode::kBadInput,
+        "{}: {} are too few to measure a disk; give --disk a file of at least {} or a folder",
+        printable(path), format_size(size), format_size(kLeastFile));
 }
 
 // The file that is read: by the reader, and with a descriptor of its own to ask it out of the
@@ -110,11 +126,6 @@ Target open_target(const std::string& path) {
   if (!target.descriptor.valid() || fstat(target.descriptor.get(), &status) != 0)
     fail(path, "cannot be looked at", errno);
   target.size = Bytes(static_cast<std::uint64_t>(status.st_size));
-  if (target.size < kLeastFile)
-    throw_error(
-        ErrorCode::kBadInput,
-        "{}: {} are too few to measure a disk; give --disk a file of at least {} or a folder",
-        printable(path), format_size(target.size), format_size(kLeastFile));
   return target;
 }
 
@@ -159,24 +170,34 @@ DiskMeasurement measure_target(const DiskProbe& probe, Target target, const std:
 
 }  // namespace
 
-DiskMeasurement measure_disk(const DiskProbe& probe) {
+void check_disk(const std::string& path, Bytes test_file) {
   struct stat status{};
-  if (stat(probe.path.c_str(), &status) != 0) {
-    if (errno != ENOENT) fail(probe.path, "cannot be looked at", errno);
+  if (stat(path.c_str(), &status) != 0) {
+    if (errno != ENOENT) fail(path, "cannot be looked at", errno);
     throw_error(ErrorCode::kNotFound,
                 "{}: no such file or folder; give --disk a model file or a "
                 "folder",
-                printable(probe.path));
+                printable(path));
   }
-  const std::string name = storage_name(probe.path);
+  const std::string name = storage_name(path);
   if (name == "tmpfs" || name == "ramfs")
     throw_error(ErrorCode::kBadInput,
                 "{}: lies in memory ({}), not on a disk; give --disk a path on the disk of the "
                 "models",
-                printable(probe.path), name);
-  if (!S_ISDIR(status.st_mode)) return measure_target(probe, open_target(probe.path), name);
+                printable(path), name);
+  if (S_ISDIR(status.st_mode)) {
+    if (access(path.c_str(), W_OK | X_OK) != 0) fail(path, "a test file cannot be made", errno);
+    return require_space(path, test_file);
+  }
+  if (access(path.c_str(), R_OK) != 0) fail(path, "cannot be read", errno);
+  require_size(path, Bytes(static_cast<std::uint64_t>(status.st_size)));
+}
 
-  require_space(probe.path, probe.test_file);
+DiskMeasurement measure_disk(const DiskProbe& probe) {
+  check_disk(probe.path, probe.test_file);
+  const std::string name = storage_name(probe.path);
+  if (!fs::is_directory(probe.path)) return measure_target(probe, open_target(probe.path), name);
+
   probe.note(fmt::format("writing a test file of {} to {}; it is removed again",
                          format_size(probe.test_file), printable(probe.path)));
   TestFile file(probe.path, probe.test_file);

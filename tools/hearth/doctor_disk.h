@@ -28,9 +28,13 @@ struct DiskMeasurement {
   std::string reader;  // "io_uring, O_DIRECT, 512-byte alignment"
 };
 
-// Throws Error(kNotFound / kIo / kBadInput): no such path, too small a file, no space for one.
-// A test file that was made is gone when this returns or throws; its name is taken away as soon as
-// it is open, so that not even a killed process leaves it.
+// Throws Error(kNotFound / kIo / kBadInput): no such path, too small a file, no space for one of
+// that size in a folder.
+void check_disk(const std::string& path, Bytes test_file);
+
+// Throws what check_disk() throws, and Error(kIo) where reading or writing fails.
+// A test file that was made is gone when this returns or throws. It has no name, so that not even a
+// killed process leaves it, or where the file system has no such files, one until it is written.
 DiskMeasurement measure_disk(const DiskProbe& probe);
 
 }  // namespace hearth::tools

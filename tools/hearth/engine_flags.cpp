@@ -244,6 +244,8 @@ void print_engine(const runtime::Engine& engine) {
              config.architecture, printable(config.name), format_size(engine.file().file_bytes()),
              config.layers, config.experts, config.experts_used);
   for (const std::string& note : engine.model().notes) fmt::print(stderr, "note      {}\n", note);
+  if (config.context_train < plan.context)
+    fmt::print(stderr, "note      the model was trained for {} positions\n", config.context_train);
   if (plan.vram)
     fmt::print(stderr, "memory    {}: dense {}, scratch {}, experts {}, process {}\n",
                format_size(plan.ram.total()), format_size(plan.ram.dense),

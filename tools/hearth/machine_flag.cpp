@@ -70,16 +70,31 @@ Machine machine_preset(std::string_view name) {
   return profiler::parse_machine(embedded_content(machine_preset_files(), file), file);
 }
 
-std::optional<MachineChoice> saved_machine() {
-  const std::string path = runtime::saved_machine_path();
+namespace {
+
+std::optional<MachineChoice> machine_saved_at(const std::string& path) {
   std::error_code error;
   if (!fs::exists(path, error)) return std::nullopt;
   return from_file(path);
 }
 
+// Where doctor writes; nothing where the environment does not say where that is.
+std::optional<std::string> saved_path() try {
+  return runtime::saved_machine_path();
+} catch (const Error&) {
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<MachineChoice> saved_machine() {
+  const std::optional<std::string> path = saved_path();
+  return path ? machine_saved_at(*path) : std::nullopt;
+}
+
 MachineChoice choose_machine(const std::string& flag) {
   if (flag == "auto") {
-    if (auto saved = saved_machine()) return *std::move(saved);
+    if (auto saved = machine_saved_at(runtime::saved_machine_path())) return *std::move(saved);
     throw_error(ErrorCode::kNotFound,
                 "--machine auto: this machine was not measured yet; run hearth doctor, or name one "
                 "of 'hearth doctor --presets'");

@@ -23,7 +23,8 @@ struct MachineChoice {
 // Throws Error(kUsage) for an unknown name, with the nearest one; Error(kNotFound) for `auto` where
 // nothing was measured; what load_machine throws for a file.
 MachineChoice choose_machine(const std::string& flag);
-// What `auto` finds where hearth doctor writes (runtime/machine_file.h), or nothing.
+// What `auto` finds where hearth doctor writes (runtime/machine_file.h), or nothing, also where the
+// environment does not say where that is.
 std::optional<MachineChoice> saved_machine();
 
 }  // namespace hearth::tools

@@ -32,9 +32,12 @@ int manual(const Arguments& arguments) {
   CommandLine line("manual",
                    "Write the manual pages, and completions for bash, zsh and fish, in the layout "
                    "of /usr/share.");
-  line.add(
-      {.names = "FOLDER", .value = "FOLDER", .help = "where to, made if missing", .required = true},
-      folder);
+  line.add({.names = "FOLDER",
+            .value = "FOLDER",
+            .help = "where to, made if missing",
+            .required = true,
+            .writes = true},
+           folder);
   if (!line.parse(arguments)) return 0;
   const std::vector<CommandDescription> commands = describe(hearth_commands());
   const fs::path share(folder);

@@ -11,6 +11,7 @@
 #include "runtime/trace_header.h"
 #include "tools/hearth/command_line.h"
 #include "tools/hearth/engine_flags.h"
+#include "tools/hearth/flag_value.h"
 #include "tools/hearth/interrupt.h"
 #include "tools/hearth/profile_files.h"
 #include "tools/hearth/profile_verbs.h"
@@ -35,7 +36,7 @@ std::vector<double> parse_shares(const std::string& list) {
   for (std::size_t begin = 0; begin <= list.size();) {
     const std::size_t end = std::min(list.find(',', begin), list.size());
     const std::string item = list.substr(begin, end - begin);
-    const SizeOrShare value = parse_size_or_share(item);
+    const SizeOrShare value = parse_for("--budget", [&] { return parse_size_or_share(item); });
     if (value.size || value.share >= 1)
       throw_error(
           ErrorCode::kUsage,
@@ -82,6 +83,8 @@ bool parse(const Arguments& arguments, CheckOptions& o) {
     for (const std::string_view group : {"Model", "Memory", "Compute", "Experts"})
       if (const std::string flag = line.given_in(group); !flag.empty())
         throw_error(ErrorCode::kUsage, "{} has no effect without --file; leave it out", flag);
+  if (o.files.empty() && line.given("--tokens"))
+    throw_error(ErrorCode::kUsage, "--tokens has no effect without --file; leave it out");
   return true;
 }
 

@@ -41,7 +41,7 @@ bool parse(const Arguments& arguments, ExportOptions& o) {
             .choices = {"sglang", "llama.cpp", "csv", "spark"}},
            o.format);
   line.add({.names = "-o,--output",
-            .value = "FILE",
+            .value = "FILE|-",
             .help = "what is written; - is standard output",
             .writes = true},
            o.output);

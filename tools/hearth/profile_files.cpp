@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
+
 #include "base/error.h"
 #include "base/small_file.h"
 #include "profiler/profile_toml.h"
@@ -11,6 +13,25 @@ namespace hearth::tools {
 
 std::string profile_path(const std::string& argument) {
   return argument.ends_with(".gguf") ? profiler::profile_path_of(argument) : argument;
+}
+
+bool is_profile_there(const std::string& path) {
+  namespace fs = std::filesystem;
+  std::error_code unknown;
+  const fs::file_status status = fs::status(path, unknown);
+  if (!fs::exists(status)) return false;
+  if (!fs::is_regular_file(status))
+    throw_error(ErrorCode::kBadInput, "{}: is not a regular file; name a file to write",
+                printable(path, 400));
+  try {
+    profiler::load_profile(path);
+  } catch (const Error&) {
+    throw_error(ErrorCode::kBadInput,
+                "{}: is no profile, or not one that can be read, and would be lost; remove it, or "
+                "name another with --output",
+                printable(path, 400));
+  }
+  return true;
 }
 
 profiler::NamedProfile load_named_profile(const std::string& argument) {

@@ -13,6 +13,10 @@ namespace hearth::tools {
 // The argument itself; of a model, "x.gguf", the profile beside it.
 std::string profile_path(const std::string& argument);
 
+// Whether one is there, for what will write it. Throws Error(kBadInput) where something else is,
+// which would be lost.
+bool is_profile_there(const std::string& path);
+
 // Throws as load_profile() does. The name is that of the file.
 profiler::NamedProfile load_named_profile(const std::string& argument);
 std::vector<profiler::NamedProfile> load_named_profiles(const std::vector<std::string>& arguments);

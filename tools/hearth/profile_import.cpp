@@ -1,6 +1,5 @@
 // hearth profile import: a profile from counts that another program recorded.
 #include <cstdio>
-#include <filesystem>
 
 #include "base/error.h"
 #include "base/small_file.h"
@@ -54,9 +53,9 @@ bool parse(const Arguments& arguments, ImportOptions& o) {
            o.workload);
   if (!line.parse(arguments)) return false;
   if (o.output.empty()) o.output = profiler::profile_path_of(o.model);
-  if (std::filesystem::exists(o.output))
+  if (is_profile_there(o.output))
     throw_error(
-        ErrorCode::kUsage,
+        ErrorCode::kBadInput,
         "{}: a profile is there already; import into another with --output and combine them "
         "with 'hearth profile merge'",
         o.output);

@@ -41,6 +41,11 @@ int profile_merge(const Arguments& arguments) {
             .required = true},
            files);
   if (!line.parse(arguments)) return 0;
+  // Not declared as written: it may be one of those that are merged.
+  if (output == "-")
+    throw_error(ErrorCode::kUsage,
+                "--output: standard output is not possible here; name a file (./- for one of that "
+                "name)");
 
   const std::vector<profiler::NamedProfile> profiles = load_named_profiles(files);
   check_output(output, profiles);

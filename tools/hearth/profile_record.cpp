@@ -11,6 +11,7 @@
 #include "tools/hearth/counting_memory.h"
 #include "tools/hearth/engine_flags.h"
 #include "tools/hearth/interrupt.h"
+#include "tools/hearth/profile_files.h"
 #include "tools/hearth/profile_verbs.h"
 #include "tools/hearth/recording.h"
 #include "tools/hearth/recording_state.h"
@@ -46,12 +47,13 @@ bool parse(const Arguments& arguments, RecordOptions& o) {
            o.files);
   line.add({.names = "--workload",
             .value = "LABEL",
-            .help = "what kind of text it is, in a word",
+            .help = "what kind of text it is, in at most 64 bytes",
             .required = true},
            o.workload);
   line.add({.names = "-o,--output",
             .value = "FILE",
-            .help = "the profile (default: MODEL.profile.toml, beside the model)"},
+            .help = "the profile (default: MODEL.profile.toml, beside the model)",
+            .writes = true},
            o.output);
   line.add({.names = "-n,--tokens", .value = "N", .help = "stop after so many tokens"}, o.tokens);
   line.add({.names = "--trace",
@@ -82,9 +84,10 @@ bool parse(const Arguments& arguments, RecordOptions& o) {
   return true;
 }
 
-// A profile that is complete is not added to in silence, and not replaced either.
+// A profile that is complete is not added to in silence, and not replaced either. What is none is
+// found here, before a model is loaded and texts run through it for hours.
 void check_output(const RecordOptions& o) {
-  if (o.restart || !std::filesystem::exists(o.output)) return;
+  if (!is_profile_there(o.output) || o.restart) return;
   const std::optional<RecordingState> begun = load_recording(partial_path_of(o.output));
   if (begun && begun->replaces) return;
   throw_error(ErrorCode::kBadInput,

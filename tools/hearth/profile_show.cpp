@@ -36,7 +36,7 @@ int profile_show(const Arguments& arguments) {
             .required = true},
            files);
   line.add({.names = "--html",
-            .value = "FILE",
+            .value = "FILE|-",
             .help = "write a page to explore instead; it is one file and opens offline",
             .writes = true},
            html);

@@ -69,9 +69,13 @@ void PromptFlags::add_to(CommandLine& line) {
   line.add({.names = "--escape,!--no-escape",
             .help = "process escapes such as \\n in --prompt (default on)"},
            escape_);
-  line.check([this] {
+  line.check([this, &line] {
     if (prompt_ && file_)
       throw_error(ErrorCode::kUsage, "--prompt and --file both give the prompt; give one of them");
+    if (line.given("--escape") && (!prompt_ || *prompt_ == "-"))
+      throw_error(ErrorCode::kUsage,
+                  "--escape and --no-escape are of the text of --prompt, and none is given; leave "
+                  "them out");
   });
 }
 

@@ -29,7 +29,11 @@ std::vector<std::string> preset_names() {
 }
 
 void add_flags(TraceSynthOptions& o, CommandLine& line) {
-  line.add({.names = "-o,--output", .value = "FILE", .help = "trace to write", .required = true},
+  line.add({.names = "-o,--output",
+            .value = "FILE",
+            .help = "trace to write",
+            .required = true,
+            .writes = true},
            o.output);
   line.add({.names = "--preset",
             .value = "NAME",
