@@ -28,7 +28,7 @@ struct BenchLists {
   std::vector<std::string> pairs;  // "512,128"
 };
 
-// "0,4096": throws Error(kUsage) for what is no list of numbers.
+// "0,4096", the value of `flag`: throws Error(kUsage) for what is no list of numbers.
 std::vector<std::uint32_t> parse_counts(std::string_view flag, std::string_view list);
 
 // Throws Error(kUsage) for what is no list of numbers, and when nothing is left to measure.
