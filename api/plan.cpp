@@ -21,7 +21,7 @@ profiler::PlacementPlan make_plan(const runtime::EngineOptions& options) {
   const std::uint64_t alignment = options.open_reader(file.paths(), options.io)->alignment();
   auto [needs, request] = runtime::plan_input(file, *model, options, alignment, profile != nullptr);
   needs.model = runtime::identity_of(file);
-  request.available = runtime::available_memory() + options.resident();
+  request.available = runtime::available_memory(options.resident());
   return profiler::plan_placement(needs, request, nullptr, profile.get());
 }
 

@@ -106,6 +106,11 @@ std::string parts_text(const PlacementPlan& plan, const TierPlan& tier) {
         "--ram {} is too small for this model: the least that works is {} ({}); raise --ram "
         "or lower --ctx-size",
         mib(*request.budget.ram), at_least(least), parts);
+  if (request.available == Bytes(0))
+    throw_error(ErrorCode::kBudget,
+                "how much memory is free cannot be found out (/proc/meminfo), and this model needs "
+                "at least {} ({}); say how much there is with --ram",
+                at_least(least), parts);
   throw_error(ErrorCode::kBudget,
               "{} of memory are free, but this model needs at least {} ({}); lower --ctx-size or "
               "free memory",

@@ -11,7 +11,6 @@
 #include <string>
 #include <vector>
 
-#include "base/error.h"
 #include "runtime/cgroups.h"
 
 namespace hearth::runtime {
@@ -82,13 +81,10 @@ Bytes left_by_cgroups(const fs::path& root) {
   return std::min(left_by_version(root, kVersion1), left_by_version(root, kVersion2));
 }
 
-Bytes available_memory() {
+Bytes available_memory(Bytes held) {
   const std::optional<std::uint64_t> free_kib = value_after("/proc/meminfo", "MemAvailable:");
-  if (!free_kib)
-    throw_error(ErrorCode::kIo,
-                "/proc/meminfo: cannot be read, and so nobody knows how much memory is free; mount "
-                "/proc, and see that more files may be open (ulimit -n)");
-  return std::min({Bytes(*free_kib * 1024), left_by_cgroups(), left_by_address_space()});
+  if (!free_kib) return {};
+  return held + std::min({Bytes(*free_kib * 1024), left_by_cgroups(), left_by_address_space()});
 }
 
 }  // namespace hearth::runtime

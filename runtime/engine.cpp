@@ -35,7 +35,7 @@ void check_vocabulary(const io::GgufFile& file, const ModelConfig& config, std::
 }
 
 void check_fits(const profiler::PlacementPlan& plan, Bytes available, const std::string& path) {
-  if (plan.ram.total() <= available) return;
+  if (plan.ram.total() <= available || available == Bytes(0)) return;
   throw_error(ErrorCode::kBudget,
               "{}: the plan takes {} MiB, but {} MiB of memory are free; make a smaller one with "
               "hearth plan",
@@ -365,7 +365,7 @@ void Engine::make_plan(const EngineOptions& options) {
   // The bound of the process holds, or else the plan is for a larger process.
   const Bytes resident = options.resident();
   input.needs.process = std::max(input.needs.process, resident + kProcessReserve);
-  input.request.available = available_memory() + resident;
+  input.request.available = available_memory(resident);
   if (options.plan) {
     input.needs.model = identity_of(file_);
     check_plan_of(*options.plan, input.needs, options.plan_path);

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "base/error.h"
 #include "kernels/memory_probe.h"
 #include "runtime/available_memory.h"
 
@@ -14,17 +13,12 @@ namespace {
 constexpr Bytes kMostProbed = Bytes(1 << 30);
 constexpr Bytes kLeastProbed = Bytes(256 << 20);
 
-// A report is not worth an error: where nobody knows how much there is, none is taken.
-bool is_available(Bytes memory) try { return available_memory() >= memory; } catch (const Error&) {
-  return false;
-}
-
 double ram_peak(Engine& engine) {
   const std::span<const std::byte> largest = engine.largest_arena();
   if (largest.size() >= kLeastProbed.count)
     return kernels::probe_memory(
         engine.pool(), largest.first(std::min<std::size_t>(largest.size(), kMostProbed.count)));
-  if (engine.ram_is_bounded() || !is_available(2 * kLeastProbed)) return 0;
+  if (engine.ram_is_bounded() || available_memory() < 2 * kLeastProbed) return 0;
   const io::Arena temporary(kLeastProbed);
   return kernels::probe_memory(engine.pool(), temporary.bytes());
 }

@@ -286,6 +286,14 @@ TEST(Planner, NeverExceedsItsBudgetAndIsDeterministic) {
   }));
 }
 
+TEST(Planner, MemoryThatNobodyKnowsOfIsAskedFor) {
+  PlanRequest request = kRequest;
+  request.budget = {};
+  request.available = Bytes(0);
+  expect_refused(ErrorCode::kBudget, "say how much there is with --ram",
+                 [&] { plan_placement(small_needs(), request, nullptr, nullptr); });
+}
+
 TEST(Planner, MoreMemoryIsNeverFewerExperts) {
   EXPECT_TRUE(rc::check("monotone", [] {
     PlanRequest request = any_request();

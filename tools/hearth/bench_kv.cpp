@@ -143,7 +143,7 @@ class KvBench {
     const std::uint64_t alignment = io::AsyncReader::open(file_.paths(), options.io)->alignment();
     const bool profiled = options.find_profile && options.find_profile(file_, *model_) != nullptr;
     auto [needs, request] = runtime::plan_input(file_, *model_, options, alignment, profiled);
-    request.available = runtime::available_memory() + runtime::resident_memory();
+    request.available = runtime::available_memory(runtime::resident_memory());
     const Bytes longer = needs.kv.bytes(1 << 17, 1), shorter = needs.kv.bytes(1 << 16, 1);
     Planned result{.bytes_per_token = static_cast<double>((longer - shorter).count) / (1 << 16)};
     try {

@@ -143,7 +143,7 @@ int plan(const Arguments& arguments) {
     throw_error(ErrorCode::kUsage, "--depth {}: the context has {} tokens; raise --ctx-size",
                 flags.depth, request.context);
   request.depth = flags.depth;
-  request.available = machine.here ? runtime::available_memory() + runtime::resident_memory()
+  request.available = machine.here ? runtime::available_memory(runtime::resident_memory())
                                    : machine.choice->machine.cpu.memory;
 
   const profiler::Machine* figures = machine.choice ? &machine.choice->machine : nullptr;
