@@ -70,7 +70,7 @@ tested_devices() { [[ $dry -eq 1 ]] || echo gpu; }
 check_answers() {  # whole models: the logits of the CPU, with every lane
   local models=()
   if [[ $dry -eq 1 ]]; then models=(tests/golden/qwen3moe.gguf tests/golden/gpt-oss.gguf); fi
-  step answers 150 benchmarks/gpu-answers.sh --hearth "$hearth" --device "$named" "${models[@]}"
+  step answers 200 benchmarks/gpu-answers.sh --hearth "$hearth" --device "$named" "${models[@]}"
 }
 
 measure_machine() {  # hearth doctor: the rates that plans and splits are made with
