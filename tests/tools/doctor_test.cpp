@@ -150,6 +150,25 @@ TEST(Doctor, AProbeThatFailsReplacesNoFileThatWasNotNamed) {
   EXPECT_EQ(profiler::load_machine(path), profiler::complete_machine());
 }
 
+TEST(Doctor, TheDiskThatWasMeasuredBeforeStaysInTheFile) {
+  const fs::path config = temporary_path("config-with-disk");
+  const fs::path file = config / "hearth" / "machine.toml";
+  fs::create_directories(file.parent_path());
+  profiler::Machine before = profiler::complete_machine();
+  before.name = "before";
+  profiler::save_machine(file, before);
+  ASSERT_TRUE(before.disk);
+  const CommandResult result =
+      run_hearth({.arguments = {"doctor", "--quick", "--memory", "64M", "--threads", "1"},
+                  .input = {},
+                  .environment = {{"XDG_CONFIG_HOME", config}}});
+  ASSERT_EQ(result.exit_code, 0) << result.errors;
+  const profiler::Machine after = profiler::load_machine(file);
+  EXPECT_NE(after.name, "before");
+  EXPECT_EQ(after.disk, before.disk);
+  EXPECT_TRUE(contains(result.output, "with the disk as it was measured before")) << result.output;
+}
+
 TEST(Doctor, LooksAtTheDiskBeforeItMeasures) {
   const std::string path = temporary_path("unmeasured.toml"), small = temporary_path("small");
   write_file(small, "a few bytes");

@@ -355,6 +355,18 @@ bool keeps_what_is_there(const DoctorOptions& o, const std::string& path, int fa
   return !o.output && failures > 0 && std::filesystem::exists(path, error);
 }
 
+// What the file says of a disk that is not measured now: plans go on with it.
+std::optional<profiler::DiskMachine> disk_of_before(const DoctorOptions& o,
+                                                    const std::string& path) {
+  std::error_code error;
+  if (o.output || o.disk || !std::filesystem::exists(path, error)) return std::nullopt;
+  try {
+    return profiler::load_machine(path).disk;
+  } catch (const Error&) {  // it is replaced, whatever it is
+    return std::nullopt;
+  }
+}
+
 }  // namespace
 
 int doctor(const Arguments& arguments) {
@@ -365,7 +377,7 @@ int doctor(const Arguments& arguments) {
   if (o.disk) check_disk(*o.disk, effort_of(o.quick).test_file);
   const std::string path = output_path(o);
   Doctor doctor(o);
-  const DoctorFindings findings = doctor.examine();
+  DoctorFindings findings = doctor.examine();
   std::FILE* const out = path == "-" ? stderr : stdout;
   for (const std::string& line : report_lines(findings)) fmt::print(out, "{}\n", line);
   if (findings.machine.cpu.memory_read.empty())
@@ -380,8 +392,11 @@ int doctor(const Arguments& arguments) {
                "the rest\n",
                printable(path, 400));
   } else {
+    const auto before = disk_of_before(o, path);
+    if (before) findings.machine.disk = before;
     profiler::save_machine(path, findings.machine);
-    fmt::print(out, "written   {}\n", printable(path, 400));
+    fmt::print(out, "written   {}{}\n", printable(path, 400),
+               before ? ", with the disk as it was measured before" : "");
   }
   return doctor.failures() == 0 ? 0 : 1;
 }
