@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "base/file_replacement.h"
 #include "base/random.h"
 #include "profiler/profile_toml.h"
 #include "profiler/trace_file.h"
@@ -24,8 +25,8 @@ using profiler::ExpertProfile;
 using ::testing::HasSubstr;
 
 void expect_nothing_left(const std::string& profile) {
-  EXPECT_FALSE(std::filesystem::exists(profile + ".partial"));
-  EXPECT_FALSE(std::filesystem::exists(profile + ".partial.trace"));
+  EXPECT_FALSE(std::filesystem::exists(recording_path_of(profile)));
+  EXPECT_FALSE(std::filesystem::exists(recording_path_of(profile) + ".trace"));
 }
 
 TEST(ProfileRecord, CountsEveryChoiceOfEveryToken) {
@@ -127,7 +128,7 @@ void run_and_kill(const Strings& arguments, const std::string& state, unsigned s
 CommandResult stop_early(const Strings& arguments, const std::string& path) {
   return run_hearth(
       {.arguments = arguments, .input = {}, .environment = {}, .meanwhile = [&](pid_t child) {
-         while (!std::filesystem::exists(path + ".partial.trace"))
+         while (!std::filesystem::exists(recording_path_of(path) + ".trace"))
            std::this_thread::sleep_for(std::chrono::milliseconds(1));
          kill(child, SIGINT);
        }});
@@ -143,7 +144,7 @@ TEST(ProfileRecord, AKilledRecordingIsContinued) {
   std::filesystem::remove(path);
 
   constexpr unsigned kKills = 8;
-  const std::string partial = partial_path_of(path);
+  const std::string partial = recording_path_of(path);
   Random random(7);
   std::uint64_t furthest = 0;
   for (unsigned i = 0; i < kKills; ++i) {
@@ -175,14 +176,22 @@ TEST(ProfileRecord, CtrlCFinishesTheChunkAndSaysHowToGoOn) {
   expect_nothing_left(path);
 }
 
+// Hours of text would be lost with a program that is killed in its last second.
+TEST(ProfileRecord, WhatWasRecordedIsThereUntilTheProfileIs) {
+  const std::string path = temporary_path("unsaved.toml");
+  ASSERT_EQ(stop_early(record_arguments("prose", path), path).exit_code, 130);
+  const FileReplacement profile(path);  // as far as a profile that is being saved
+  EXPECT_TRUE(load_recording(recording_path_of(path)).has_value());
+}
+
 TEST(ProfileRecord, WhatIsNoRecordingOfThisIsNotContinued) {
   const std::string path = temporary_path("other.toml");
   ASSERT_EQ(stop_early(record_arguments("prose", path), path).exit_code, 130);
   expect_error(run_hearth(record_arguments("code", path)), kFailed,
                {"another recording was begun", "workload 'prose'", "--restart"}, Before::kReport);
-  write_file(path + ".partial", "{}");
+  write_file(recording_path_of(path), "{}");
   expect_error(run_hearth(record_arguments("prose", path)), kFailed,
-               {".partial", "damaged", "--restart"}, Before::kReport);
+               {".recording", "damaged", "--restart"}, Before::kReport);
   run_ok(record_arguments("code", path, {"--restart"}));
   EXPECT_EQ(profiler::load_profile(path).workloads[0].label, "code");
 }

@@ -88,7 +88,7 @@ bool parse(const Arguments& arguments, RecordOptions& o) {
 // found here, before a model is loaded and texts run through it for hours.
 void check_output(const RecordOptions& o) {
   if (!is_profile_there(o.output) || o.restart) return;
-  const std::optional<RecordingState> begun = load_recording(partial_path_of(o.output));
+  const std::optional<RecordingState> begun = load_recording(recording_path_of(o.output));
   if (begun && begun->replaces) return;
   throw_error(ErrorCode::kBadInput,
               "{}: a profile is there already; record into another with --output and combine them "

@@ -32,7 +32,7 @@ profiler::TraceHeader without_weights(profiler::TraceHeader header) {
   return header;
 }
 
-std::string kept_path_of(const std::string& partial_path) { return partial_path + ".trace"; }
+std::string kept_path_of(const std::string& recording_path) { return recording_path + ".trace"; }
 
 void copy_step(const profiler::RoutingTrace& from, std::size_t step,
                const std::function<void(const profiler::Routing&)>& to) {
@@ -70,7 +70,7 @@ Recording::Recording(runtime::Engine& engine, const Corpus& corpus, const Record
     : engine_(engine),
       corpus_(corpus),
       options_(options),
-      partial_path_(partial_path_of(options.profile_path)),
+      recording_path_(recording_path_of(options.profile_path)),
       header_(runtime::trace_header_of(engine.model(), runtime::identity_of(engine.file()),
                                        options.workload)),
       kept_header_(without_weights(header_)),
@@ -80,7 +80,7 @@ Recording::Recording(runtime::Engine& engine, const Corpus& corpus, const Record
       rows_(header_, [this](const profiler::Routing& row) { keep(row); }),
       replaces_(options.restart) {
   std::optional<RecordingState> state;
-  if (!options_.restart) state = load_recording(partial_path_);
+  if (!options_.restart) state = load_recording(recording_path_);
   kept_.emplace(kept_header_);
   if (state)
     continue_from(*state);
@@ -94,23 +94,23 @@ Recording::Recording(runtime::Engine& engine, const Corpus& corpus, const Record
 
 void Recording::begin() {
   recorder_.emplace(empty_profile_of(header_), options_.workload);
-  if (keep_every_ != 0) kept_file_ = continue_trace(kept_path_of(partial_path_), kept_header_, 0);
+  if (keep_every_ != 0) kept_file_ = continue_trace(kept_path_of(recording_path_), kept_header_, 0);
   if (!options_.trace_path.empty()) trace_ = continue_trace(options_.trace_path, header_, 0);
 }
 
 void Recording::continue_from(const RecordingState& state) {
   profiler::check_profile_of(state.profile, header_.model, experts_of_layers(header_),
-                             partial_path_);
+                             recording_path_);
   if (state.fingerprint != fingerprint_ || state.chunks > corpus_.chunks() ||
       state.tokens != corpus_.tokens_before(state.chunks))
     throw_error(
         ErrorCode::kBadInput,
         "{}: another recording was begun there ({} of {} tokens of workload '{}'); give its "
         "arguments to continue it, or --restart",
-        partial_path_, state.tokens, state.all_tokens, printable(state.workload));
+        recording_path_, state.tokens, state.all_tokens, printable(state.workload));
   recorder_.emplace(state.profile, options_.workload);
   if (keep_every_ != 0)
-    kept_file_ = continue_trace(kept_path_of(partial_path_), kept_header_, state.kept_rows,
+    kept_file_ = continue_trace(kept_path_of(recording_path_), kept_header_, state.kept_rows,
                                 [this](const profiler::Routing& row) { add_row(*kept_, row); });
   if (!options_.trace_path.empty())
     trace_ = continue_trace(options_.trace_path, header_, state.tokens);
@@ -133,21 +133,21 @@ void Recording::run_chunk() {
 void Recording::save() {
   if (kept_file_ != nullptr) kept_file_->flush();
   if (trace_ != nullptr) trace_->flush();
-  save_recording(partial_path_, {.fingerprint = fingerprint_,
-                                 .workload = options_.workload,
-                                 .chunks = chunk_,
-                                 .tokens = tokens(),
-                                 .all_tokens = corpus_.tokens(),
-                                 .kept_rows = kept_->rows(),
-                                 .replaces = replaces_ || done(),
-                                 .profile = profile()});
+  save_recording(recording_path_, {.fingerprint = fingerprint_,
+                                   .workload = options_.workload,
+                                   .chunks = chunk_,
+                                   .tokens = tokens(),
+                                   .all_tokens = corpus_.tokens(),
+                                   .kept_rows = kept_->rows(),
+                                   .replaces = replaces_ || done(),
+                                   .profile = profile()});
 }
 
 void Recording::finish() {
   if (trace_ != nullptr) trace_->finish();
   kept_file_.reset();
-  std::filesystem::remove(kept_path_of(partial_path_));
-  std::filesystem::remove(partial_path_);
+  std::filesystem::remove(kept_path_of(recording_path_));
+  std::filesystem::remove(recording_path_);
 }
 
 }  // namespace hearth::tools

@@ -52,7 +52,7 @@ class Recording {
   runtime::Engine& engine_;
   const Corpus& corpus_;
   const RecordingOptions options_;
-  const std::string partial_path_;
+  const std::string recording_path_;
   const profiler::TraceHeader header_;
   const profiler::TraceHeader kept_header_;  // without weights, which no replay looks at
   const std::uint64_t fingerprint_;

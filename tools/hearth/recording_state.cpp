@@ -17,7 +17,9 @@ constexpr Bytes kMostBytes = 2 * profiler::kMostProfileBytes;  // with its line 
 
 }  // namespace
 
-std::string partial_path_of(const std::string& profile_path) { return profile_path + ".partial"; }
+std::string recording_path_of(const std::string& profile_path) {
+  return profile_path + ".recording";
+}
 
 void save_recording(const std::string& path, const RecordingState& state) {
   const Json json = {{"hearth_recording", kVersion},

@@ -1,5 +1,5 @@
 // How far a recording came, in a file beside the profile it will become, so that the next call goes
-// on there: "<profile>.partial".
+// on there: "<profile>.recording".
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ struct RecordingState {
   profiler::ExpertProfile profile;
 };
 
-std::string partial_path_of(const std::string& profile_path);
+std::string recording_path_of(const std::string& profile_path);
 
 void save_recording(const std::string& path, const RecordingState& state);  // atomically
 // Empty where there is no such file. Throws Error(kBadFile) for one that is damaged.
