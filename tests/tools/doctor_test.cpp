@@ -28,9 +28,10 @@ bool contains(const std::string& text, std::string_view part) {
   return text.find(part) != std::string::npos;
 }
 
-// On the disk of the build, because a temporary folder may lie in memory.
+// Of this test, on the disk of the build, because a temporary folder may lie in memory.
 fs::path disk_folder() {
-  const fs::path folder = fs::path(HEARTH_BINARY).parent_path() / "doctor-test";
+  const std::string test = ::testing::UnitTest::GetInstance()->current_test_info()->name();
+  const fs::path folder = fs::path(HEARTH_BINARY).parent_path() / ("doctor-test-" + test);
   fs::remove_all(folder);
   fs::create_directories(folder);
   return folder;
