@@ -16,9 +16,8 @@ import sys
 NVIDIA, AMD = 190, 224  # e_machine
 MOST_REGISTERS = 65536  # of a block
 MOST_SHARED = {NVIDIA: 48 << 10, AMD: 64 << 10}
-# Bytes that products may have on the stack, for memory is what they wait for: none for one row. For
-# eight, one format has 16 on sm_120, where it would want more registers than two blocks can have.
-MOST_STACK = ((re.compile(r"^multiply<.*, 1u>$"), 0), (re.compile(r"^multiply<.*, 8u>$"), 16))
+# Bytes that products may have on the stack, for memory is what they wait for.
+MOST_STACK = ((re.compile(r"^multiply<"), 0),)
 
 Kernel = collections.namedtuple("Kernel", "machine threads registers shared stack")
 

@@ -15,9 +15,7 @@ constexpr MatrixKernel kMatrixKernels[] = {
 // have few: a block that finds none has cost its start, one that finds many takes them in turn.
 constexpr unsigned kMostTilesOfJob = 2;
 
-}  // namespace
-
-void launch_matrix_product(const ProductTask& task, NativeStream stream) {
+void launch_one(const ProductTask& task, NativeStream stream) {
   const bool dense = task.jobs == nullptr;
   const unsigned jobs = dense ? task.parts : task.job_count;
   const unsigned most_rows = dense ? task.x.rows / task.parts : task.most_rows;
@@ -29,6 +27,13 @@ void launch_matrix_product(const ProductTask& task, NativeStream stream) {
           .blocks_z = jobs,
           .threads = kTileThreads},
          stream, task);
+}
+
+}  // namespace
+
+// Of so many rows that a launch each is nothing.
+void launch_matrix_product(const Products& products, NativeStream stream) {
+  for (std::uint32_t i = 0; i < products.count; ++i) launch_one(products.tasks[i], stream);
 }
 
 }  // namespace hearth::kernels::HEARTH_GPU_TARGET

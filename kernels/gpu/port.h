@@ -11,6 +11,9 @@
 //                             that many threads. Arguments are copied: no references. A second
 //                             number: blocks that shall have registers at once where it can be
 //                             said.
+//   HEARTH_ARGUMENT(Type)     the first of them, where in_place(argument) reads it as it was
+//   passed:
+//                             so that an index into it is no reason to copy it to the thread
 //   HEARTH_DEVICE             a function that kernels call; also constexpr ones of the host's
 //                             headers may be called.
 //   HEARTH_SHARED(Type, name) one Type for the block, uninitialised; Type is trivial. The type of

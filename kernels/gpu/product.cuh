@@ -1,9 +1,10 @@
-// The products of kernels/arithmetic.h on a GPU. Eight neighbouring threads share a row of weights:
-// thread j owns accumulator j, so it takes blocks j, j + 8, j + 16, ... whole, without a word to
-// the others until the accumulators are folded. A block computes 32 rows of a matrix by 256
-// threads, or by twice as many the 32 hidden values of a gate and an up matrix that are one block
-// of activations for the next; where a single small matrix would leave most of the device idle,
-// blocks are smaller.
+// The products of kernels/arithmetic.h on a GPU. One kernel has all formats, so that matrices of
+// several are one launch: a branch that all threads of a matrix take alike. Eight neighbouring
+// threads share a row of weights: thread j owns accumulator j, so it takes blocks j, j + 8, j + 16,
+// ... whole, without a word to the others until the accumulators are folded. A block computes 32
+// rows of a matrix by 256 threads, or by twice as many the 32 hidden values of a gate and an up
+// matrix that are one block of activations for the next; where a single small matrix would leave
+// most of the device idle, blocks are smaller.
 #pragma once
 
 #include "kernels/gpu/gate.cuh"
@@ -208,14 +209,14 @@ struct HiddenShared {
   float values[2][kMostProductRows][kActivationBlock];
 };
 
-// The 32 hidden values of each row to the activations of the next product: row t by the eight
-// threads of group t.
-HEARTH_DEVICE void store_hidden(const ProductTask& task, const ProductJob& job,
+// The 32 hidden values, of a block, of each row to the activations of the next product: row t by
+// the eight threads of group t.
+HEARTH_DEVICE void store_hidden(const ProductTask& task, const ProductJob& job, std::uint32_t block,
                                 const HiddenShared& shared) {
   const unsigned group = thread_index() / kThreadsPerActivationBlock;
   const unsigned t = group % kMostProductRows;
   const unsigned in_block = thread_index() % kThreadsPerActivationBlock * kValuesPerThread;
-  const std::uint32_t first = block_x() * kActivationBlock + in_block;
+  const std::uint32_t first = block * kActivationBlock + in_block;
   float x[kValuesPerThread] = {};
   if (group < job.rows)
     for (unsigned i = 0; i < kValuesPerThread; ++i)
@@ -226,32 +227,82 @@ HEARTH_DEVICE void store_hidden(const ProductTask& task, const ProductJob& job,
   if (group < job.rows) store_four(task.hidden, job.begin + t, first, x, four);
 }
 
-// Block (32 rows of the matrix, job), where there are two matrices with 256 threads for each. The
-// bounds leave a thread 128 registers, on which loads can be under way.
+// The blocks of a launch: of one product after the other, of each the jobs, of each the rows of a
+// matrix.
+struct ProductBlocks {
+  std::uint32_t first[kMostProducts];   // of a product
+  std::uint32_t of_job[kMostProducts];  // blocks of rows
+};
+
+struct ProductPlace {
+  std::uint32_t product;
+  std::uint32_t job;
+  std::uint32_t rows;  // which of the blocks of rows
+};
+
+HEARTH_DEVICE ProductPlace place_of(const ProductBlocks& blocks, std::uint32_t count) {
+  ProductPlace place{};
+  std::uint32_t first = 0, of_job = blocks.of_job[0];
+  for (std::uint32_t i = 1; i < kMostProducts; ++i) {
+    if (i >= count || block_x() < blocks.first[i]) continue;
+    place.product = i;
+    first = blocks.first[i];
+    of_job = blocks.of_job[i];
+  }
+  const std::uint32_t in_product = block_x() - first;
+  place.job = in_product / of_job;
+  place.rows = in_product - place.job * of_job;
+  return place;
+}
+
 template <WeightFormat format, unsigned kRows>
+HEARTH_DEVICE void multiply_row(const std::byte* matrix, std::uint32_t row, std::uint32_t columns,
+                                const Inputs<kRows>& in, float (&out)[kRows]) {
+  const std::uint64_t row_bytes =
+      std::uint64_t{columns} / traits(format).values_per_block * traits(format).bytes_per_block;
+  const auto* const at = reinterpret_cast<const std::uint8_t*>(matrix) + row * row_bytes;
+  if constexpr (takes_quantized_activations(format))
+    multiply_blocks<format>(at, columns, in, out);
+  else
+    multiply_floats<format>(at, columns, in, out);
+}
+
+template <unsigned kRows>
+HEARTH_DEVICE void multiply_row(WeightFormat format, const std::byte* matrix, std::uint32_t row,
+                                std::uint32_t columns, const Inputs<kRows>& in,
+                                float (&out)[kRows]) {
+  switch (format) {
+#define WEIGHT_FORMAT(Name, text, values, bytes, id) \
+  case WeightFormat::k##Name:                        \
+    return multiply_row<WeightFormat::k##Name>(matrix, row, columns, in, out);
+#include "kernels/quant/formats.def"
+#undef WEIGHT_FORMAT
+  }
+}
+
+// Block (32 rows of a matrix, job), where there are two matrices with 256 threads for each. The
+// bounds leave a thread 128 registers, on which loads can be under way.
+template <unsigned kRows>
 HEARTH_KERNEL(kMostMatrices* kProductThreads, 1)
-multiply(ProductTask task) {
+multiply(HEARTH_ARGUMENT(Products) argument, ProductBlocks blocks) {
   HEARTH_SHARED(HiddenShared, shared);
-  const ProductJob job = job_of(task, block_y());
+  const Products& products = in_place(argument);
+  const ProductPlace place = place_of(blocks, products.count);
+  const ProductTask& task = products.tasks[place.product];
+  const ProductJob job = job_of(task, place.job);
   if (job.rows == 0) return;  // the whole block
   HEARTH_ASSERT(job.rows <= kRows);
 
-  const unsigned threads = task.matrices == 2 ? block_threads() / 2 : block_threads();
+  const unsigned threads = block_threads() / task.matrices;
   const unsigned m = thread_index() / threads, group = thread_index() % threads / kThreadsPerRow;
-  const std::uint32_t row = block_x() * (threads / kThreadsPerRow) + group;
+  const std::uint32_t row = place.rows * (threads / kThreadsPerRow) + group;
   const bool exists = row < task.rows;
   const std::uint32_t safe_row = exists ? row : task.rows - 1;
-  const std::uint64_t row_bytes = std::uint64_t{task.columns} / traits(format).values_per_block *
-                                  traits(format).bytes_per_block;
   const Inputs<kRows> in = inputs_of<kRows>(task, job);
 
   float out[kRows] = {};
-  const std::byte* matrix = m == 0 ? job.matrices[0] : job.matrices[1];
-  const auto* at = reinterpret_cast<const std::uint8_t*>(matrix) + safe_row * row_bytes;
-  if constexpr (takes_quantized_activations(format))
-    multiply_blocks<format>(at, task.columns, in, out);
-  else
-    multiply_floats<format>(at, task.columns, in, out);
+  multiply_row(task.format, m == 0 ? job.matrices[0] : job.matrices[1], safe_row, task.columns, in,
+               out);
   add_terms(m == 0 ? task.terms[0] : task.terms[1], task, job, safe_row, out);
 
   const bool stores = thread_index() % kThreadsPerRow == 0 && exists;
@@ -264,7 +315,7 @@ multiply(ProductTask task) {
   }
   if (task.matrices == 1) return;
   sync_threads();
-  store_hidden(task, job, shared);
+  store_hidden(task, job, place.rows, shared);
 }
 
 }  // namespace hearth::kernels::HEARTH_GPU_TARGET

@@ -66,6 +66,18 @@ struct ProductTask {
   QuantizeTask::Destination hidden;  // two matrices: [rows of x or pairs]
 };
 
+// What is asked of `product` together is one launch, whatever formats, shapes and inputs: none
+// needs what another gives.
+inline constexpr std::uint32_t kMostProducts = 4;
+
+struct Products {
+  Products() = default;
+  Products(const ProductTask& one) : tasks{one}, count(1) {}
+
+  ProductTask tasks[kMostProducts];
+  std::uint32_t count = 0;
+};
+
 // out[row] = w[0] × r[0], then fma(r[k], w[k], out[row]) for ranks 1 to k-1 (MoeBlock::combine).
 // What else the layer gives is added with the residual stream (NormalizeTask).
 struct CombineTask {

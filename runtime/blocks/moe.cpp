@@ -36,6 +36,7 @@ MoeBlock::MoeBlock(LayerIndex layer, const ModelConfig& config, const Options& o
   // Else a part would get the input of another.
   CHECK(!weights_.shared.present() ||
         weights_.shared_norm.present() == weights_.expert_norm.present());
+  CHECK(!weights_.shared_gate.present() || !weights_.shared_norm.present());  // one input
 }
 
 void MoeBlock::state_needs(ScratchShape& scratch, KvLayer&) const {

@@ -21,7 +21,8 @@ class MoeBlock final : public Block {
     WeightVector gate_scale, up_scale, down_scale;  // per expert, optional
     WeightVector gate_bias, up_bias, down_bias;     // [experts][width], optional
     FfnWeights shared;                              // optional
-    WeightVector shared_gate;  // [embedding]: sigmoid(shared_gate · x) weighs it; optional
+    // [embedding]: sigmoid(shared_gate · x) weighs it, for the x of the router; optional
+    WeightVector shared_gate;
     // Where parts have norms of their own: of their inputs, of what they add, and of the sum.
     WeightVector shared_norm, expert_norm;
     WeightVector shared_output_norm, expert_output_norm, output_norm;

@@ -256,7 +256,7 @@ void DeviceDecoder::record_logits(const DeviceStep& step,
   const Model& model = model_.model();
   const std::uint32_t vocabulary = model.config.vocabulary;
   CHECK_LE(normed.rows, scratch_.shape.logit_rows);
-  step.multiply(*model.output, normed, scratch_.logits, vocabulary);
+  step.multiply(normed, {{model.output, scratch_.logits}}, vocabulary);
   step.launch(&GpuKernels::sample, {.rows = normed.rows,
                                     .vocabulary = vocabulary,
                                     .logits = scratch_.logits,

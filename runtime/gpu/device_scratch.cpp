@@ -93,7 +93,7 @@ DeviceScratch::DeviceScratch(const ScratchShape& s, const DeviceNeeds& needs, De
   recurrent = arena.take<float>(rows * needs.recurrent_floats);
   block_out = arena.take<float>(rows * s.embedding);
   shared_out = arena.take<float>(rows * s.embedding);
-  router_scores = arena.take<float>(rows * s.experts);
+  router_scores = arena.take<float>(rows * (s.experts + 1));
   expert_hidden = DeviceActivations(pairs, s.expert_ff, arena);
   expert_gates = arena.take<float>(std::uint64_t{pairs} * needs.expert_gate_columns);
   expert_ids = arena.take<std::uint16_t>(pairs);

@@ -72,7 +72,7 @@ struct DeviceScratch {
   float* recurrent = nullptr;      // [rows][recurrent_floats]
   float* block_out = nullptr;      // [rows][embedding]
   float* shared_out = nullptr;     // [rows][embedding], of a network beside experts
-  float* router_scores = nullptr;  // [rows][experts]
+  float* router_scores = nullptr;  // [rows][experts + 1], the last for a gate
   DeviceExpertLists lists;
   DeviceActivations expert_hidden;           // [rows × experts_used][expert_ff]
   float* expert_gates = nullptr;             // [rows × experts_used][2 × expert_ff], where needed

@@ -8,11 +8,16 @@ namespace hearth::runtime {
 
 using kernels::Activations;
 using kernels::GpuKernels;
+using kernels::ProductTask;
 
 namespace {
 
 Activations view(const kernels::QuantizeTask::Destination& to) {
   return kernels::QuantizeTask{.to = to}.result();
+}
+
+std::uint32_t most_rows(const ProductTask& task) {
+  return task.jobs == nullptr ? task.x.rows / task.parts : task.most_rows;
 }
 
 }  // namespace
@@ -63,27 +68,37 @@ void DeviceStep::give_block_out(const WeightVector& norm) {
   pending = {.parts = {{.x = scratch.block_out, .stride = embedding()}}, .norm = weights.of(norm)};
 }
 
-void DeviceStep::multiply(const kernels::ProductTask& task) const {
-  const std::uint32_t most = task.jobs == nullptr ? task.x.rows / task.parts : task.most_rows;
+void add(const ProductTask& task, kernels::Products& to) {
+  CHECK_LT(to.count, std::size(to.tasks));
+  to.tasks[to.count++] = task;
+}
+
+void DeviceStep::multiply(const kernels::Products& products) const {
+  std::uint32_t most = 0;
+  for (const ProductTask& task : std::span(products.tasks).first(products.count))
+    most = std::max(most, most_rows(task));
   launch(most > kernels::kMostProductRows ? &GpuKernels::matrix_product : &GpuKernels::product,
-         task);
+         products);
 }
 
-void DeviceStep::multiply(const kernels::WeightMatrix& matrix, const Activations& x, float* out,
-                          std::uint64_t stride, const WeightVector& bias) const {
-  multiply(product(matrix, x, out, stride, bias));
+void DeviceStep::multiply(const Activations& x, std::initializer_list<DeviceProduct> products,
+                          std::uint64_t stride) const {
+  kernels::Products all;
+  for (const DeviceProduct& product : products)
+    if (product.weights != nullptr) add(task_of(x, product, stride), all);
+  multiply(all);
 }
 
-kernels::ProductTask DeviceStep::product(const kernels::WeightMatrix& matrix, const Activations& x,
-                                         float* out, std::uint64_t stride,
-                                         const WeightVector& bias) const {
+ProductTask DeviceStep::task_of(const Activations& x, const DeviceProduct& product,
+                                std::uint64_t stride) const {
+  const kernels::WeightMatrix& matrix = *product.weights;
   return {.format = matrix.format,
           .rows = matrix.rows,
           .columns = matrix.columns,
           .x = x,
           .dense = {weights.of(matrix)},
-          .terms = {{.bias = weights.of(bias)}},
-          .y = out,
+          .terms = {{.bias = weights.of(product.bias)}},
+          .y = product.out,
           .y_stride = stride};
 }
 

@@ -2,7 +2,9 @@
 // runtime/step.h; nothing here waits or looks at a result, so that a graph can capture all of it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <span>
 #include <type_traits>
 
@@ -21,6 +23,15 @@
 namespace hearth::runtime {
 
 class ChunkExperts;
+
+struct DeviceProduct {
+  const kernels::WeightMatrix* weights;  // null: there is none
+  float* out;                            // [rows of x][stride], the first row's first value
+  WeightVector bias = {};                // or none
+};
+
+// At most kernels::kMostProducts.
+void add(const kernels::ProductTask& task, kernels::Products& to);
 
 struct DeviceStep {
   std::uint32_t rows = 0;
@@ -73,15 +84,14 @@ struct DeviceStep {
   // A block gave scratch.block_out.
   void give_block_out(const WeightVector& norm = {});
 
-  // By the operation for so many rows.
-  void multiply(const kernels::ProductTask& task) const;
-  // out[row] = weights · x[row] (+ bias), `stride` apart.
-  void multiply(const kernels::WeightMatrix& weights, const kernels::Activations& x, float* out,
-                std::uint64_t stride, const WeightVector& bias = {}) const;
-  // The task of it, for another stream.
-  kernels::ProductTask product(const kernels::WeightMatrix& weights, const kernels::Activations& x,
-                               float* out, std::uint64_t stride,
-                               const WeightVector& bias = {}) const;
+  // By the operation for so many rows; of few rows, all in one launch.
+  void multiply(const kernels::Products& products) const;
+  // out[row] = weights · x[row] (+ bias) of each of them.
+  void multiply(const kernels::Activations& x, std::initializer_list<DeviceProduct> products,
+                std::uint64_t stride) const;
+  // The task of one.
+  kernels::ProductTask task_of(const kernels::Activations& x, const DeviceProduct& product,
+                               std::uint64_t stride) const;
 };
 
 }  // namespace hearth::runtime

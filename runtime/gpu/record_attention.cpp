@@ -39,18 +39,19 @@ class RecordedAttention {
     record_attend(step_, options_.cache.value_or(b_.layer_), shape_, {query_, stride_},
                   {found_.values, found_.stride, shape_.value_dim});
     finish_heads();
-    step_.multiply(*weights_.output, kernels::QuantizeTask{.to = found_}.result(),
-                   step_.scratch.block_out, step_.embedding(), weights_.output_bias);
+    step_.multiply(kernels::QuantizeTask{.to = found_}.result(),
+                   {{weights_.output, step_.scratch.block_out, weights_.output_bias}},
+                   step_.embedding());
     step_.give_block_out(weights_.output_norm);
   }
 
  private:
   void project(const Activations& x) const {
-    step_.multiply(*weights_.query, x, options_.gated ? gates_ : query_, stride_,
-                   weights_.query_bias);
-    if (weights_.key != nullptr) step_.multiply(*weights_.key, x, key_, stride_, weights_.key_bias);
-    if (weights_.value != nullptr)
-      step_.multiply(*weights_.value, x, value_, stride_, weights_.value_bias);
+    step_.multiply(x,
+                   {{weights_.query, options_.gated ? gates_ : query_, weights_.query_bias},
+                    {weights_.key, key_, weights_.key_bias},
+                    {weights_.value, value_, weights_.value_bias}},
+                   stride_);
   }
 
   // Norms, rotary, factors and rotations. Values that are keys are taken before these change.

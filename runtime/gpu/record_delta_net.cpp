@@ -44,22 +44,21 @@ class RecordedDeltaNet {
                                              .norm = step_.weights.of(w_.head_norm),
                                              .epsilon = b_.epsilon_,
                                              .to = to});
-    step_.multiply(*w_.output, kernels::QuantizeTask{.to = to}.result(), step_.scratch.block_out,
+    step_.multiply(kernels::QuantizeTask{.to = to}.result(), {{w_.output, step_.scratch.block_out}},
                    step_.embedding());
     step_.give_block_out();
   }
 
  private:
   void project(const kernels::Activations& x) const {
-    const auto multiply = [&](const kernels::WeightMatrix* weights, std::uint32_t to) {
-      if (weights != nullptr) step_.multiply(*weights, x, row_ + to, b_.at_.width);
-    };
-    multiply(w_.fused, b_.at_.fused);
-    multiply(w_.qkv, 0);
-    multiply(w_.z, b_.at_.z);
-    multiply(w_.fused_gates, b_.at_.fused_gates);
-    multiply(w_.alpha, b_.at_.decay);
-    multiply(w_.beta, b_.at_.strength);
+    step_.multiply(x,
+                   {{w_.fused, row_ + b_.at_.fused},
+                    {w_.qkv, row_},
+                    {w_.z, row_ + b_.at_.z},
+                    {w_.fused_gates, row_ + b_.at_.fused_gates},
+                    {w_.alpha, row_ + b_.at_.decay},
+                    {w_.beta, row_ + b_.at_.strength}},
+                   b_.at_.width);
   }
 
   void prepare() const {

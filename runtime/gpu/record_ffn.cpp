@@ -17,35 +17,47 @@ GatedActivation gated(Activation activation) {
   return GatedActivation::kSilu;
 }
 
-// Gate and up are one launch where they have one format.
-void record_ffn(const DeviceStep& step, const FfnWeights& weights, Activation activation,
-                const kernels::Activations& x, float* out) {
+void add_ffn(const DeviceStep& step, const FfnWeights& weights, Activation activation,
+             const kernels::Activations& x, float* out, FfnProducts& to) {
   const std::uint32_t width = weights.width();
   const auto hidden = step.scratch.attended.shaped(step.rows, width);
   if (weights.gate->format == weights.up->format) {
-    step.multiply({.format = weights.gate->format,
-                   .rows = width,
-                   .columns = x.columns,
-                   .x = x,
-                   .matrices = 2,
-                   .dense = {step.weights.of(*weights.gate), step.weights.of(*weights.up)},
-                   .activation = gated(activation),
-                   .hidden = hidden});
+    add({.format = weights.gate->format,
+         .rows = width,
+         .columns = x.columns,
+         .x = x,
+         .matrices = 2,
+         .dense = {step.weights.of(*weights.gate), step.weights.of(*weights.up)},
+         .activation = gated(activation),
+         .hidden = hidden},
+        to.hidden);
   } else {
     float* const gate = step.scratch.projected;
-    step.multiply(*weights.gate, x, gate, 2 * width);
-    step.multiply(*weights.up, x, gate + width, 2 * width);
-    step.launch(&GpuKernels::gate, {.activation = gated(activation),
-                                    .gate = {.x = gate, .stride = 2 * width},
-                                    .up = {.x = gate + width, .stride = 2 * width},
-                                    .to = hidden});
+    float* const up = gate + width;
+    add(step.task_of(x, {weights.gate, gate}, 2 * width), to.hidden);
+    add(step.task_of(x, {weights.up, up}, 2 * width), to.hidden);
+    to.gates[to.gate_count++] = {.activation = gated(activation),
+                                 .gate = {.x = gate, .stride = 2 * width},
+                                 .up = {.x = up, .stride = 2 * width},
+                                 .to = hidden};
   }
-  step.multiply(*weights.down, kernels::QuantizeTask{.to = hidden}.result(), out, step.embedding());
+  add(step.task_of(kernels::QuantizeTask{.to = hidden}.result(), {weights.down, out},
+                   step.embedding()),
+      to.down);
+}
+
+void record(const DeviceStep& step, const FfnProducts& products) {
+  step.multiply(products.hidden);
+  for (const kernels::GateTask& gate : std::span(products.gates).first(products.gate_count))
+    step.launch(&GpuKernels::gate, gate);
+  step.multiply(products.down);
 }
 
 void FfnBlock::record(DeviceStep& step) const {
-  record_ffn(step, weights_.ffn, activation_, step.enter(epsilon_, weights_.norm),
-             step.scratch.block_out);
+  FfnProducts products;
+  add_ffn(step, weights_.ffn, activation_, step.enter(epsilon_, weights_.norm),
+          step.scratch.block_out, products);
+  runtime::record(step, products);
   step.give_block_out();
 }
 

@@ -35,7 +35,7 @@ class RecordedLatentAttention {
     record_attend(step_, b_.layer_, shape(), {absorbed_, stride_},
                   {absorbed_, stride_, b_.cached_width()});
     const auto found = multiply_values();
-    step_.multiply(*w_.output, QuantizeTask{.to = found}.result(), step_.scratch.block_out,
+    step_.multiply(QuantizeTask{.to = found}.result(), {{w_.output, step_.scratch.block_out}},
                    step_.embedding());
     step_.give_block_out();
   }
@@ -43,9 +43,9 @@ class RecordedLatentAttention {
  private:
   // Queries of lower rank lie in `attended` until attention needs it.
   void project(const Activations& x) const {
-    step_.multiply(*w_.latent, x, cached_, stride_);
-    if (w_.query_a == nullptr) return step_.multiply(*w_.query, x, queries_, stride_);
-    step_.multiply(*w_.query_a, x, first_, stride_);
+    if (w_.query_a == nullptr)
+      return step_.multiply(x, {{w_.latent, cached_}, {w_.query, queries_}}, stride_);
+    step_.multiply(x, {{w_.latent, cached_}, {w_.query_a, first_}}, stride_);
     const auto low = step_.scratch.attended.shaped(step_.rows, o_.query_rank);
     step_.launch(&GpuKernels::normalize,
                  {.rows = step_.rows,
@@ -54,7 +54,7 @@ class RecordedLatentAttention {
                   .x_stride = stride_,
                   .epsilon = b_.epsilon_,
                   .outputs = {{.weight = step_.weights.of(w_.query_a_norm), .to = low}}});
-    step_.multiply(*w_.query, QuantizeTask{.to = low}.result(), queries_, stride_);
+    step_.multiply(QuantizeTask{.to = low}.result(), {{w_.query, queries_}}, stride_);
   }
 
   // The rotated part of each query, to where it lies in the space of cached rows.
@@ -123,16 +123,17 @@ class RecordedLatentAttention {
   void multiply_heads(const HeadMatrices& matrices, const Activations& x, float* y,
                       std::uint64_t stride, std::uint32_t head_stride) const {
     const kernels::WeightMatrix& weights = *matrices.weights;
-    step_.multiply({.format = weights.format,
-                    .rows = matrices.rows,
-                    .columns = weights.columns,
-                    .x = x,
-                    .dense = {step_.weights.of(weights) + matrices.first * weights.row_bytes()},
-                    .parts = o_.heads,
-                    .part_bytes = matrices.stride * weights.row_bytes(),
-                    .y = y,
-                    .y_stride = stride,
-                    .y_part_stride = head_stride});
+    step_.multiply(kernels::ProductTask{
+        .format = weights.format,
+        .rows = matrices.rows,
+        .columns = weights.columns,
+        .x = x,
+        .dense = {step_.weights.of(weights) + matrices.first * weights.row_bytes()},
+        .parts = o_.heads,
+        .part_bytes = matrices.stride * weights.row_bytes(),
+        .y = y,
+        .y_stride = stride,
+        .y_part_stride = head_stride});
   }
 
   AttentionShape shape() const {

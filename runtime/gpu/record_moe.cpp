@@ -45,8 +45,10 @@ class RecordedMoe {
     if (step_.lanes != nullptr) fork(x.experts);
     if (guesses()) guess_next(x.next_router);
     step_.mark(b_.layer_, LaneMoment::kBegins);
-    if (w_.shared.present()) run_shared(x.shared);
-    run_experts(x.experts, {step_.scratch.lists.hits, pairs_});
+    FfnProducts products;
+    if (w_.shared.present()) add_shared(x.shared, products);
+    add_experts(x.experts, {step_.scratch.lists.hits, pairs_}, products);
+    record(step_, products);
     step_.mark(b_.layer_, LaneMoment::kHitsDone);
     if (step_.lanes != nullptr) join(x.experts);
   }
@@ -54,10 +56,12 @@ class RecordedMoe {
   // What has a slot is there at once, the rest comes in waves.
   void compute_grouped(const Inputs& x) const {
     group();
-    if (w_.shared.present()) run_shared(x.shared);
     const kernels::ExpertJob* const jobs = step_.scratch.lists.hits;
     const std::uint32_t resident = step_.chunk->resident(b_.layer_);
-    if (resident > 0) run_experts(x.experts, {jobs, resident});
+    FfnProducts products;
+    if (w_.shared.present()) add_shared(x.shared, products);
+    if (resident > 0) add_experts(x.experts, {jobs, resident}, products);
+    record(step_, products);
     for (const ChunkExperts::Wave& wave : step_.chunk->waves(b_.layer_)) {
       step_.chunk->bring(b_.layer_, wave);
       run_experts(x.experts, {jobs + wave.first, wave.count});
@@ -89,12 +93,13 @@ class RecordedMoe {
   void route(const Activations& x) const {
     const DeviceScratch& scratch = step_.scratch;
     const RouterWeights& router = b_.router_.weights();
-    step_.multiply(*router.matrix, x, scratch.router_scores, b_.experts_);
+    step_.multiply(x, {{router.matrix, scratch.router_scores}, {w_.shared_gate.matrix, gates()}},
+                   scores_stride());
     step_.launch(&GpuKernels::route,
                  {.spec = b_.router_.spec(),
                   .rows = step_.rows,
                   .logits = scratch.router_scores,
-                  .logit_stride = b_.experts_,
+                  .logit_stride = scores_stride(),
                   .bias = step_.weights.of(router.bias),
                   .selection_bias = step_.weights.of(router.selection_bias),
                   .ids = scratch.expert_ids,
@@ -106,6 +111,10 @@ class RecordedMoe {
                              .steps = 1,
                              .step = step_.inputs.position()}});
   }
+
+  // A row of scores ends with the gate of what all tokens pass.
+  float* gates() const { return step_.scratch.router_scores + b_.experts_; }
+  std::uint32_t scores_stride() const { return b_.experts_ + 1; }
 
   void resolve() const {
     kernels::ResolveTask task = step_.experts.task(b_.layer_);
@@ -196,7 +205,7 @@ class RecordedMoe {
     const Router& router = b_.next_->router_;
     const RouterWeights& weights = router.weights();
     const kernels::NativeStream stream = step_.lanes->begin_guess().native();
-    step_.kernels.product(step_.product(*weights.matrix, x, scratch.scores, router.spec().experts),
+    step_.kernels.product(step_.task_of(x, {weights.matrix, scratch.scores}, router.spec().experts),
                           stream);
     step_.kernels.route({.spec = router.spec(),
                          .rows = step_.rows,
@@ -239,14 +248,18 @@ class RecordedMoe {
     step_.mark(b_.layer_, LaneMoment::kAllDone);
   }
 
-  // What all tokens pass, and the weight of each.
-  void run_shared(const Activations& x) const {
-    record_ffn(step_, w_.shared, b_.options_.activation, x, step_.scratch.shared_out);
-    if (w_.shared_gate.present())
-      step_.multiply(*w_.shared_gate.matrix, x, step_.scratch.router_scores, 1);
+  // What all tokens pass.
+  void add_shared(const Activations& x, FfnProducts& to) const {
+    add_ffn(step_, w_.shared, b_.options_.activation, x, step_.scratch.shared_out, to);
   }
 
   void run_experts(const Activations& x, const Jobs& jobs) const {
+    FfnProducts products;
+    add_experts(x, jobs, products);
+    record(step_, products);
+  }
+
+  void add_experts(const Activations& x, const Jobs& jobs, FfnProducts& to) const {
     const LayerExperts& layer = step_.catalog.layer(b_.layer_);
     const auto hidden = step_.scratch.expert_hidden.shaped(pairs_, b_.expert_ff_);
     const auto& gate = layer.slab(ExpertMatrix::kGate);
@@ -261,7 +274,7 @@ class RecordedMoe {
       task.terms[1] = up_terms;
       task.activation = activation;
       task.hidden = hidden;
-      step_.multiply(task);
+      add(task, to.hidden);
     } else {
       float* const gates = step_.scratch.expert_gates;
       const std::uint32_t stride = 2 * b_.expert_ff_;
@@ -271,19 +284,19 @@ class RecordedMoe {
         read_tokens(x, task);
         task.y = gates + m * b_.expert_ff_;
         task.y_stride = stride;
-        step_.multiply(task);
+        add(task, to.hidden);
       }
-      step_.launch(&GpuKernels::gate, {.activation = activation,
-                                       .gate = {.x = gates, .stride = stride},
-                                       .up = {.x = gates + b_.expert_ff_, .stride = stride},
-                                       .to = hidden});
+      to.gates[to.gate_count++] = {.activation = activation,
+                                   .gate = {.x = gates, .stride = stride},
+                                   .up = {.x = gates + b_.expert_ff_, .stride = stride},
+                                   .to = hidden};
     }
     kernels::ProductTask down =
         product(jobs, layer.slab(ExpertMatrix::kDown), 2, terms(w_.down_scale, w_.down_bias));
     down.x = QuantizeTask{.to = hidden}.result();
     down.y = step_.scratch.lists.outputs;
     down.y_stride = step_.embedding();
-    step_.multiply(down);
+    add(down, to.down);
   }
 
   // The product of each job with one of its matrices.
@@ -330,8 +343,8 @@ class RecordedMoe {
     const bool gated = w_.shared_gate.present();
     const kernels::BlockOutput shared{.x = scratch.shared_out,
                                       .stride = step_.embedding(),
-                                      .gate = gated ? scratch.router_scores : nullptr,
-                                      .gate_stride = 1,
+                                      .gate = gated ? gates() : nullptr,
+                                      .gate_stride = scores_stride(),
                                       .norm = step_.weights.of(w_.shared_output_norm)};
     step_.pending.parts[0] = shared;
     step_.pending.parts[1] = experts;

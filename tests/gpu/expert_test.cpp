@@ -135,37 +135,37 @@ class LayerOnDevice {
   std::uint32_t absent() const { return layer_.row.one_on_the_host ? 4 : kExperts; }
   std::uint32_t place(std::uint32_t pair) const { return place_[pair]; }
 
-  using Operation = void (*)(const ProductTask&, NativeStream);
+  using Operation = void (*)(const Products&, NativeStream);
   void run_experts(Operation product) {
     const Row& row = layer_.row;
     const DeviceArray<ExpertJob> jobs(on_, jobs_);
     const DeviceArray<std::uint32_t> rows(on_, x_rows_);
     const DeviceArray<float> pair_weights(on_, pair_weights_);
-    product({.format = row.hidden,
-             .rows = row.expert_ff,
-             .columns = row.embedding,
-             .x = x_.view(),
-             .matrices = 2,
-             .jobs = jobs.data(),
-             .job_count = kExperts,
-             .x_rows = rows.data(),
-             .x_weights = row.weighs_inputs ? pair_weights.data() : nullptr,
-             .most_rows = row.tokens,
-             .terms = {terms(0), terms(1)},
-             .activation = row.activation,
-             .hidden = hidden_.destination()},
+    product(ProductTask{.format = row.hidden,
+                        .rows = row.expert_ff,
+                        .columns = row.embedding,
+                        .x = x_.view(),
+                        .matrices = 2,
+                        .jobs = jobs.data(),
+                        .job_count = kExperts,
+                        .x_rows = rows.data(),
+                        .x_weights = row.weighs_inputs ? pair_weights.data() : nullptr,
+                        .most_rows = row.tokens,
+                        .terms = {terms(0), terms(1)},
+                        .activation = row.activation,
+                        .hidden = hidden_.destination()},
             on_.stream->native());
-    product({.format = row.down,
-             .rows = row.embedding,
-             .columns = row.expert_ff,
-             .x = hidden_.view(),
-             .jobs = jobs.data(),
-             .job_count = kExperts,
-             .job_matrix = 2,
-             .most_rows = row.tokens,
-             .terms = {terms(2), {}},
-             .y = out_.data(),
-             .y_stride = row.embedding},
+    product(ProductTask{.format = row.down,
+                        .rows = row.embedding,
+                        .columns = row.expert_ff,
+                        .x = hidden_.view(),
+                        .jobs = jobs.data(),
+                        .job_count = kExperts,
+                        .job_matrix = 2,
+                        .most_rows = row.tokens,
+                        .terms = {terms(2), {}},
+                        .y = out_.data(),
+                        .y_stride = row.embedding},
             on_.stream->native());
     on_.stream->synchronize();
   }

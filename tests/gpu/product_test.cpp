@@ -1,6 +1,8 @@
 // The products of every format on the GPU: the bits of the scalar kernels.
 #include <fmt/format.h>
 
+#include <deque>
+
 #include "tests/gpu/support/test_device.h"
 #include "tests/kernels/support/matrices.h"
 
@@ -34,13 +36,13 @@ void expect_product(const WeightMatrix& matrix, const Activations& x, const std:
     const auto weights = on_device(on, matrix);
     const DeviceActivations of_x(on, x);
     const DeviceArray<float> y(on, std::size_t{x.rows} * matrix.rows);
-    on.kernels->product({.format = matrix.format,
-                         .rows = matrix.rows,
-                         .columns = matrix.columns,
-                         .x = of_x.view(),
-                         .dense = {weights.data()},
-                         .y = y.data(),
-                         .y_stride = matrix.rows},
+    on.kernels->product(ProductTask{.format = matrix.format,
+                                    .rows = matrix.rows,
+                                    .columns = matrix.columns,
+                                    .x = of_x.view(),
+                                    .dense = {weights.data()},
+                                    .y = y.data(),
+                                    .y_stride = matrix.rows},
                         on.stream->native());
     expect_same_bits(
         expected, y.values(),
@@ -86,13 +88,13 @@ TEST_P(GpuProduct, GivesTheBitsOfScalarForManyRows) {
       const auto weights = on_device(on, matrix.view());
       const DeviceActivations x(on, activations.view());
       const DeviceArray<float> y(on, std::size_t{shape.tokens} * shape.rows);
-      on.kernels->matrix_product({.format = GetParam(),
-                                  .rows = shape.rows,
-                                  .columns = shape.columns,
-                                  .x = x.view(),
-                                  .dense = {weights.data()},
-                                  .y = y.data(),
-                                  .y_stride = shape.rows},
+      on.kernels->matrix_product(ProductTask{.format = GetParam(),
+                                             .rows = shape.rows,
+                                             .columns = shape.columns,
+                                             .x = x.view(),
+                                             .dense = {weights.data()},
+                                             .y = y.data(),
+                                             .y_stride = shape.rows},
                                  on.stream->native());
       expect_same_bits(
           expected, y.values(),
@@ -119,20 +121,71 @@ TEST_P(GpuProduct, MultipliesPartsWithRowsOfTheirOwn) {
     const DeviceActivations x(on, activations.view());
     for (const auto product : {on.kernels->product, on.kernels->matrix_product}) {
       const DeviceArray<float> y(on, expected.size());
-      product({.format = GetParam(),
-               .rows = kRows,
-               .columns = kColumns,
-               .x = x.view(),
-               .dense = {weights.data()},
-               .parts = kParts,
-               .part_bytes = kStride * matrix.view().row_bytes(),
-               .y = y.data(),
-               .y_stride = kParts * kRows,
-               .y_part_stride = kRows},
+      product(ProductTask{.format = GetParam(),
+                          .rows = kRows,
+                          .columns = kColumns,
+                          .x = x.view(),
+                          .dense = {weights.data()},
+                          .parts = kParts,
+                          .part_bytes = kStride * matrix.view().row_bytes(),
+                          .y = y.data(),
+                          .y_stride = kParts * kRows,
+                          .y_part_stride = kRows},
               on.stream->native());
       expect_same_bits(expected, y.values(), on.name);
     }
   }
+}
+
+// One of a list, and what it gives.
+struct Listed {
+  GuardedMatrix matrix;
+  TestActivations x;
+  std::vector<float> expected;
+
+  Listed(WeightFormat format, std::uint32_t rows, std::uint32_t tokens, Random& random)
+      : matrix(format, rows, 512, Blocks::kRandom, random),
+        x(tokens, 512, random),
+        expected(scalar_product(matrix.view(), x.view())) {}
+};
+
+// Of formats, inputs, rows and numbers of tokens of their own, and one that has nothing to do.
+TEST(GpuProducts, OfOneLaunchHaveTheBitsOfScalar) {
+  const std::vector<WeightFormat> formats = all_formats();
+  const std::uint32_t rows[] = {1, 300, 37, 64};
+  for (const std::uint32_t tokens : {1u, 3u, 8u})
+    for (std::size_t first = 0; first < formats.size(); first += 3) {
+      Random random(17 + first);
+      std::deque<Listed> all;
+      for (std::size_t i = 0; i < kMostProducts; ++i)
+        all.emplace_back(formats[(first + i) % formats.size()], rows[(first + i) % 4],
+                         i % 2 == 0 ? tokens : 1, random);
+      for (const TestDevice& on : test_devices())
+        for (const auto product : {on.kernels->product, on.kernels->matrix_product}) {
+          std::vector<DeviceArray<std::byte>> weights;
+          std::vector<DeviceActivations> inputs;
+          std::vector<DeviceArray<float>> outputs;
+          Products products;
+          for (std::size_t i = 0; i < all.size(); ++i) {
+            const WeightMatrix matrix = all[i].matrix.view();
+            weights.push_back(on_device(on, matrix));
+            inputs.emplace_back(on, all[i].x.view());
+            outputs.emplace_back(on, all[i].expected.size());
+            products.tasks[products.count++] = {.format = matrix.format,
+                                                .rows = i == 1 && first == 0 ? 0 : matrix.rows,
+                                                .columns = matrix.columns,
+                                                .x = inputs[i].view(),
+                                                .dense = {weights[i].data()},
+                                                .y = outputs[i].data(),
+                                                .y_stride = matrix.rows};
+          }
+          product(products, on.stream->native());
+          for (std::size_t i = 0; i < all.size(); ++i)
+            if (products.tasks[i].rows > 0)
+              expect_same_bits(all[i].expected, outputs[i].values(),
+                               fmt::format("{}: {} of {}", on.name, i, first));
+        }
+    }
 }
 
 // So many that blocks of threads are large.

@@ -85,10 +85,10 @@ QuantizeTask::Destination GpuLayerWork::activations(std::uint32_t rows, std::uin
 void GpuLayerWork::enqueue() {
   const Activations normed = QuantizeTask{.to = normed_}.result();
   normalize();
-  for (int i = 0; i < 3; ++i) multiply(normed, heads_);
+  multiply(normed, {heads_, heads_ + kMatrixRows, heads_ + 2 * kMatrixRows});
   attend();
   normalize();
-  multiply(normed, out_);
+  multiply(normed, {out_});
   route();
   feed_forward();
 }
@@ -113,15 +113,17 @@ void GpuLayerWork::route() {
                  stream_.native());
 }
 
-void GpuLayerWork::multiply(const Activations& x, float* y) {
-  kernels_.product({.format = kFormat,
-                    .rows = kMatrixRows,
-                    .columns = kColumns,
-                    .x = x,
-                    .dense = {weights_},
-                    .y = y,
-                    .y_stride = kColumns},
-                   stream_.native());
+void GpuLayerWork::multiply(const Activations& x, std::initializer_list<float*> outputs) {
+  kernels::Products products;
+  for (float* const y : outputs)
+    products.tasks[products.count++] = {.format = kFormat,
+                                        .rows = kMatrixRows,
+                                        .columns = kColumns,
+                                        .x = x,
+                                        .dense = {weights_},
+                                        .y = y,
+                                        .y_stride = kColumns};
+  kernels_.product(products, stream_.native());
 }
 
 void GpuLayerWork::attend() {
@@ -163,7 +165,7 @@ void GpuLayerWork::attend() {
                   stream_.native());
   const QuantizeTask quantize{.x = attended_.values, .x_stride = attended_.stride, .to = attended_};
   kernels_.quantize(quantize, stream_.native());
-  multiply(quantize.result(), added_);
+  multiply(quantize.result(), {added_});
 }
 
 void GpuLayerWork::feed_forward() {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 
 #include "base/units.h"
 #include "kernels/gpu/device.h"
@@ -30,7 +31,8 @@ class GpuLayerWork {
   void attend();
   void route();
   void feed_forward();
-  void multiply(const kernels::Activations& x, float* y);
+  void multiply(const kernels::Activations& x,
+                std::initializer_list<float*> outputs);  // a matrix each
   void multiply_experts(kernels::ProductTask task, std::uint32_t job_matrix);
 
   const kernels::GpuKernels& kernels_;

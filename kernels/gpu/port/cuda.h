@@ -11,6 +11,7 @@
 
 #define HEARTH_GPU_TARGET cuda
 #define HEARTH_KERNEL(...) __global__ void __launch_bounds__(__VA_ARGS__)
+#define HEARTH_ARGUMENT(Type) const __grid_constant__ Type
 #define HEARTH_DEVICE static __device__ __forceinline__
 #define HEARTH_SHARED(Type, name)              \
   __shared__ __align__(16) Type name##_block_; \
@@ -34,6 +35,11 @@ HEARTH_DEVICE unsigned block_x() { return blockIdx.x; }
 HEARTH_DEVICE unsigned block_y() { return blockIdx.y; }
 HEARTH_DEVICE unsigned block_z() { return blockIdx.z; }
 HEARTH_DEVICE unsigned grid_x() { return gridDim.x; }
+
+template <typename T>
+HEARTH_DEVICE const T& in_place(const T& argument) {
+  return argument;
+}
 
 HEARTH_DEVICE void sync_threads() { __syncthreads(); }
 HEARTH_DEVICE void sync_lanes() { __syncwarp(); }

@@ -16,6 +16,7 @@
 
 #define HEARTH_GPU_TARGET emulated
 #define HEARTH_KERNEL(...) inline void
+#define HEARTH_ARGUMENT(Type) const Type&
 #define HEARTH_DEVICE inline
 #define HEARTH_SHARED(Type, name)                                                      \
   static thread_local ::hearth::kernels::emulated::SharedMemory<Type> name##_storage_; \
@@ -34,6 +35,11 @@ namespace hearth::kernels::emulated {
 
 inline unsigned block_threads() { return launch_shape().threads; }
 inline unsigned grid_x() { return launch_shape().blocks_x; }
+
+template <typename T>
+const T& in_place(const T& argument) {
+  return argument;
+}
 
 inline void sync_threads(unsigned line = __builtin_LINE()) { wait_for_block(line); }
 inline void sync_lanes(unsigned line = __builtin_LINE()) {

@@ -11,6 +11,7 @@
 
 #define HEARTH_GPU_TARGET hip
 #define HEARTH_KERNEL(threads, ...) __global__ void __launch_bounds__(threads)
+#define HEARTH_ARGUMENT(Type) const Type
 #define HEARTH_DEVICE static __device__ __forceinline__
 #define HEARTH_SHARED(Type, name)              \
   __shared__ __align__(16) Type name##_block_; \
@@ -56,6 +57,13 @@ HEARTH_DEVICE unsigned block_x() { return blockIdx.x; }
 HEARTH_DEVICE unsigned block_y() { return blockIdx.y; }
 HEARTH_DEVICE unsigned block_z() { return blockIdx.z; }
 HEARTH_DEVICE unsigned grid_x() { return gridDim.x; }
+
+// The segment of a kernel's arguments begins with the first. A parameter that is indexed would be
+// copied to the stack of each thread.
+template <typename T>
+HEARTH_DEVICE const T& in_place(const T&) {
+  return *(const T*)__builtin_amdgcn_kernarg_segment_ptr();
+}
 
 HEARTH_DEVICE void sync_threads() { __syncthreads(); }
 HEARTH_DEVICE void sync_lanes() {

@@ -257,14 +257,15 @@ void MoeOnDevice::capture() {
 // A layer's router on the norms that there are.
 void MoeOnDevice::enqueue_router(std::uint32_t layer, const Routed& to, kernels::Stream& stream) {
   const MoeShape& s = model_.shape();
-  kernels_.product({.format = kernels::WeightFormat::kF32,
-                    .rows = s.experts,
-                    .columns = s.embedding,
-                    .x = QuantizeTask{.to = memory_->x}.result(),
-                    .dense = {reinterpret_cast<const std::byte*>(memory_->routers[layer])},
-                    .y = to.logits,
-                    .y_stride = s.experts},
-                   stream.native());
+  kernels_.product(
+      kernels::ProductTask{.format = kernels::WeightFormat::kF32,
+                           .rows = s.experts,
+                           .columns = s.embedding,
+                           .x = QuantizeTask{.to = memory_->x}.result(),
+                           .dense = {reinterpret_cast<const std::byte*>(memory_->routers[layer])},
+                           .y = to.logits,
+                           .y_stride = s.experts},
+      stream.native());
   kernels_.route({.spec = model_.router_spec(),
                   .rows = s.rows,
                   .logits = to.logits,
@@ -428,27 +429,27 @@ void MoeOnDevice::enqueue_product(const ExpertJob* jobs, std::uint32_t count) {
   const MoeShape& s = model_.shape();
   const Memory& m = *memory_;
   const runtime::ExpertWeights weights = model_.expert(0);
-  kernels_.product({.format = weights.gate.format,
-                    .rows = s.expert_ff,
-                    .columns = s.embedding,
-                    .x = QuantizeTask{.to = m.x}.result(),
-                    .matrices = 2,
-                    .jobs = jobs,
-                    .job_count = count,
-                    .x_rows = m.x_rows,
-                    .most_rows = s.rows,
-                    .hidden = m.expert_hidden},
+  kernels_.product(kernels::ProductTask{.format = weights.gate.format,
+                                        .rows = s.expert_ff,
+                                        .columns = s.embedding,
+                                        .x = QuantizeTask{.to = m.x}.result(),
+                                        .matrices = 2,
+                                        .jobs = jobs,
+                                        .job_count = count,
+                                        .x_rows = m.x_rows,
+                                        .most_rows = s.rows,
+                                        .hidden = m.expert_hidden},
                    main_->native());
-  kernels_.product({.format = weights.down.format,
-                    .rows = s.embedding,
-                    .columns = s.expert_ff,
-                    .x = QuantizeTask{.to = m.expert_hidden}.result(),
-                    .jobs = jobs,
-                    .job_count = count,
-                    .job_matrix = 2,
-                    .most_rows = s.rows,
-                    .y = m.out,
-                    .y_stride = s.embedding},
+  kernels_.product(kernels::ProductTask{.format = weights.down.format,
+                                        .rows = s.embedding,
+                                        .columns = s.expert_ff,
+                                        .x = QuantizeTask{.to = m.expert_hidden}.result(),
+                                        .jobs = jobs,
+                                        .job_count = count,
+                                        .job_matrix = 2,
+                                        .most_rows = s.rows,
+                                        .y = m.out,
+                                        .y_stride = s.embedding},
                    main_->native());
 }
 
