@@ -78,7 +78,7 @@ struct ResolveTask {
   std::uint32_t* host_count = nullptr;
   std::uint32_t* x_rows = nullptr;  // [rows × experts_used], by place: ProductTask::x_rows
   float* x_weights = nullptr;       // likewise: ProductTask::x_weights
-  const float** results = nullptr;  // [rows × experts_used], by pair: CombineTask::results
+  const float** results = nullptr;  // [rows × experts_used], by pair: ExpertResults::results
   std::uint32_t* faults = nullptr;  // pairs that no router may choose are added; or null
 
   ResultRows on_device, on_host;  // where the results of hits and fetched, and of the host, will be

@@ -26,7 +26,6 @@ class RecordedMoe {
       compute_grouped(x);
     else
       compute_resolved(x);
-    combine();
     give();
   }
 
@@ -308,24 +307,21 @@ class RecordedMoe {
     return {.scale = step_.weights.of(scale), .bias = step_.weights.of(bias)};
   }
 
-  void combine() const {
-    step_.launch(&GpuKernels::combine,
-                 {.rows = step_.rows,
-                  .experts_used = b_.experts_used_,
-                  .columns = step_.embedding(),
-                  .results = step_.scratch.lists.results,
-                  .weights = b_.options_.weighs_inputs ? nullptr : step_.scratch.expert_weights,
-                  .out = step_.scratch.block_out,
-                  .out_stride = step_.embedding(),
-                  .done = step_.lanes != nullptr ? step_.lanes->cpu_done() : nullptr});
-  }
-
+  // What all tokens passed, and the experts, which are combined when they are added.
   void give() const {
     const DeviceScratch& scratch = step_.scratch;
     const kernels::BlockOutput experts{.x = scratch.block_out,
                                        .stride = step_.embedding(),
                                        .norm = step_.weights.of(w_.expert_output_norm)};
-    step_.pending = {.parts = {experts}, .norm = step_.weights.of(w_.output_norm)};
+    step_.pending = {
+        .experts = {.used = b_.experts_used_,
+                    .results = scratch.lists.results,
+                    .weights = b_.options_.weighs_inputs ? nullptr : scratch.expert_weights,
+                    .sums = scratch.block_out,
+                    .stride = step_.embedding(),
+                    .done = step_.lanes != nullptr ? step_.lanes->cpu_done() : nullptr},
+        .parts = {experts},
+        .norm = step_.weights.of(w_.output_norm)};
     if (!w_.shared.present()) return;
     const bool gated = w_.shared_gate.present();
     const kernels::BlockOutput shared{.x = scratch.shared_out,
