@@ -21,7 +21,8 @@ class RecordedMoe {
 
   void run() const {
     const Inputs x = enter();
-    route(x.router);
+    score(x.router);
+    choose();
     if (step_.chunk != nullptr)
       compute_grouped(x);
     else
@@ -40,7 +41,6 @@ class RecordedMoe {
   };
 
   void compute_resolved(const Inputs& x) const {
-    resolve();
     if (step_.lanes != nullptr) fork(x.experts);
     if (guesses()) guess_next(x.next_router);
     step_.mark(b_.layer_, LaneMoment::kBegins);
@@ -52,7 +52,6 @@ class RecordedMoe {
 
   // What has a slot is there at once, the rest comes in waves.
   void compute_grouped(const Inputs& x) const {
-    group();
     if (w_.shared.present()) run_shared(x.shared);
     const kernels::ExpertJob* const jobs = step_.scratch.lists.hits;
     const std::uint32_t resident = step_.chunk->resident(b_.layer_);
@@ -85,28 +84,45 @@ class RecordedMoe {
     return x;
   }
 
-  void route(const Activations& x) const {
-    const DeviceScratch& scratch = step_.scratch;
-    const RouterWeights& router = b_.router_.weights();
-    step_.multiply(*router.matrix, x, scratch.router_scores, b_.experts_);
-    step_.launch(&GpuKernels::route,
-                 {.spec = b_.router_.spec(),
-                  .rows = step_.rows,
-                  .logits = scratch.router_scores,
-                  .logit_stride = b_.experts_,
-                  .bias = step_.weights.of(router.bias),
-                  .selection_bias = step_.weights.of(router.selection_bias),
-                  .ids = scratch.expert_ids,
-                  .weights = scratch.expert_weights,
-                  .faults = step_.outputs.router_faults(),
-                  .forced = step_.forced ? step_.inputs.forced(b_.layer_) : kernels::ForcedRoutes{},
-                  .record = {.ids = step_.outputs.chosen(b_.layer_),
-                             .weights = step_.outputs.chosen_weights(b_.layer_),
-                             .steps = 1,
-                             .step = step_.inputs.position()}});
+  void score(const Activations& x) const {
+    step_.multiply(*b_.router_.weights().matrix, x, step_.scratch.router_scores, b_.experts_);
   }
 
-  void resolve() const {
+  // The experts of each row, and who computes them.
+  void choose() const {
+    const bool resolved = step_.chunk == nullptr && step_.host_cache == nullptr;
+    if (resolved && step_.rows == 1)
+      return step_.launch(&GpuKernels::route_and_resolve,
+                          {.route = route_task(), .resolve = resolve_task()});
+    step_.launch(&GpuKernels::route, route_task());
+    if (resolved)
+      step_.launch(&GpuKernels::resolve, resolve_task());
+    else if (step_.chunk != nullptr)
+      group();
+    else
+      resolve_on_host(resolve_task());
+  }
+
+  kernels::RouteTask route_task() const {
+    const DeviceScratch& scratch = step_.scratch;
+    const RouterWeights& router = b_.router_.weights();
+    return {.spec = b_.router_.spec(),
+            .rows = step_.rows,
+            .logits = scratch.router_scores,
+            .logit_stride = b_.experts_,
+            .bias = step_.weights.of(router.bias),
+            .selection_bias = step_.weights.of(router.selection_bias),
+            .ids = scratch.expert_ids,
+            .weights = scratch.expert_weights,
+            .faults = step_.outputs.router_faults(),
+            .forced = step_.forced ? step_.inputs.forced(b_.layer_) : kernels::ForcedRoutes{},
+            .record = {.ids = step_.outputs.chosen(b_.layer_),
+                       .weights = step_.outputs.chosen_weights(b_.layer_),
+                       .steps = 1,
+                       .step = step_.inputs.position()}};
+  }
+
+  kernels::ResolveTask resolve_task() const {
     kernels::ResolveTask task = step_.experts.task(b_.layer_);
     step_.scratch.lists.give_to(task);
     task.rows = step_.rows;
@@ -120,10 +136,7 @@ class RecordedMoe {
       task.most_fetches = pairs_;
       task.on_host = {.rows = step_.lanes->block().results, .stride = step_.embedding()};
     }
-    if (step_.host_cache != nullptr)
-      resolve_on_host(task);
-    else
-      step_.launch(&GpuKernels::resolve, task);
+    return task;
   }
 
   // The tables and the limits of the task are the host's then.
