@@ -160,7 +160,7 @@ void measure_rows(GpuBench& bench) {
                       .to = bench.activations(1, columns)};
   bench.measure({"gate", "", 1}, 0,
                 [&](std::uint32_t) { bench.kernels().gate(gate, bench.stream()); });
-  const NormalizeTask normalize{
+  NormalizeTask normalize{
       .rows = 1,
       .columns = columns,
       .x = bench.carve<float>(columns),
@@ -168,6 +168,19 @@ void measure_rows(GpuBench& bench) {
       .added = {{.x = bench.carve<float>(columns), .stride = columns}},
       .outputs = {{.weight = bench.carve<float>(columns), .to = bench.activations(1, columns)}}};
   bench.measure({"normalize", "", 1}, 0,
+                [&](std::uint32_t) { bench.kernels().normalize(normalize, bench.stream()); });
+  const std::uint32_t used = bench.sizes().experts_used;
+  const auto* const rows = bench.carve<float>(std::size_t{used} * columns);
+  std::vector<const float*> results;
+  for (std::uint32_t i = 0; i < used; ++i) results.push_back(rows + std::size_t{i} * columns);
+  auto* const sums = bench.carve<float>(columns);
+  normalize.experts = {.used = used,
+                       .results = bench.carve(results),
+                       .weights = bench.carve<float>(used),
+                       .sums = sums,
+                       .stride = columns};
+  normalize.added[0].x = sums;
+  bench.measure({"normalize, of experts", "", 1}, 0,
                 [&](std::uint32_t) { bench.kernels().normalize(normalize, bench.stream()); });
 }
 
@@ -256,22 +269,6 @@ void measure_delta(GpuBench& bench) {
                 [&](std::uint32_t) { bench.kernels().finish_delta(finish, bench.stream()); });
 }
 
-void measure_combine(GpuBench& bench) {
-  const std::uint32_t columns = bench.sizes().columns, used = bench.sizes().experts_used;
-  const auto* const rows = bench.carve<float>(std::size_t{used} * columns);
-  std::vector<const float*> results;
-  for (std::uint32_t i = 0; i < used; ++i) results.push_back(rows + std::size_t{i} * columns);
-  const CombineTask task{.rows = 1,
-                         .experts_used = used,
-                         .columns = columns,
-                         .results = bench.carve(results),
-                         .weights = bench.carve<float>(used),
-                         .out = bench.carve<float>(columns),
-                         .out_stride = columns};
-  bench.measure({"combine", "", 1}, 0,
-                [&](std::uint32_t) { bench.kernels().combine(task, bench.stream()); });
-}
-
 void measure_turn(GpuBench& bench) {
   const auto group = [&](std::uint32_t heads) {
     return HeadGroup{.heads = heads,
@@ -325,7 +322,6 @@ void measure_all(GpuBench& bench, std::string_view only) {
   measure_rows(bench);
   measure_route(bench);
   measure_group(bench);
-  measure_combine(bench);
   measure_delta(bench);
   measure_turn(bench);
   for (const KvFormat format : {KvFormat::kF16, KvFormat::kQ8_0}) measure_store(bench, format);

@@ -71,10 +71,23 @@ class TablesBench {
     task_.fetch_limits = bench_.carve(limits);
     measure(name, resident, [&](std::uint32_t layer, const std::uint16_t* ids) {
       task_.ids = ids;
-      task_.layer = layer;
-      task_.first_expert = layer * kExperts;
-      task_.protected_first = (task_.first_expert + kExperts) % experts();
+      choose(layer);
       bench_.kernels().resolve(task_, bench_.stream());
+    });
+  }
+
+  // Whatever the router chooses is there.
+  void measure_route_and_resolve(const std::string& name) {
+    task_.fetch_limits = bench_.carve(std::vector<std::uint32_t>(used_ + 1));
+    const RouteTask route{.spec = {.experts = kExperts, .used = used_},
+                          .rows = 1,
+                          .logits = bench_.carve<float>(kExperts),
+                          .logit_stride = kExperts,
+                          .ids = bench_.carve<std::uint16_t>(used_),
+                          .weights = bench_.carve<float>(used_)};
+    measure(name, true, [&](std::uint32_t layer, const std::uint16_t*) {
+      choose(layer);
+      bench_.kernels().route_and_resolve({.route = route, .resolve = task_}, bench_.stream());
     });
   }
 
@@ -100,6 +113,11 @@ class TablesBench {
   }
 
  private:
+  void choose(std::uint32_t layer) {
+    task_.layer = layer;
+    task_.first_expert = layer * kExperts;
+    task_.protected_first = (task_.first_expert + kExperts) % experts();
+  }
   void measure(const std::string& name, bool resident,
                FunctionRef<void(std::uint32_t layer, const std::uint16_t* ids)> enqueue) {
     ids_.resize(std::size_t{bench_.sizes().most_repeats} * used_);
@@ -136,6 +154,7 @@ void measure_tables(GpuBench& bench) {
   TablesBench(bench).measure_resolve("resolve, all hits", true, false);
   TablesBench(bench).measure_resolve("resolve, all to the CPU", false, false);
   TablesBench(bench).measure_resolve("resolve, all fetched", false, true);
+  TablesBench(bench).measure_route_and_resolve("route_and_resolve, all hits");
   TablesBench(bench).measure_prefetch("prefetch, all hits", true);
   TablesBench(bench).measure_prefetch("prefetch, all absent", false);
 }

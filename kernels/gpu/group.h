@@ -36,7 +36,7 @@ struct GroupTask {
   ExpertJob* jobs = nullptr;        // [expert_count]
   std::uint32_t* x_rows = nullptr;  // [rows × experts_used], by place: ProductTask::x_rows
   float* x_weights = nullptr;       // likewise: ProductTask::x_weights
-  const float** results = nullptr;  // [rows × experts_used], by pair: CombineTask::results
+  const float** results = nullptr;  // [rows × experts_used], by pair: ExpertResults::results
   std::uint32_t* faults = nullptr;  // pairs that no router may choose are added; or null
 
   ResultRows outputs;              // where results will be, by place

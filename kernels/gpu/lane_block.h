@@ -6,13 +6,13 @@
 //   jobs      [pairs]   an expert each      ┐
 //   x_rows    [pairs], x_weights [pairs]    ├─ and job_count: the GPU writes, the CPU reads
 //   x         [rows] codes, scales, sums …  ┘
-//   results   [pairs][embedding]            ── the CPU writes, the GPU reads (combine)
+//   results   [pairs][embedding]            ── the CPU writes, the GPU reads (normalize)
 //
 // Who writes what when. A layer has a stamp, its number + 1, larger than those before it.
 //
 //   GPU: jobs, x …; fence_system; doorbell = stamp [release]
 //   CPU: doorbell != 0 [acquire]; reads; results; doorbell = 0; done = stamp [release]
-//   GPU: waits until done >= stamp; combine: done [acquire], reads results; next layer …
+//   GPU: waits until done >= stamp; normalize: done [acquire], reads results; next layer …
 //
 // - Between doorbell and done all of the block is the CPU's, else the GPU's: hand_over of the next
 //   layer comes after the wait of this one in the order of their stream. So neither word is written

@@ -4,10 +4,71 @@
 
 #include "kernels/gpu/norm.cuh"
 #include "kernels/gpu/quantize.cuh"
+#include "kernels/gpu/route.h"
 
 namespace hearth::kernels::HEARTH_GPU_TARGET {
 
 constexpr unsigned kMostNormalizeThreads = 1024;
+
+// In each pass over a row a thread has the same columns, so that it may read what it wrote.
+static_assert(NormShared::kTile % kMostNormalizeThreads == 0);
+
+// Results, and columns of them, that a thread has under way together: some lie beyond the link.
+constexpr unsigned kRanksTogether = 8;
+constexpr unsigned kColumnsTogether = 2;
+
+struct NormalizeShared {
+  NormShared norm;
+  // Of the row's experts; then the last one again, up to a multiple of kRanksTogether.
+  const float* results[kMostExpertsUsed];
+  float weights[kMostExpertsUsed];
+};
+static_assert(kMostExpertsUsed % kRanksTogether == 0);
+
+// A collective of the block.
+HEARTH_DEVICE void find_results(const ExpertResults& experts, std::uint32_t row,
+                                NormalizeShared& shared) {
+  HEARTH_ASSERT(experts.used > 0 && experts.used <= kMostExpertsUsed);
+  // The wait before this launch orders it behind what the CPU wrote; only this shows it to it.
+  if (experts.done != nullptr && thread_index() == 0) load_acquire_system(experts.done);
+  const std::uint64_t first = std::uint64_t{row} * experts.used;
+  const std::uint32_t end = (experts.used + kRanksTogether - 1) / kRanksTogether * kRanksTogether;
+  for (std::uint32_t k = thread_index(); k < end; k += block_threads()) {
+    const std::uint64_t pair = first + (k < experts.used ? k : experts.used - 1);
+    shared.results[k] = experts.results[pair];
+    shared.weights[k] = experts.weights != nullptr ? experts.weights[pair] : 1.0f;
+  }
+  sync_threads();
+}
+
+// Ranks in their order, whatever finished first. A collective of the block.
+HEARTH_DEVICE void combine_experts(const NormalizeTask& task, std::uint32_t row,
+                                   NormalizeShared& shared) {
+  const ExpertResults& experts = task.experts;
+  find_results(experts, row, shared);
+  float* const to = experts.sums + row * experts.stride;
+  const std::uint32_t step = kColumnsTogether * block_threads();
+  for (std::uint32_t begin = 0; begin < task.columns; begin += step) {
+    std::uint32_t columns[kColumnsTogether];
+    for (unsigned c = 0; c < kColumnsTogether; ++c)
+      columns[c] = begin + c * block_threads() + thread_index();
+    float sums[kColumnsTogether] = {};
+    for (std::uint32_t rank = 0; rank < experts.used; rank += kRanksTogether) {
+      float values[kRanksTogether][kColumnsTogether];
+      for (unsigned k = 0; k < kRanksTogether; ++k)
+        for (unsigned c = 0; c < kColumnsTogether; ++c)
+          values[k][c] = shared.results[rank + k][columns[c] < task.columns ? columns[c] : 0];
+      after_loads();
+      for (unsigned k = 0; k < kRanksTogether && rank + k < experts.used; ++k)
+        for (unsigned c = 0; c < kColumnsTogether; ++c) {
+          const float weight = shared.weights[rank + k];
+          sums[c] = rank + k == 0 ? values[0][c] * weight : fma(values[k][c], weight, sums[c]);
+        }
+    }
+    for (unsigned c = 0; c < kColumnsTogether; ++c)
+      if (columns[c] < task.columns) to[columns[c]] = sums[c];
+  }
+}
 
 // What is added to one row, and the factors of its norms.
 struct AddedRow {
@@ -92,12 +153,13 @@ HEARTH_DEVICE void store_normed(const NormedOutput& output, const float* from,
 }
 
 // Block (row).
-HEARTH_KERNEL(kMostNormalizeThreads) normalize_rows(NormalizeTask task) {
-  HEARTH_SHARED(NormShared, shared);
+HEARTH_KERNEL(kMostNormalizeThreads, 1) normalize_rows(NormalizeTask task) {
+  HEARTH_SHARED(NormalizeShared, shared);
   const std::uint32_t row = block_x();
-  const float factor = update_row(task, row, shared);
+  if (task.experts.results != nullptr) combine_experts(task, row, shared);
+  const float factor = update_row(task, row, shared.norm);
   const float* const x =
-      task.columns <= NormShared::kTile ? shared.tile : task.x + row * task.x_stride;
+      task.columns <= NormShared::kTile ? shared.norm.tile : task.x + row * task.x_stride;
   for (unsigned i = 0; i < kMostNormedOutputs; ++i)
     store_normed(task.outputs[i], x, task.columns, row, factor);
 }

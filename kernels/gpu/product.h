@@ -78,19 +78,4 @@ struct Products {
   std::uint32_t count = 0;
 };
 
-// out[row] = w[0] × r[0], then fma(r[k], w[k], out[row]) for ranks 1 to k-1 (MoeBlock::combine).
-// What else the layer gives is added with the residual stream (NormalizeTask).
-struct CombineTask {
-  std::uint32_t rows = 0;
-  std::uint32_t experts_used = 0;
-  std::uint32_t columns = 0;
-  // [rows × experts_used]: where the result of a pair lies, in device or mapped memory
-  const float* const* results = nullptr;
-  const float* weights = nullptr;  // [rows × experts_used]; null: 1
-  float* out = nullptr;            // [rows][out_stride]
-  std::uint64_t out_stride = 0;
-  // Of the lane block, where the CPU computes some of them, after a wait for it; null: it does not.
-  const std::uint32_t* done = nullptr;
-};
-
 }  // namespace hearth::kernels

@@ -1,6 +1,7 @@
 #include "kernels/gpu/resolve.h"
 
 #include "kernels/gpu/port.h"
+#include "kernels/gpu/route.cuh"
 #include "kernels/gpu/slot_search.cuh"
 
 namespace hearth::kernels::HEARTH_GPU_TARGET {
@@ -28,6 +29,12 @@ struct ResolveShared {
   std::uint32_t not_in_ram, guesses_used, faults;
 };
 
+// The routing of a step [rows][experts_used], in global or shared memory.
+struct Routing {
+  const std::uint16_t* ids;
+  const float* weights;
+};
+
 // What a thread knows of its pair.
 struct Pair {
   std::uint32_t index;
@@ -45,10 +52,11 @@ HEARTH_DEVICE std::uint32_t pairs_of(const ResolveTask& task) {
   return task.rows * task.experts_used;
 }
 
-HEARTH_DEVICE Pair read_pair(const ResolveTask& task, ResolveShared& shared) {
+HEARTH_DEVICE Pair read_pair(const ResolveTask& task, const Routing& routing,
+                             ResolveShared& shared) {
   const std::uint32_t index = thread_index();
   const bool exists = index < pairs_of(task);
-  const std::uint32_t id = exists ? task.ids[index] : 0;
+  const std::uint32_t id = exists ? routing.ids[index] : 0;
   const bool chosen = exists && id < task.experts;
   shared.expert[index] = chosen ? id : kNoExpert;
   shared.lane[index] = kNobody;
@@ -203,8 +211,8 @@ HEARTH_DEVICE void place_experts(const ResolveTask& task, ResolveShared& shared,
   write_job(task, shared, pair, job);
 }
 
-HEARTH_DEVICE void write_pair(const ResolveTask& task, const ResolveShared& shared,
-                              const Pair& pair) {
+HEARTH_DEVICE void write_pair(const ResolveTask& task, const Routing& routing,
+                              const ResolveShared& shared, const Pair& pair) {
   if (pair.index >= pairs_of(task)) return;
   if (pair.expert == kNoExpert) {
     task.results[pair.index] = task.nothing;
@@ -215,7 +223,7 @@ HEARTH_DEVICE void write_pair(const ResolveTask& task, const ResolveShared& shar
   task.results[pair.index] = results.rows + place * results.stride;
   if (shared.twice[pair.index]) return;
   task.x_rows[place] = pair.row;
-  task.x_weights[place] = task.weights[pair.index];
+  task.x_weights[place] = routing.weights[pair.index];
 }
 
 // Jobs are launched for their bound: the rest has no rows.
@@ -239,13 +247,13 @@ HEARTH_DEVICE void write_counts(const ResolveTask& task, const ResolveShared& sh
   counters.prefetches_dropped += shared.found.dropped;
 }
 
-// One block. Loops over the pairs read shared memory alone, at one address for all lanes; the slots
-// of the class are read only where an expert is fetched.
-HEARTH_KERNEL(kResolveThreads) resolve_layer(ResolveTask task) {
-  HEARTH_SHARED(ResolveShared, shared);
+// By one block. Loops over the pairs read shared memory alone, at one address for all lanes; the
+// slots of the class are read only where an expert is fetched.
+HEARTH_DEVICE void resolve_pairs(const ResolveTask& task, const Routing& routing,
+                                 ResolveShared& shared) {
   HEARTH_ASSERT(pairs_of(task) <= kMostResolvedPairs && task.slots <= kMostClassSlots);
   const std::uint32_t step = *task.step;
-  Pair pair = read_pair(task, shared);
+  Pair pair = read_pair(task, routing, shared);
   find_group(task, shared, pair);
   look_up(task, shared, pair, step);
   sync_threads();
@@ -253,15 +261,40 @@ HEARTH_KERNEL(kResolveThreads) resolve_layer(ResolveTask task) {
   sync_threads();
   place_experts(task, shared, pair);
   sync_threads();
-  write_pair(task, shared, pair);
+  write_pair(task, routing, shared, pair);
   empty_the_rest(task.hits, shared.counts[kHit], pairs_of(task));
   empty_the_rest(task.fetched, shared.counts[kArriving] + shared.counts[kFetched], pairs_of(task));
   if (thread_index() == 0) write_counts(task, shared);
 }
 
+// One block.
+HEARTH_KERNEL(kResolveThreads) resolve_layer(ResolveTask task) {
+  HEARTH_SHARED(ResolveShared, shared);
+  resolve_pairs(task, {task.ids, task.weights}, shared);
+}
+
+struct RouteAndResolveShared {
+  RouteShared route;
+  ResolveShared resolve;
+};
+
+// One block.
+static_assert(kResolveThreads <= kMostRouteThreads);
+HEARTH_KERNEL(kResolveThreads) route_and_resolve_row(RouteAndResolveTask task) {
+  HEARTH_SHARED(RouteAndResolveShared, shared);
+  HEARTH_ASSERT(task.route.rows == 1 && pairs_of(task.resolve) == task.route.spec.used);
+  route_row(task.route, shared.route);
+  resolve_pairs(task.resolve, {shared.route.ids, shared.route.weights}, shared.resolve);
+}
+
 void launch_resolve(const ResolveTask& task, NativeStream stream) {
   if (task.rows == 0 || task.experts_used == 0) return;
   launch(resolve_layer, {.threads = kResolveThreads}, stream, task);
+}
+
+void launch_route_and_resolve(const RouteAndResolveTask& task, NativeStream stream) {
+  if (task.resolve.rows == 0 || task.resolve.experts_used == 0) return;
+  launch(route_and_resolve_row, {.threads = kResolveThreads}, stream, task);
 }
 
 }  // namespace hearth::kernels::HEARTH_GPU_TARGET

@@ -24,6 +24,7 @@
 #include "kernels/gpu/expert_tables.h"
 #include "kernels/gpu/lane_block.h"
 #include "kernels/gpu/product.h"
+#include "kernels/gpu/route.h"
 
 namespace hearth::kernels {
 
@@ -78,11 +79,17 @@ struct ResolveTask {
   std::uint32_t* host_count = nullptr;
   std::uint32_t* x_rows = nullptr;  // [rows × experts_used], by place: ProductTask::x_rows
   float* x_weights = nullptr;       // likewise: ProductTask::x_weights
-  const float** results = nullptr;  // [rows × experts_used], by pair: CombineTask::results
+  const float** results = nullptr;  // [rows × experts_used], by pair: ExpertResults::results
   std::uint32_t* faults = nullptr;  // pairs that no router may choose are added; or null
 
   ResultRows on_device, on_host;  // where the results of hits and fetched, and of the host, will be
   const float* nothing = nullptr;  // a row of zeros
+};
+
+// Both for a step of one row, in one launch: what is resolved is the routing that `route` writes.
+struct RouteAndResolveTask {
+  RouteTask route;
+  ResolveTask resolve;  // of the same row; its ids and weights are not read
 };
 
 // The specification, in plain C++, for tables and lists that the host can read and write: what the

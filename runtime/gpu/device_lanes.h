@@ -2,7 +2,7 @@
 // kernels gather experts from RAM while others are computed, and the CPU, which computes what is
 // not fetched where it lies, in RAM or read from disk.
 //
-//   main    route → resolve → hand over ─┬─ hits ───────── wait ─ fetched ─ wait ─ combine
+//   main    route → resolve → hand over ─┬─ hits ───────── wait ─ fetched ─ wait ─ norm
 //   link                                 └─ gather ─────────┘                │
 //   CPU                  doorbell: read, compute ────────────────────────────┘
 //

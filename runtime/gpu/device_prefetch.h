@@ -1,6 +1,6 @@
 // Experts of the next MoE layer, gathered ahead while the link has nothing else to do.
 //
-//   main    resolve l ─┬─ hits … fetched … ─ wait ─ combine → … → resolve l+1 ─┬─ …
+//   main    resolve l ─┬─ hits … fetched … ─ wait ─ norm ─ … ──── resolve l+1 ─┬─ …
 //   guess              └─ router of l+1 → route → prefetch ─┤                  │
 //   link                 gather l ──────────────────────────┴─ gather ahead ─ gather l+1
 //

@@ -27,6 +27,7 @@ void DeviceStep::enter(float epsilon, std::span<const kernels::NormedOutput> nor
                               .columns = embedding(),
                               .x = scratch.hidden,
                               .x_stride = embedding(),
+                              .experts = pending.experts,
                               .added_norm = pending.norm,
                               .factor = pending.factor,
                               .epsilon = epsilon};
@@ -50,10 +51,16 @@ Activations DeviceStep::leave(float epsilon, const WeightVector& norm, std::uint
                               .columns = embedding(),
                               .x = scratch.hidden + std::size_t{first} * embedding(),
                               .x_stride = embedding(),
+                              .experts = pending.experts,
                               .added_norm = pending.norm,
                               .factor = pending.factor,
                               .epsilon = epsilon,
                               .outputs = {{.weight = weights.of(norm), .to = to}}};
+  if (kernels::ExpertResults& given = task.experts; given.results != nullptr) {
+    given.results += std::size_t{first} * given.used;
+    if (given.weights != nullptr) given.weights += std::size_t{first} * given.used;
+    given.sums += first * given.stride;
+  }
   std::ranges::copy(pending.parts, task.added);
   for (kernels::BlockOutput& part : task.added) {
     if (part.x != nullptr) part.x += first * part.stride;

@@ -56,6 +56,7 @@ struct DeviceStep {
   // What a block gave and the residual stream has not got yet: it is added by the launch that makes
   // the norms of the next block.
   struct Pending {
+    kernels::ExpertResults experts;  // whose sums are one of the parts
     kernels::BlockOutput parts[kernels::kMostBlockOutputs];
     const float* norm = nullptr;    // of the sum of the parts; or null
     const float* factor = nullptr;  // of the stream, after all; or null

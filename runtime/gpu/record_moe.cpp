@@ -21,12 +21,12 @@ class RecordedMoe {
 
   void run() const {
     const Inputs x = enter();
-    route(x.router);
+    score(x.router);
+    choose();
     if (step_.chunk != nullptr)
       compute_grouped(x);
     else
       compute_resolved(x);
-    combine();
     give();
   }
 
@@ -41,7 +41,6 @@ class RecordedMoe {
   };
 
   void compute_resolved(const Inputs& x) const {
-    resolve();
     if (step_.lanes != nullptr) fork(x.experts);
     if (guesses()) guess_next(x.next_router);
     step_.mark(b_.layer_, LaneMoment::kBegins);
@@ -55,7 +54,6 @@ class RecordedMoe {
 
   // What has a slot is there at once, the rest comes in waves.
   void compute_grouped(const Inputs& x) const {
-    group();
     const kernels::ExpertJob* const jobs = step_.scratch.lists.hits;
     const std::uint32_t resident = step_.chunk->resident(b_.layer_);
     FfnProducts products;
@@ -90,33 +88,52 @@ class RecordedMoe {
     return x;
   }
 
-  void route(const Activations& x) const {
-    const DeviceScratch& scratch = step_.scratch;
-    const RouterWeights& router = b_.router_.weights();
-    step_.multiply(x, {{router.matrix, scratch.router_scores}, {w_.shared_gate.matrix, gates()}},
+  void score(const Activations& x) const {
+    step_.multiply(x,
+                   {{b_.router_.weights().matrix, step_.scratch.router_scores},
+                    {w_.shared_gate.matrix, gates()}},
                    scores_stride());
-    step_.launch(&GpuKernels::route,
-                 {.spec = b_.router_.spec(),
-                  .rows = step_.rows,
-                  .logits = scratch.router_scores,
-                  .logit_stride = scores_stride(),
-                  .bias = step_.weights.of(router.bias),
-                  .selection_bias = step_.weights.of(router.selection_bias),
-                  .ids = scratch.expert_ids,
-                  .weights = scratch.expert_weights,
-                  .faults = step_.outputs.router_faults(),
-                  .forced = step_.forced ? step_.inputs.forced(b_.layer_) : kernels::ForcedRoutes{},
-                  .record = {.ids = step_.outputs.chosen(b_.layer_),
-                             .weights = step_.outputs.chosen_weights(b_.layer_),
-                             .steps = 1,
-                             .step = step_.inputs.position()}});
   }
 
   // A row of scores ends with the gate of what all tokens pass.
   float* gates() const { return step_.scratch.router_scores + b_.experts_; }
   std::uint32_t scores_stride() const { return b_.experts_ + 1; }
 
-  void resolve() const {
+  // The experts of each row, and who computes them.
+  void choose() const {
+    const bool resolved = step_.chunk == nullptr && step_.host_cache == nullptr;
+    if (resolved && step_.rows == 1)
+      return step_.launch(&GpuKernels::route_and_resolve,
+                          {.route = route_task(), .resolve = resolve_task()});
+    step_.launch(&GpuKernels::route, route_task());
+    if (resolved)
+      step_.launch(&GpuKernels::resolve, resolve_task());
+    else if (step_.chunk != nullptr)
+      group();
+    else
+      resolve_on_host(resolve_task());
+  }
+
+  kernels::RouteTask route_task() const {
+    const DeviceScratch& scratch = step_.scratch;
+    const RouterWeights& router = b_.router_.weights();
+    return {.spec = b_.router_.spec(),
+            .rows = step_.rows,
+            .logits = scratch.router_scores,
+            .logit_stride = scores_stride(),
+            .bias = step_.weights.of(router.bias),
+            .selection_bias = step_.weights.of(router.selection_bias),
+            .ids = scratch.expert_ids,
+            .weights = scratch.expert_weights,
+            .faults = step_.outputs.router_faults(),
+            .forced = step_.forced ? step_.inputs.forced(b_.layer_) : kernels::ForcedRoutes{},
+            .record = {.ids = step_.outputs.chosen(b_.layer_),
+                       .weights = step_.outputs.chosen_weights(b_.layer_),
+                       .steps = 1,
+                       .step = step_.inputs.position()}};
+  }
+
+  kernels::ResolveTask resolve_task() const {
     kernels::ResolveTask task = step_.experts.task(b_.layer_);
     step_.scratch.lists.give_to(task);
     task.rows = step_.rows;
@@ -130,10 +147,7 @@ class RecordedMoe {
       task.most_fetches = pairs_;
       task.on_host = {.rows = step_.lanes->block().results, .stride = step_.embedding()};
     }
-    if (step_.host_cache != nullptr)
-      resolve_on_host(task);
-    else
-      step_.launch(&GpuKernels::resolve, task);
+    return task;
   }
 
   // The tables and the limits of the task are the host's then.
@@ -321,24 +335,21 @@ class RecordedMoe {
     return {.scale = step_.weights.of(scale), .bias = step_.weights.of(bias)};
   }
 
-  void combine() const {
-    step_.launch(&GpuKernels::combine,
-                 {.rows = step_.rows,
-                  .experts_used = b_.experts_used_,
-                  .columns = step_.embedding(),
-                  .results = step_.scratch.lists.results,
-                  .weights = b_.options_.weighs_inputs ? nullptr : step_.scratch.expert_weights,
-                  .out = step_.scratch.block_out,
-                  .out_stride = step_.embedding(),
-                  .done = step_.lanes != nullptr ? step_.lanes->cpu_done() : nullptr});
-  }
-
+  // What all tokens passed, and the experts, which are combined when they are added.
   void give() const {
     const DeviceScratch& scratch = step_.scratch;
     const kernels::BlockOutput experts{.x = scratch.block_out,
                                        .stride = step_.embedding(),
                                        .norm = step_.weights.of(w_.expert_output_norm)};
-    step_.pending = {.parts = {experts}, .norm = step_.weights.of(w_.output_norm)};
+    step_.pending = {
+        .experts = {.used = b_.experts_used_,
+                    .results = scratch.lists.results,
+                    .weights = b_.options_.weighs_inputs ? nullptr : scratch.expert_weights,
+                    .sums = scratch.block_out,
+                    .stride = step_.embedding(),
+                    .done = step_.lanes != nullptr ? step_.lanes->cpu_done() : nullptr},
+        .parts = {experts},
+        .norm = step_.weights.of(w_.output_norm)};
     if (!w_.shared.present()) return;
     const bool gated = w_.shared_gate.present();
     const kernels::BlockOutput shared{.x = scratch.shared_out,

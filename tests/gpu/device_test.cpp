@@ -222,17 +222,18 @@ TEST(GpuDevice, KernelsBehindAWaitReadWhatTheHostWroteMeanwhile) {
     auto* const flags = reinterpret_cast<std::uint32_t*>(words->data());
     const std::atomic_ref<std::uint32_t> asked(flags[0]), answered(flags[1]);
     const DeviceArray<const float*> results(on, std::vector<const float*>{row});
-    const DeviceArray<float> out(on, std::vector<float>(kRounds * kColumns));
+    const DeviceArray<float> out(on, std::vector<float>(kRounds * kColumns)), sums(on, kColumns);
     on.stream->begin_capture();
     for (std::uint32_t round = 0; round < kRounds; ++round) {
-      on.kernels->combine({.rows = 1,
-                           .experts_used = 1,
-                           .columns = kColumns,
-                           .results = results.data(),
-                           .out = out.data() + round * kColumns,
-                           .out_stride = kColumns,
-                           .done = &flags[1]},
-                          on.stream->native());
+      on.kernels->normalize({.rows = 1,
+                             .columns = kColumns,
+                             .x = out.data() + round * kColumns,
+                             .experts = {.used = 1,
+                                         .results = results.data(),
+                                         .sums = sums.data(),
+                                         .done = &flags[1]},
+                             .added = {{.x = sums.data()}}},
+                            on.stream->native());
       on.stream->write_value({&flags[0]}, round + 1);
       on.stream->wait_value({&flags[1]}, round + 1);
     }

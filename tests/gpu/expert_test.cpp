@@ -1,5 +1,6 @@
-// A layer of experts on the GPU, from the jobs that a resolve writes to the combined rows: the bits
-// of the scalar kernels, for every activation, with and without scales, biases and weighed inputs.
+// A layer of experts on the GPU, from the jobs that a resolve writes to the result of each: the
+// bits of the scalar kernels, for every activation, with and without scales, biases and weighed
+// inputs.
 #include <fmt/format.h>
 
 #include <memory>
@@ -117,8 +118,7 @@ class LayerOnDevice {
         on_(on),
         x_(on, layer.x.view()),
         hidden_(on, layer.pairs(), layer.row.expert_ff),
-        out_(on, std::size_t{layer.pairs()} * layer.row.embedding),
-        weights_(on, layer.weights) {
+        out_(on, std::size_t{layer.pairs()} * layer.row.embedding) {
     for (std::uint32_t m = 0; m < 3; ++m) {
       scale_.emplace_back(on, layer.scale[m]);
       bias_.emplace_back(on, layer.bias[m]);
@@ -170,28 +170,6 @@ class LayerOnDevice {
     on_.stream->synchronize();
   }
 
-  // What the host computed lies in memory of its own.
-  std::vector<float> combine(const std::vector<float>& of_host) {
-    const Row& row = layer_.row;
-    const DeviceArray<float> host(on_, of_host);
-    const DeviceArray<float> out(on_, std::size_t{row.tokens} * row.embedding);
-    std::vector<const float*> results;
-    for (std::uint32_t pair = 0; pair < layer_.pairs(); ++pair)
-      results.push_back(layer_.chosen[pair] == absent()
-                            ? host.data() + std::size_t{pair} * row.embedding
-                            : out_.data() + std::size_t{place_[pair]} * row.embedding);
-    const DeviceArray<const float*> addresses(on_, results);
-    on_.kernels->combine({.rows = row.tokens,
-                          .experts_used = kUsed,
-                          .columns = row.embedding,
-                          .results = addresses.data(),
-                          .weights = row.weighs_inputs ? nullptr : weights_.data(),
-                          .out = out.data(),
-                          .out_stride = row.embedding},
-                         on_.stream->native());
-    return out.values();
-  }
-
   std::vector<float> out() const { return out_.values(); }
 
  private:
@@ -221,7 +199,7 @@ class LayerOnDevice {
   const Layer& layer_;
   const TestDevice& on_;
   DeviceActivations x_, hidden_;
-  DeviceArray<float> out_, weights_;
+  DeviceArray<float> out_;
   std::vector<DeviceArray<float>> scale_, bias_;
   std::vector<DeviceArray<std::byte>> matrices_;
   std::vector<ExpertJob> jobs_;
@@ -234,19 +212,10 @@ class GpuExperts : public testing::TestWithParam<Row> {};
 TEST_P(GpuExperts, GiveTheBitsOfScalar) {
   const Layer layer(GetParam());
   const std::uint32_t n = GetParam().embedding;
-  std::vector<float> results, combined;
+  std::vector<float> results;
   for (std::uint32_t pair = 0; pair < layer.pairs(); ++pair) {
     const auto out = layer.expert_out(pair);
     results.insert(results.end(), out.begin(), out.end());
-  }
-  for (std::uint32_t t = 0; t < GetParam().tokens; ++t) {
-    const auto weight = [&](std::uint32_t rank) {
-      return GetParam().weighs_inputs ? 1.0f : layer.weights[t * kUsed + rank];
-    };
-    std::vector<float> sum(&results[t * kUsed * n], &results[t * kUsed * n] + n);
-    scalar_table().scale(weight(0), n, sum.data());
-    scalar_table().add_scaled(&results[(t * kUsed + 1) * n], weight(1), n, sum.data());
-    combined.insert(combined.end(), sum.begin(), sum.end());
   }
 
   for (const TestDevice& on : test_devices())
@@ -263,7 +232,6 @@ TEST_P(GpuExperts, GiveTheBitsOfScalar) {
           expect_same_bits({&results[std::size_t{pair} * n], n}, found,
                            fmt::format("{}: pair {}", on.name, pair));
       }
-      expect_same_bits(combined, device.combine(results), on.name + ": combined");
     }
 }
 

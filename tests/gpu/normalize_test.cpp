@@ -1,8 +1,10 @@
-// The residual stream between two blocks: what is added to it, with gates, norms and factors, and
-// the norms that the next block gets; the bits of the scalar kernels.
+// The residual stream between two blocks: what is added to it, with gates, norms and factors, of
+// experts as well, and the norms that the next block gets; the bits of the scalar kernels.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
+#include <optional>
 
 #include "kernels/cpu_kernels.h"
 #include "tests/gpu/support/expected_activations.h"
@@ -21,6 +23,8 @@ struct NormalizeCase {
   bool added_norm = false;
   bool factor = false;
   std::uint32_t outputs = 1;  // the second has no weight
+  std::uint32_t experts = 0;  // used by each row: the last part is of them; 0: it is not
+  bool weighed = true;        // they are
 };
 
 // Rows with a few floats between them.
@@ -42,8 +46,25 @@ struct Problem {
         x(random, of, 3),
         parts{Rows(random, of), Rows(random, of, 5)},
         gates(normal_floats(random, of.rows)),
-        factor(normal_floats(random, 1)) {
+        factor(normal_floats(random, 1)),
+        rank_weights(normal_floats(random, std::size_t{of.rows} * of.experts)) {
     for (auto& weight : weights) weight = normal_floats(random, c.columns);
+    for (std::uint32_t pair = 0; pair < rank_weights.size(); ++pair)
+      results.push_back(normal_floats(random, c.columns));
+  }
+
+  // What the experts of a row give together.
+  void combine(std::uint32_t row) {
+    float* const sum = parts[c.added - 1].of(row);
+    for (std::uint32_t pair = row * c.experts; pair < (row + 1) * c.experts; ++pair) {
+      const float weight = c.weighed ? rank_weights[pair] : 1;
+      if (pair == row * c.experts) {
+        std::ranges::copy(results[pair], sum);
+        scalar_table().scale(weight, c.columns, sum);
+      } else {
+        scalar_table().add_scaled(results[pair].data(), weight, c.columns, sum);
+      }
+    }
   }
 
   // What runtime/blocks does with a row; leaves the new residual stream in x.
@@ -51,6 +72,7 @@ struct Problem {
     const CpuKernels& k = scalar_table();
     if (c.gate) k.sigmoid(gates.data(), c.rows);
     for (std::uint32_t row = 0; row < c.rows; ++row) {
+      if (c.experts > 0) combine(row);
       if (c.gate) k.scale(gates[row], c.columns, parts[0].of(row));
       float* const sum = parts[0].of(row);
       for (std::uint32_t part = 0; part < c.added && c.part_norms; ++part)
@@ -75,7 +97,52 @@ struct Problem {
   Rows x;
   Rows parts[2];
   std::vector<float> gates, factor;
+  std::vector<float> rank_weights;          // [rows × experts]
+  std::vector<std::vector<float>> results;  // of each pair
   std::vector<float> weights[7];
+};
+
+// Results of experts wherever they lie: those of the CPU in the host's memory, last pair first.
+class ResultsOnDevice {
+ public:
+  ResultsOnDevice(const TestDevice& on, const Problem& p)
+      : used_(p.c.experts),
+        weighed_(p.c.weighed),
+        stride_(p.c.columns + 3),
+        mapped_(MappedMemory::try_allocate(
+            *on.device, Bytes((p.results.size() + 1) * p.c.columns * sizeof(float)))),
+        weights_(on, p.rank_weights),
+        sums_(on, std::size_t{p.c.rows} * stride_) {
+    auto* of_host = reinterpret_cast<float*>(mapped_->data());
+    std::vector<const float*> addresses(p.results.size());
+    for (std::size_t pair = p.results.size(); pair-- > 0;) {
+      if (pair % 3 == 1) {
+        addresses[pair] = of_host;
+        of_host = std::ranges::copy(p.results[pair], of_host).out;
+      } else {
+        on_device_.emplace_back(on, p.results[pair]);
+        addresses[pair] = on_device_.back().data();
+      }
+    }
+    addresses_.emplace(on, addresses);
+  }
+
+  ExpertResults view() const {
+    return {.used = used_,
+            .results = addresses_->data(),
+            .weights = weighed_ ? weights_.data() : nullptr,
+            .sums = sums_.data(),
+            .stride = stride_};
+  }
+
+ private:
+  std::uint32_t used_;
+  bool weighed_;
+  std::uint32_t stride_;
+  std::optional<MappedMemory> mapped_;
+  std::vector<DeviceArray<float>> on_device_;
+  DeviceArray<float> weights_, sums_;
+  std::optional<DeviceArray<const float*>> addresses_;
 };
 
 // The task's row of the residual stream and its outputs.
@@ -89,6 +156,7 @@ void expect_same(const NormalizeCase& c) {
     const DeviceArray<float> parts[2] = {{on, given.parts[0].values}, {on, given.parts[1].values}};
     std::vector<DeviceArray<float>> weights;
     for (const auto& weight : given.weights) weights.emplace_back(on, weight);
+    const ResultsOnDevice results(on, given);
     std::vector<std::unique_ptr<DeviceActivations>> outputs;
 
     NormalizeTask task{.rows = c.rows,
@@ -104,15 +172,19 @@ void expect_same(const NormalizeCase& c) {
                           .gate = c.gate && part == 0 ? gates.data() : nullptr,
                           .gate_stride = 1,
                           .norm = c.part_norms ? weights[part].data() : nullptr};
+    if (c.experts > 0) {
+      task.experts = results.view();
+      task.added[c.added - 1].x = task.experts.sums;
+    }
     for (std::uint32_t i = 0; i < c.outputs; ++i) {
       outputs.push_back(std::make_unique<DeviceActivations>(on, c.rows, c.columns));
       task.outputs[i] = {i == 1 ? nullptr : weights[3 + i].data(), outputs[i]->destination()};
     }
     on.kernels->normalize(task, on.stream->native());
 
-    const std::string where =
-        fmt::format("{}: {} columns, {} added, gate {}, norms {} {}, {} out", on.name, c.columns,
-                    c.added, c.gate, c.part_norms, c.added_norm, c.outputs);
+    const std::string where = fmt::format(
+        "{}: {} columns, {} added, of {} experts, gate {}, norms {} {}, {} out", on.name, c.columns,
+        c.added, c.experts, c.gate, c.part_norms, c.added_norm, c.outputs);
     expect_same_bits(solved.x.values, x.values(), where);
     for (std::uint32_t i = 0; i < c.outputs; ++i)
       expect_same_activations(solved.output(i).view(), *outputs[i], where);
@@ -139,6 +211,33 @@ TEST(GpuNormalize, WhatABlockGaveIsAddedFirst) {
                  .outputs = 4});
     expect_same({.columns = columns, .added = 2, .part_norms = true, .outputs = 0});
   }
+}
+
+TEST(GpuNormalize, ExpertsAreCombinedInTheOrderOfRanks) {
+  for (const std::uint32_t columns : {1u, 33u, 129u, 2050u, 9001u})
+    for (const std::uint32_t experts : {1u, 2u, 8u, 10u})
+      expect_same({.rows = columns < 3000 ? 3u : 1u,
+                   .columns = columns,
+                   .added = 1,
+                   .experts = experts,
+                   .weighed = experts != 2});
+  expect_same({.rows = 1, .columns = 64, .added = 1, .experts = 256});
+}
+
+// What they give together is read again by its own norm and that of the sum.
+TEST(GpuNormalize, WhatExpertsGaveIsAPartLikeOthers) {
+  for (const std::uint32_t columns : {33u, 256u, 8200u})
+    for (const bool part_norms : {false, true})
+      for (const bool added_norm : {false, true})
+        for (const std::uint32_t added : {1u, 2u})
+          expect_same({.columns = columns,
+                       .added = added,
+                       .gate = added == 2,
+                       .part_norms = part_norms,
+                       .added_norm = added_norm,
+                       .factor = added_norm,
+                       .outputs = 2,
+                       .experts = 4});
 }
 
 TEST(GpuNormalize, NoRows) { expect_same({.rows = 0}); }

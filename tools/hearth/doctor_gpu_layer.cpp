@@ -84,20 +84,26 @@ QuantizeTask::Destination GpuLayerWork::activations(std::uint32_t rows, std::uin
 
 void GpuLayerWork::enqueue() {
   const Activations normed = QuantizeTask{.to = normed_}.result();
-  normalize();
+  // To which the layer before it gave its experts.
+  normalize({.used = kUsed,
+             .results = results_,
+             .weights = rank_weights_,
+             .sums = added_,
+             .stride = kColumns});
   multiply(normed, {heads_, heads_ + kMatrixRows, heads_ + 2 * kMatrixRows});
   attend();
-  normalize();
+  normalize({});
   multiply(normed, {out_});
   route();
   feed_forward();
 }
 
-void GpuLayerWork::normalize() {
+void GpuLayerWork::normalize(const kernels::ExpertResults& experts) {
   kernels_.normalize({.rows = 1,
                       .columns = kColumns,
                       .x = residual_,
                       .x_stride = kColumns,
+                      .experts = experts,
                       .added = {{.x = added_, .stride = kColumns}},
                       .outputs = {{.weight = norm_, .to = normed_}}},
                      stream_.native());
@@ -183,14 +189,6 @@ void GpuLayerWork::feed_forward() {
                     .y = out_,
                     .y_stride = kColumns},
                    2);
-  kernels_.combine({.rows = 1,
-                    .experts_used = kUsed,
-                    .columns = kColumns,
-                    .results = results_,
-                    .weights = rank_weights_,
-                    .out = added_,
-                    .out_stride = kColumns},
-                   stream_.native());
 }
 
 void GpuLayerWork::multiply_experts(kernels::ProductTask task, std::uint32_t job_matrix) {

@@ -27,7 +27,7 @@ class GpuLayerWork {
   template <typename T>
   T* take(std::size_t count);
   kernels::QuantizeTask::Destination activations(std::uint32_t rows, std::uint32_t columns);
-  void normalize();
+  void normalize(const kernels::ExpertResults& experts);
   void attend();
   void route();
   void feed_forward();

@@ -133,7 +133,7 @@ struct ResolveMemory {
                 const ResolveState& state)
       : tables(on, state),
         ids(on, input.ids),
-        weights(on, weights_of(input.ids.size())),
+        weights(on, input.weights.empty() ? weights_of(input.ids.size()) : input.weights),
         limits(on, limits_of(input)),
         hits(on, input.ids.size()),
         fetched(on, input.ids.size()),
@@ -318,6 +318,14 @@ ResolveOutput resolve(const TestDevice* on, const ResolveShape& shape, const Res
       resolve_scalar(task);
     else
       on->kernels->resolve(task, on->stream->native());
+  });
+}
+
+ResolveOutput route_and_resolve(const TestDevice& on, const ResolveShape& shape,
+                                const ResolveInput& input, const RouteTask& route,
+                                ResolveState& state) {
+  return call<ResolveMemory>(&on, shape, input, state, [&](const ResolveTask& task) {
+    on.kernels->route_and_resolve({.route = route, .resolve = task}, on.stream->native());
   });
 }
 

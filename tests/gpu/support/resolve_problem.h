@@ -51,7 +51,8 @@ struct ResolveState {
 
 struct ResolveInput {
   std::uint32_t layer = 0;
-  std::vector<std::uint16_t> ids;  // [rows][used]
+  std::vector<std::uint16_t> ids;   // [rows][used]
+  std::vector<float> weights = {};  // likewise; empty: some
   std::uint32_t protected_first = 0, protected_count = 0;
   // Of that many misses and more; as long as needed.
   std::vector<std::uint32_t> fetch_limits = {};  // empty: all
@@ -120,5 +121,10 @@ PrefetchOutput prefetch(const TestDevice* on, const ResolveShape& shape, const P
 // Changes `state` as the layer does. Null: the specification.
 ResolveOutput resolve(const TestDevice* on, const ResolveShape& shape, const ResolveInput& input,
                       ResolveState& state);
+
+// Of one row that is routed in the same launch: `input` has room for its ids, whatever they are.
+ResolveOutput route_and_resolve(const TestDevice& on, const ResolveShape& shape,
+                                const ResolveInput& input, const RouteTask& route,
+                                ResolveState& state);
 
 }  // namespace hearth::kernels

@@ -79,7 +79,7 @@ struct MoeOnDevice::Memory {
   std::vector<float*> routers;
   std::uint32_t *step, *fetch_limits, *fetch_count, *host_count, *x_rows, *never;
   std::uint32_t *host_step, *faults;
-  float *hidden, *host_hidden, *logits, *weights, *x_weights, *out, *nothing;
+  float *hidden, *sums, *host_hidden, *logits, *weights, *x_weights, *out, *nothing;
   std::uint16_t* ids;
   ExpertJob *hits, *fetched;
   kernels::ExpertFetch* fetches;
@@ -182,6 +182,7 @@ void MoeOnDevice::take_memory() {
   m.x_rows = on_device<std::uint32_t>(s.pairs());
   m.x_weights = on_device<float>(s.pairs());
   m.hidden = on_device<float>(std::size_t{s.rows} * s.embedding);
+  m.sums = on_device<float>(std::size_t{s.rows} * s.embedding);
   m.logits = on_device<float>(std::size_t{s.rows} * s.experts);
   m.weights = on_device<float>(s.pairs());
   m.ids = on_device<std::uint16_t>(s.pairs());
@@ -249,6 +250,7 @@ void MoeOnDevice::put_experts_in_ram() {
 void MoeOnDevice::capture() {
   main_->begin_capture();
   for (std::uint32_t layer = 0; layer < model_.shape().layers; ++layer) enqueue_layer(layer);
+  enqueue_norm(true, {});
   if (world_.mistake == Mistake::kGatheredAheadBeside) main_->wait(*ahead_);
   if (!world_.device_answers) main_->wait_value({memory_->never}, 1);
   graph_ = main_->end_capture();
@@ -276,19 +278,34 @@ void MoeOnDevice::enqueue_router(std::uint32_t layer, const Routed& to, kernels:
                  stream.native());
 }
 
-// One MoE layer: norm → route → resolve → hand over → gather beside the hits → the fetched → wait
-// for the CPU → combine, which is what the next layer gets.
+// The norm of the residual stream, to which the experts of the layer before are added first.
+void MoeOnDevice::enqueue_norm(bool adds_experts, const QuantizeTask::Destination& to) {
+  const MoeShape& s = model_.shape();
+  const Memory& m = *memory_;
+  kernels::NormalizeTask task{.rows = s.rows,
+                              .columns = s.embedding,
+                              .x = m.hidden,
+                              .x_stride = s.embedding,
+                              .epsilon = kNormEpsilon,
+                              .outputs = {{.to = to}}};
+  if (adds_experts) {
+    task.experts = {.used = s.used,
+                    .results = m.results,
+                    .weights = m.weights,
+                    .sums = m.sums,
+                    .stride = s.embedding};
+    task.added[0] = {.x = m.sums, .stride = s.embedding};
+  }
+  kernels_.normalize(task, main_->native());
+}
+
+// One MoE layer: norm, with what the layer before gave → route → resolve → hand over → gather
+// beside the hits → the fetched → wait for the CPU.
 void MoeOnDevice::enqueue_layer(std::uint32_t layer) {
   const MoeShape& s = model_.shape();
   const Memory& m = *memory_;
   kernels::NativeStream stream = main_->native();
-  kernels_.normalize({.rows = s.rows,
-                      .columns = s.embedding,
-                      .x = m.hidden,
-                      .x_stride = s.embedding,
-                      .epsilon = kNormEpsilon,
-                      .outputs = {{.to = m.x}}},
-                     stream);
+  enqueue_norm(layer > 0, m.x);
   enqueue_router(layer, {m.logits, m.ids, m.weights, m.faults}, *main_);
   if (world_.mistake == Mistake::kGatheredBeforeResolve) main_->record(*resolved_);
   kernels_.resolve({.tables = m.tables,
@@ -339,14 +356,6 @@ void MoeOnDevice::enqueue_layer(std::uint32_t layer) {
   if (guesses) main_->wait(*guessed_);
   if (world_.mistake != Mistake::kCombinedBeforeTheCpu)
     main_->wait_value({&m.block.control->done}, kernels::lane_stamp(layer));
-  kernels_.combine({.rows = s.rows,
-                    .experts_used = s.used,
-                    .columns = s.embedding,
-                    .results = m.results,
-                    .weights = m.weights,
-                    .out = m.hidden,
-                    .out_stride = s.embedding},
-                   stream);
 }
 
 // Beside the layer that was resolved last, the next one's router on its input; what that guesses is

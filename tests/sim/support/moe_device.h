@@ -71,7 +71,7 @@ class MoeOnDevice {
   MoeOnDevice(const MoeModel& model, const World& world);
   ~MoeOnDevice();
 
-  // What the last layer gives; throws what ended the step.
+  // The residual stream behind the last layer; throws what ended the step.
   std::vector<float> step(const std::vector<float>& hidden);
 
   kernels::emulated::EmulatedDevice& device() { return *device_; }
@@ -105,6 +105,7 @@ class MoeOnDevice {
   };
 
   void enqueue_layer(std::uint32_t layer);
+  void enqueue_norm(bool adds_experts, const kernels::QuantizeTask::Destination& to);
   void enqueue_router(std::uint32_t layer, const Routed& to, kernels::Stream& stream);
   void enqueue_poison();
   void enqueue_product(const kernels::ExpertJob* jobs, std::uint32_t count);

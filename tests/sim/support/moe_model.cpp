@@ -87,7 +87,7 @@ void MoeModel::run_layer(std::uint32_t layer, float* row) const {
   for (std::uint32_t rank = 1; rank < shape_.used; ++rank)
     scalar_table().add_scaled(expert_out(layer * shape_.experts + ids[rank], x.view()).data(),
                               weights[rank], n, sum.data());
-  std::ranges::copy(sum, row);
+  scalar_table().add(sum.data(), n, row);
 }
 
 std::vector<float> MoeModel::expert_out(std::uint32_t number, const Activations& x) const {

@@ -37,7 +37,7 @@ class MoeModel {
   const runtime::ExpertFfn& ffn() const { return ffn_; }
   runtime::RouterSpec router_spec() const;
 
-  // What the last layer gives [rows][embedding].
+  // The residual stream behind the last layer [rows][embedding].
   std::vector<float> forward(std::vector<float> hidden) const;
 
  private:
