@@ -30,7 +30,7 @@ class RecordedLatentAttention {
   void run() const {
     project(step_.enter(b_.epsilon_, w_.norm));
     record_turn(step_, o_.rotary, b_.epsilon_, {rotated_parts(), cached_row()});
-    record_store(step_, b_.layer_, KvPart::kKeys, {cached_, stride_, 1});
+    record_encode(step_, b_.layer_, 1);
     absorb_keys();
     record_attend(step_, b_.layer_, shape(), {absorbed_, stride_},
                   {absorbed_, stride_, b_.cached_width()});
@@ -73,15 +73,15 @@ class RecordedLatentAttention {
   HeadGroup cached_row() const {
     return {.heads = 1,
             .dim = b_.cached_width(),
-            .x = cached_,
-            .stride = stride_,
-            .head_stride = b_.cached_width(),
+            .from = cached_,
+            .from_stride = stride_,
             .normed = o_.latent_dim,
             .weight = step_.weights.of(w_.latent_norm),
             .half = o_.rotary.half,
             .first = o_.latent_dim,
             .neighbours = true,
-            .rotation = rotation_};
+            .rotation = rotation_,
+            .to = step_.kv.memory(b_.layer_, KvPart::kKeys)};
   }
   // Of absorbed queries as a whole.
   HeadGroup absorbed_heads() const {
