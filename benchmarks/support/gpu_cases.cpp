@@ -128,12 +128,10 @@ void measure_attention(GpuBench& bench, KvFormat format, std::uint32_t context) 
                   .value_dim = kHeadDim,
                   .scale = 0.01f,
                   .query_stride = kWidth,
-                  .result_stride = kWidth,
-                  .result_head_stride = kHeadDim};
+                  .results = {.to = bench.activations(1, kWidth)}};
   task.position = bench.carve(std::vector<std::uint32_t>{context - 1});
   task.queries = bench.carve<float>(kWidth);
   task.states = bench.carve<float>(attend_state_floats(1, kHeads, kHeadDim));
-  task.results = bench.carve<float>(kWidth);
   task.keys = cache(bench, format, KvPart::kKeys, context, nullptr);
   task.values = cache(bench, format, KvPart::kValues, context, nullptr);
   bench.measure({fmt::format("attend, {} positions", context), std::string(traits(format).name), 1},

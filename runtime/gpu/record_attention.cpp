@@ -33,9 +33,7 @@ class RecordedAttention {
     project(step_.enter(b_.epsilon_, weights_.norm));
     prepare_heads();
     if (b_.has_keys()) record_encode(step_, b_.layer_, shape_.kv_heads);
-    record_attend(step_, options_.cache.value_or(b_.layer_), shape_, {query_, stride_},
-                  {found_.values, found_.stride, shape_.value_dim});
-    finish_heads();
+    record_attend(step_, options_.cache.value_or(b_.layer_), shape_, {query_, stride_}, results());
     step_.multiply(*weights_.output, kernels::QuantizeTask{.to = found_}.result(),
                    step_.scratch.block_out, step_.embedding(), weights_.output_bias);
     step_.give_block_out(weights_.output_norm);
@@ -130,18 +128,14 @@ class RecordedAttention {
             .to = step_.kv.memory(b_.layer_, KvPart::kValues)};
   }
 
-  // Gates, and the quantized form, of what the heads found.
-  void finish_heads() const {
-    if (!options_.gated)
-      return step_.launch(&GpuKernels::quantize,
-                          {.x = found_.values, .x_stride = found_.stride, .to = found_});
-    step_.launch(&GpuKernels::gate, {.activation = kernels::GatedActivation::kSigmoid,
-                                     .gate = {.x = gates_ + shape_.key_dim,
-                                              .stride = stride_,
-                                              .piece = shape_.key_dim,
-                                              .piece_stride = 2 * shape_.key_dim},
-                                     .up = {.x = found_.values, .stride = found_.stride},
-                                     .to = found_});
+  // What the heads find, by their gates, which lie behind their queries as these were projected.
+  kernels::HeadResults results() const {
+    kernels::HeadResults results{.to = found_};
+    if (!options_.gated) return results;
+    results.gates = gates_ + shape_.key_dim;
+    results.gate_stride = stride_;
+    results.gate_head_stride = 2 * shape_.key_dim;
+    return results;
   }
 
   const AttentionBlock& b_;

@@ -34,7 +34,7 @@ void record_encode(const DeviceStep& step, LayerIndex layer, std::uint32_t heads
 }
 
 void record_attend(const DeviceStep& step, LayerIndex layer, const AttentionShape& shape,
-                   const RowQueries& queries, const RowResults& results) {
+                   const RowQueries& queries, const kernels::HeadResults& results) {
   const KvFormats& formats = step.kv.formats();
   const kernels::KvRotation rotation = shape.values_in_keys
                                            ? formats.latent_rotation(shape.key_dim, shape.value_dim)
@@ -57,9 +57,7 @@ void record_attend(const DeviceStep& step, LayerIndex layer, const AttentionShap
                .sinks = step.weights.of(shape.sinks),
                .states = step.scratch.attention_states,
                .rotation = kernels::reversed(kernels::rotation_layout(rotation)),
-               .results = results.values,
-               .result_stride = results.stride,
-               .result_head_stride = static_cast<std::uint32_t>(results.head_stride)});
+               .results = results});
 }
 
 }  // namespace hearth::runtime

@@ -18,8 +18,8 @@ void record_turn(const DeviceStep& step, const RotaryPlace& rotary, float epsilo
 // When all is stored: tiles that rows of this step are the first to read in the format.
 void record_encode(const DeviceStep& step, LayerIndex layer, std::uint32_t heads);
 
-// attend() of runtime/blocks/cached_attention.h.
+// attend() of runtime/blocks/cached_attention.h, whose results are inputs of a product.
 void record_attend(const DeviceStep& step, LayerIndex layer, const AttentionShape& shape,
-                   const RowQueries& queries, const RowResults& results);
+                   const RowQueries& queries, const kernels::HeadResults& results);
 
 }  // namespace hearth::runtime

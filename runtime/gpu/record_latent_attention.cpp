@@ -32,9 +32,9 @@ class RecordedLatentAttention {
     record_turn(step_, o_.rotary, b_.epsilon_, {rotated_parts(), cached_row()});
     record_encode(step_, b_.layer_, 1);
     absorb_keys();
-    record_attend(step_, b_.layer_, shape(), {absorbed_, stride_},
-                  {absorbed_, stride_, b_.cached_width()});
-    const auto found = multiply_values();
+    const auto latents = product_heads(o_.latent_dim);
+    record_attend(step_, b_.layer_, shape(), {absorbed_, stride_}, {.apart = true, .to = latents});
+    const auto found = multiply_values(QuantizeTask{.to = latents}.result());
     step_.multiply(*w_.output, QuantizeTask{.to = found}.result(), step_.scratch.block_out,
                    step_.embedding());
     step_.give_block_out();
@@ -95,29 +95,28 @@ class RecordedLatentAttention {
 
   // The plain part of each query times the key matrix of its head.
   void absorb_keys() const {
-    multiply_heads(w_.key, quantize_heads(queries_, b_.query_width(), o_.plain_dim), absorbed_,
-                   stride_, b_.cached_width());
+    const auto plain = product_heads(o_.plain_dim);
+    step_.launch(&GpuKernels::quantize, {.x = queries_,
+                                         .x_stride = stride_,
+                                         .heads = o_.heads,
+                                         .head_stride = b_.query_width(),
+                                         .to = plain});
+    multiply_heads(w_.key, QuantizeTask{.to = plain}.result(), absorbed_, stride_,
+                   b_.cached_width());
     if (rotation_.size > 1) record_turn(step_, {}, b_.epsilon_, {absorbed_heads()});
   }
 
   // What attention gave, latents, times the value matrix of each head; quantized.
-  QuantizeTask::Destination multiply_values() const {
+  QuantizeTask::Destination multiply_values(const Activations& latents) const {
     const auto found = step_.scratch.attended.shaped(step_.rows, o_.heads * o_.value_dim);
-    multiply_heads(w_.value, quantize_heads(absorbed_, b_.cached_width(), o_.latent_dim),
-                   found.values, found.stride, o_.value_dim);
+    multiply_heads(w_.value, latents, found.values, found.stride, o_.value_dim);
     step_.launch(&GpuKernels::quantize, {.x = found.values, .x_stride = found.stride, .to = found});
     return found;
   }
 
-  // `columns` values of each head of each row as inputs of products of their own: row r, head h in
-  // row r × heads + h.
-  Activations quantize_heads(const float* x, std::uint32_t head_stride,
-                             std::uint32_t columns) const {
-    const auto all = step_.scratch.heads.shaped(step_.rows * o_.heads, columns);
-    step_.launch(
-        &GpuKernels::quantize,
-        {.x = x, .x_stride = stride_, .heads = o_.heads, .head_stride = head_stride, .to = all});
-    return QuantizeTask{.to = all}.result();
+  // Inputs of products of each head: row r, head h in row r × heads + h.
+  QuantizeTask::Destination product_heads(std::uint32_t columns) const {
+    return step_.scratch.heads.shaped(step_.rows * o_.heads, columns);
   }
 
   void multiply_heads(const HeadMatrices& matrices, const Activations& x, float* y,

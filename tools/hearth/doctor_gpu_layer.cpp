@@ -161,13 +161,9 @@ void GpuLayerWork::attend() {
                    .keys = keys_,
                    .values = values_,
                    .states = states_,
-                   .results = attended_.values,
-                   .result_stride = std::uint64_t{kHeads} * kHeadDim,
-                   .result_head_stride = kHeadDim},
+                   .results = {.to = attended_}},
                   stream_.native());
-  const QuantizeTask quantize{.x = attended_.values, .x_stride = attended_.stride, .to = attended_};
-  kernels_.quantize(quantize, stream_.native());
-  multiply(quantize.result(), added_);
+  multiply(QuantizeTask{.to = attended_}.result(), added_);
 }
 
 void GpuLayerWork::feed_forward() {
