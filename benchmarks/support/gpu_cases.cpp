@@ -128,12 +128,10 @@ void measure_attention(GpuBench& bench, KvFormat format, std::uint32_t context) 
                   .value_dim = kHeadDim,
                   .scale = 0.01f,
                   .query_stride = kWidth,
-                  .result_stride = kWidth,
-                  .result_head_stride = kHeadDim};
+                  .results = {.to = bench.activations(1, kWidth)}};
   task.position = bench.carve(std::vector<std::uint32_t>{context - 1});
   task.queries = bench.carve<float>(kWidth);
   task.states = bench.carve<float>(attend_state_floats(1, kHeads, kHeadDim));
-  task.results = bench.carve<float>(kWidth);
   task.keys = cache(bench, format, KvPart::kKeys, context, nullptr);
   task.values = cache(bench, format, KvPart::kValues, context, nullptr);
   bench.measure({fmt::format("attend, {} positions", context), std::string(traits(format).name), 1},
@@ -269,43 +267,46 @@ void measure_delta(GpuBench& bench) {
                 [&](std::uint32_t) { bench.kernels().finish_delta(finish, bench.stream()); });
 }
 
-void measure_turn(GpuBench& bench) {
+// Keys and values go to the cache; the values as they are.
+void measure_turn(GpuBench& bench, KvFormat format) {
+  constexpr std::uint32_t kContext = 128;
   const auto group = [&](std::uint32_t heads) {
     return HeadGroup{.heads = heads,
                      .dim = kHeadDim,
-                     .x = bench.carve<float>(heads * kHeadDim),
-                     .stride = heads * kHeadDim,
-                     .head_stride = kHeadDim,
-                     .normed = kHeadDim,
-                     .weight = bench.carve<float>(kHeadDim),
-                     .half = kHeadDim / 2};
+                     .from = bench.carve<float>(heads * kHeadDim),
+                     .from_stride = heads * kHeadDim,
+                     .from_head_stride = kHeadDim};
   };
-  const TurnTask task{.rows = 1,
-                      .cosine = bench.carve<float>(kHeadDim),
-                      .sine = bench.carve<float>(kHeadDim),
-                      .groups = {group(kHeads), group(kKvHeads)}};
-  bench.measure({"turn", "", 1}, 0,
-                [&](std::uint32_t) { bench.kernels().turn(task, bench.stream()); });
-}
-
-// The row whose tile is full: in a quantized format it is encoded now.
-void measure_store(GpuBench& bench, KvFormat format) {
-  constexpr std::uint32_t kContext = 128;
+  const auto stored = [&](KvPart part) {
+    HeadGroup heads = group(kKvHeads);
+    heads.to = cache(bench, format, part, kContext,
+                     bench.carve<std::byte>(cache_bytes(format, part, kContext)));
+    return heads;
+  };
+  TurnTask task{.rows = 1,
+                .position = bench.carve(std::vector<std::uint32_t>{kContext - 1}),
+                .cosine = bench.carve<float>(kHeadDim),
+                .sine = bench.carve<float>(kHeadDim),
+                .groups = {group(kHeads), stored(KvPart::kKeys), stored(KvPart::kValues)}};
+  task.groups[0].x = bench.carve<float>(kHeads * kHeadDim);
+  task.groups[0].stride = kHeads * kHeadDim;
+  task.groups[0].head_stride = kHeadDim;
+  for (HeadGroup* const turned : {&task.groups[0], &task.groups[1]}) {
+    turned->normed = kHeadDim;
+    turned->weight = bench.carve<float>(kHeadDim);
+    turned->half = kHeadDim / 2;
+  }
   const std::string name(traits(format).name);
-  const std::uint32_t* const position = bench.carve(std::vector<std::uint32_t>{kContext - 1});
-  auto* const tiles = bench.carve<std::byte>(cache_bytes(format, KvPart::kKeys, kContext));
-  const StoreKvTask store{.rows = 1,
-                          .heads = kKvHeads,
-                          .position = position,
-                          .x = bench.carve<float>(kKvHeads * kHeadDim),
-                          .stride = kKvHeads * kHeadDim,
-                          .to = cache(bench, format, KvPart::kKeys, kContext, tiles)};
-  bench.measure({"store_kv", name, 1}, 0,
-                [&](std::uint32_t) { bench.kernels().store_kv(store, bench.stream()); });
-  const EncodeKvTask encode{.rows = 1, .heads = kKvHeads, .position = position, .memory = store.to};
-  if (traits(format).quantized())
-    bench.measure({"encode_kv", name, 1}, 0,
-                  [&](std::uint32_t) { bench.kernels().encode_kv(encode, bench.stream()); });
+  bench.measure({"turn", name, 1}, 0,
+                [&](std::uint32_t) { bench.kernels().turn(task, bench.stream()); });
+  if (!traits(format).quantized()) return;
+  // The row fills its tile, which is encoded now.
+  const EncodeKvTask encode{.rows = 1,
+                            .heads = kKvHeads,
+                            .position = task.position,
+                            .parts = {task.groups[1].to, task.groups[2].to}};
+  bench.measure({"encode_kv", name, 1}, 0,
+                [&](std::uint32_t) { bench.kernels().encode_kv(encode, bench.stream()); });
 }
 
 }  // namespace
@@ -323,8 +324,7 @@ void measure_all(GpuBench& bench, std::string_view only) {
   measure_route(bench);
   measure_group(bench);
   measure_delta(bench);
-  measure_turn(bench);
-  for (const KvFormat format : {KvFormat::kF16, KvFormat::kQ8_0}) measure_store(bench, format);
+  for (const KvFormat format : {KvFormat::kF16, KvFormat::kQ8_0}) measure_turn(bench, format);
 }
 
 }  // namespace hearth::kernels

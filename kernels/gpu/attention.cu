@@ -1,6 +1,9 @@
 #include "kernels/gpu/attention_walk.cuh"
 
 namespace hearth::kernels::HEARTH_GPU_TARGET {
+
+void launch_quantize(const QuantizeTask& task, NativeStream stream);
+
 namespace {
 
 unsigned queries_of_kv_head(const AttendTask& task) {
@@ -44,6 +47,17 @@ void launch_walk(const AttendTask& task, NativeStream stream) {
          stream, task);
 }
 
+// Whether blocks of activations would have values of two heads, which no block of threads has.
+bool blocks_cross_heads(const AttendTask& task) {
+  const HeadResults& results = task.results;
+  return results.to.codes != nullptr && !results.apart && task.value_dim % 32 != 0;
+}
+
+void launch_merge(const AttendTask& task, bool walked, NativeStream stream) {
+  launch(merge_chunks, {.blocks_x = task.heads, .blocks_y = task.rows, .threads = kAttendThreads},
+         stream, task, walked);
+}
+
 }  // namespace
 
 void launch_attend(const AttendTask& given, NativeStream stream) {
@@ -55,8 +69,11 @@ void launch_attend(const AttendTask& given, NativeStream stream) {
     launch_walk(task, stream);
   else
     launch_side_by_side(task, stream);
-  launch(merge_chunks, {.blocks_x = task.heads, .blocks_y = task.rows, .threads = kAttendThreads},
-         stream, task, walked);
+  if (!blocks_cross_heads(task)) return launch_merge(task, walked, stream);
+  const QuantizeTask::Destination to = task.results.to;
+  task.results.to.codes = nullptr;
+  launch_merge(task, walked, stream);
+  launch_quantize({.x = to.values, .x_stride = to.stride, .to = to}, stream);
 }
 
 }  // namespace hearth::kernels::HEARTH_GPU_TARGET

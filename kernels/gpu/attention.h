@@ -2,17 +2,30 @@
 //
 // For few rows, blocks compute chunks of the context side by side and leave a state for each query,
 // as the CPU does; a second kernel merges them in order. For many, each block walks the context of
-// its queries. Neither the number of blocks nor the rows that are computed together change a
-// result.
+// its queries. Either way that kernel ends with the inputs of the next product. Neither the number
+// of blocks nor the rows that are computed together change a result.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
 #include "kernels/attention.h"
+#include "kernels/gpu/quantize.h"
 #include "kernels/kv/kv_layout.h"
 
 namespace hearth::kernels {
+
+// What becomes of what the heads of a row found: inputs of the next product.
+struct HeadResults {
+  // Row r of `to` has all heads of row r side by side; or apart, row r × heads + h has head h.
+  bool apart = false;
+  QuantizeTask::Destination to;
+  // Values are multiplied by the sigmoids of these first (CpuKernels::sigmoid_multiply): of row r,
+  // head h from gates[r × gate_stride + h × gate_head_stride] on. Null: they are not.
+  const float* gates = nullptr;
+  std::uint64_t gate_stride = 0;
+  std::uint32_t gate_head_stride = 0;
+};
 
 struct AttendTask {
   std::uint32_t rows = 0;
@@ -35,11 +48,8 @@ struct AttendTask {
   bool values_in_keys = false;   // the first value_dim channels; layouts that hold latents
   const float* sinks = nullptr;  // [heads]: logits that take weight from all values; or null
   float* states = nullptr;       // attend_state_floats(rows, heads, value_dim)
-  // Row r, head h to results[r × result_stride + h × result_head_stride], taken back by `rotation`.
-  RotationLayout rotation;
-  float* results = nullptr;
-  std::uint64_t result_stride = 0;
-  std::uint32_t result_head_stride = 0;
+  RotationLayout rotation;       // takes back that of the values, before anything else
+  HeadResults results;
 };
 
 // Up to so many rows have the chunks of their contexts computed side by side.

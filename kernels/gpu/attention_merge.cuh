@@ -2,7 +2,9 @@
 #pragma once
 
 #include "kernels/gpu/attention.cuh"
+#include "kernels/gpu/gate.cuh"
 #include "kernels/gpu/hadamard.cuh"
+#include "kernels/gpu/quantize.cuh"
 
 namespace hearth::kernels::HEARTH_GPU_TARGET {
 
@@ -73,6 +75,42 @@ HEARTH_DEVICE float merged_channel(const AttendTask& task, std::size_t query, st
   return divide(output * last.kept, total);
 }
 
+// What a head found, by the gates of its channels. A collective, which ends with a barrier.
+HEARTH_DEVICE void gate_head(const HeadResults& results, std::uint32_t row, std::uint32_t head,
+                             std::uint32_t dim, float* values) {
+  if (results.gates == nullptr) return;
+  const float* const gates =
+      results.gates + row * results.gate_stride + std::size_t{head} * results.gate_head_stride;
+  for (std::uint32_t c = thread_index(); c < dim; c += block_threads())
+    values[c] = sigmoid_multiply(gates[c], values[c]);
+  sync_threads();
+}
+
+// To the activations. A row is written up to its stride, by the block of its last head. Codes are
+// made of 32 values each, of which none may be another head's (launch_attend).
+HEARTH_DEVICE void give_head(const AttendTask& task, std::uint32_t row, std::uint32_t head,
+                             const float* values) {
+  const bool apart = task.results.apart;
+  const QuantizeTask::Destination& to = task.results.to;
+  const std::uint32_t to_row = apart ? row * task.heads + head : row;
+  const std::uint32_t begin = apart ? 0 : head * task.value_dim, end = begin + task.value_dim;
+  if (to.codes == nullptr) {
+    float* const own = to.values + std::uint64_t{to_row} * to.stride + begin;
+    for (std::uint32_t c = thread_index(); c < task.value_dim; c += block_threads())
+      own[c] = values[c];
+    return;
+  }
+  const std::uint32_t written = end == to.columns ? to.stride : end;
+  const std::uint32_t step = block_threads() * kValuesPerThread;
+  for (std::uint32_t first = begin; first < written; first += step) {
+    const std::uint32_t at = first + thread_index() * kValuesPerThread;
+    float x[kValuesPerThread];
+    load_four(values, at - begin, task.value_dim, x);
+    const QuantizedFour four = quantize_four(x);
+    if (at < written) store_four(to, to_row, at, x, four);
+  }
+}
+
 // Block (head, row). Where blocks walked the context, all chunks are in the state of the first.
 HEARTH_KERNEL(kAttendThreads) merge_chunks(AttendTask task, bool walked) {
   HEARTH_SHARED(MergeShared, shared);
@@ -90,10 +128,8 @@ HEARTH_KERNEL(kAttendThreads) merge_chunks(AttendTask task, bool walked) {
     if (present) shared.values[channel] = merged;
   }
   rotate_block(task.rotation, task.value_dim, shared.values);
-  float* const result =
-      task.results + row * task.result_stride + std::size_t{head} * task.result_head_stride;
-  for (std::uint32_t c = thread_index(); c < task.value_dim; c += block_threads())
-    result[c] = shared.values[c];
+  gate_head(task.results, row, head, task.value_dim, shared.values);
+  give_head(task, row, head, shared.values);
 }
 
 }  // namespace hearth::kernels::HEARTH_GPU_TARGET

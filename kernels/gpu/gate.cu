@@ -4,12 +4,6 @@
 
 namespace hearth::kernels::HEARTH_GPU_TARGET {
 
-HEARTH_DEVICE float value_of(const PiecedRows& rows, std::uint32_t row, std::uint32_t column) {
-  const float* const x = rows.x + row * rows.stride;
-  if (rows.piece == 0) return x[column];
-  return x[std::uint64_t{column / rows.piece} * rows.piece_stride + column % rows.piece];
-}
-
 // Block (row, piece of it).
 HEARTH_KERNEL(kPieceThreads) gate_rows(GateTask task) {
   const std::uint32_t row = block_x();
@@ -17,8 +11,8 @@ HEARTH_KERNEL(kPieceThreads) gate_rows(GateTask task) {
   float x[kValuesPerThread] = {};
   for (unsigned i = 0; i < kValuesPerThread; ++i)
     if (at + i < task.to.columns)
-      x[i] = activate(task.activation, value_of(task.gate, row, at + i),
-                      value_of(task.up, row, at + i));
+      x[i] = activate(task.activation, task.gate.x[row * task.gate.stride + at + i],
+                      task.up.x[row * task.up.stride + at + i]);
   const QuantizedFour four = quantize_four(x);
   if (at < written_columns(task.to)) store_four(task.to, row, at, x, four);
 }

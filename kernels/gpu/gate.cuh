@@ -6,7 +6,12 @@
 
 namespace hearth::kernels::HEARTH_GPU_TARGET {
 
-// CpuKernels::GatedFn and sigmoid_multiply.
+// CpuKernels::sigmoid_multiply
+HEARTH_DEVICE float sigmoid_multiply(float gate, float y) {
+  return divide(y, 1.0f + exponential(gate * -1.0f));
+}
+
+// CpuKernels::GatedFn
 HEARTH_DEVICE float activate(GatedActivation activation, float gate, float up) {
   switch (activation) {
     case GatedActivation::kGelu: {
@@ -19,8 +24,6 @@ HEARTH_DEVICE float activate(GatedActivation activation, float gate, float up) {
       const float u = high < -7.0f ? -7.0f : high;
       return divide(x, 1.0f + exponential(-1.702f * x)) * (u + 1.0f);
     }
-    case GatedActivation::kSigmoid:
-      return divide(up, 1.0f + exponential(gate * -1.0f));
     case GatedActivation::kSilu:
       break;
   }

@@ -13,7 +13,7 @@
 #include "kernels/gpu/gate.h"
 #include "kernels/gpu/gather.h"
 #include "kernels/gpu/group.h"
-#include "kernels/gpu/kv_write.h"
+#include "kernels/gpu/kv_encode.h"
 #include "kernels/gpu/lane_block.h"
 #include "kernels/gpu/launch_shape.h"
 #include "kernels/gpu/normalize.h"

@@ -1,7 +1,8 @@
-// Heads of a step's rows normed, turned and rotated, each in the shared memory of a block.
+// Heads of a step's rows normed, turned, rotated and stored, each in the shared memory of a block.
 #pragma once
 
 #include "kernels/gpu/hadamard.cuh"
+#include "kernels/gpu/kv_store.cuh"
 #include "kernels/gpu/norm.cuh"
 #include "kernels/gpu/turn.h"
 
@@ -40,7 +41,10 @@ HEARTH_DEVICE void turn_pairs(const TurnTask& task, const HeadGroup& group, std:
 HEARTH_DEVICE void turn_head(const TurnTask& task, const HeadGroup& group, std::uint32_t row,
                              std::uint32_t index, float* head) {
   HEARTH_ASSERT(group.dim <= kMaxHeadDim);
-  float* const x = group.x + row * group.stride + std::size_t{index} * group.head_stride;
+  HEARTH_ASSERT(group.to.layout.dim == 0 || group.to.layout.dim == group.dim);
+  float* const x = group.x == nullptr
+                       ? nullptr
+                       : group.x + row * group.stride + std::size_t{index} * group.head_stride;
   const float* const from = group.from == nullptr ? x
                                                   : group.from + row * group.from_stride +
                                                         std::size_t{index} * group.from_head_stride;
@@ -53,6 +57,11 @@ HEARTH_DEVICE void turn_head(const TurnTask& task, const HeadGroup& group, std::
     for (std::uint32_t c = thread_index(); c < group.dim; c += block_threads())
       head[c] = head[c] * group.factors[row];
   rotate_block(group.rotation, group.dim, head);
+  if (group.to.layout.dim > 0) {
+    const std::uint32_t position = *task.position;
+    store_head(group.to, index, position + row, position + task.rows, head);
+  }
+  if (x == nullptr) return;
   for (std::uint32_t c = thread_index(); c < group.dim; c += block_threads()) x[c] = head[c];
 }
 

@@ -40,15 +40,23 @@ void DeviceRandomCache::append(const DeviceStep& step, std::uint32_t position) c
   for (std::size_t l = 0; l < layers_.size(); ++l) {
     const auto layer = static_cast<LayerIndex>(l);
     const std::uint32_t heads = layers_[l].heads;
+    if (heads == 0) continue;
+    kernels::HeadGroup stored[2];  // keys, values
     for (const KvPart part : {KvPart::kKeys, KvPart::kValues}) {
       const std::uint32_t dim = dim_of(layers_[l], part);
-      if (heads == 0 || dim == 0) continue;
-      const float* const rows = next;
+      if (dim == 0) continue;
+      stored[static_cast<std::size_t>(part)] = {.heads = heads,
+                                                .dim = dim,
+                                                .from = next,
+                                                .from_stride = heads * dim,
+                                                .from_head_stride = dim,
+                                                .to = step.kv.memory(layer, part)};
       for (std::uint32_t row = 0; row < step.rows; ++row)
         for (std::uint32_t head = 0; head < heads; ++head)
           next = std::copy_n(random_.row(layer, part, head, position + row), dim, next);
-      record_store(step, layer, part, {.x = rows, .stride = heads * dim, .heads = heads});
     }
+    record_turn(step, {}, 0, {stored[0], stored[1]});
+    record_encode(step, layer, heads);
   }
 }
 

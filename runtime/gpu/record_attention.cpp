@@ -32,13 +32,8 @@ class RecordedAttention {
   void run() const {
     project(step_.enter(b_.epsilon_, weights_.norm));
     prepare_heads();
-    if (b_.has_keys()) {
-      record_store(step_, b_.layer_, KvPart::kKeys, {key_, stride_, shape_.kv_heads});
-      record_store(step_, b_.layer_, KvPart::kValues, {value_, stride_, shape_.kv_heads});
-    }
-    record_attend(step_, options_.cache.value_or(b_.layer_), shape_, {query_, stride_},
-                  {found_.values, found_.stride, shape_.value_dim});
-    finish_heads();
+    if (b_.has_keys()) record_encode(step_, b_.layer_, shape_.kv_heads);
+    record_attend(step_, options_.cache.value_or(b_.layer_), shape_, {query_, stride_}, results());
     step_.multiply(kernels::QuantizeTask{.to = found_}.result(),
                    {{weights_.output, step_.scratch.block_out, weights_.output_bias}},
                    step_.embedding());
@@ -54,18 +49,19 @@ class RecordedAttention {
                    stride_);
   }
 
-  // Norms, rotary, factors and rotations. Values that are keys are taken before these change.
+  // Norms, rotary, factors and rotations; keys and values to the cache. Values that are keys are
+  // taken before a norm over all heads changes these.
   void prepare_heads() const {
-    const bool values_are_keys = weights_.value == nullptr;
-    if (values_are_keys) turn({values()});
+    const bool values_first = weights_.value == nullptr && is_whole(weights_.key_norm);
+    if (values_first) turn({values()});
     norm_whole(weights_.query_norm, b_.query_width(), query_);
     norm_whole(weights_.key_norm, b_.key_width(), key_);
-    turn({queries(), keys(), values_are_keys ? HeadGroup{} : values()});
+    turn({queries(), keys(), values_first ? HeadGroup{} : values()});
   }
 
   // A norm over all heads of a row together.
   void norm_whole(const WeightVector& norm, std::uint32_t width, float* x) const {
-    if (!norm.present() || of_head(norm) || width == 0) return;
+    if (!is_whole(norm) || width == 0) return;
     CHECK_EQ(norm.matrix->columns, width);
     step_.launch(
         &GpuKernels::normalize,
@@ -81,18 +77,19 @@ class RecordedAttention {
   bool of_head(const WeightVector& norm) const {
     return norm.present() && norm.matrix->columns == shape_.key_dim;
   }
+  bool is_whole(const WeightVector& norm) const { return norm.present() && !of_head(norm); }
 
   void turn(std::initializer_list<HeadGroup> groups) const {
     record_turn(step_, options_.rotary, b_.epsilon_, groups);
   }
 
   // What queries and keys have in common.
-  HeadGroup turned(std::uint32_t heads, float* x, const WeightVector& norm) const {
+  HeadGroup turned(std::uint32_t heads, const float* from, const WeightVector& norm) const {
     return {.heads = heads,
             .dim = shape_.key_dim,
-            .x = x,
-            .stride = stride_,
-            .head_stride = shape_.key_dim,
+            .from = from,
+            .from_stride = stride_,
+            .from_head_stride = shape_.key_dim,
             .normed = of_head(norm) ? shape_.key_dim : 0,
             .weight = of_head(norm) ? step_.weights.of(norm) : nullptr,
             .half = options_.rotary.half,
@@ -106,47 +103,40 @@ class RecordedAttention {
 
   // Gated queries lie between their gates, and are taken from there.
   HeadGroup queries() const {
-    HeadGroup heads = turned(shape_.heads, query_, weights_.query_norm);
-    if (options_.gated) {
-      heads.from = gates_;
-      heads.from_stride = stride_;
-      heads.from_head_stride = 2 * shape_.key_dim;
-    }
+    HeadGroup heads = turned(shape_.heads, options_.gated ? gates_ : query_, weights_.query_norm);
+    if (options_.gated) heads.from_head_stride = 2 * shape_.key_dim;
+    heads.x = query_;
+    heads.stride = stride_;
+    heads.head_stride = shape_.key_dim;
     if (options_.stretch.every > 0) heads.factors = step_.inputs.factors(options_.stretch);
     return heads;
   }
   HeadGroup keys() const {
-    return b_.has_keys() ? turned(shape_.kv_heads, key_, weights_.key_norm) : HeadGroup{};
+    if (!b_.has_keys()) return {};
+    HeadGroup heads = turned(shape_.kv_heads, key_, weights_.key_norm);
+    heads.to = step_.kv.memory(b_.layer_, KvPart::kKeys);
+    return heads;
   }
   HeadGroup values() const {
-    const bool are_keys = weights_.value == nullptr;
-    const kernels::RotationLayout rotated = rotation(KvPart::kValues, shape_.value_dim);
-    const bool change = are_keys || options_.values_normed || rotated.size > 1;
-    if (!b_.has_keys() || !change) return {};
+    if (!b_.has_keys()) return {};
     return {.heads = shape_.kv_heads,
             .dim = shape_.value_dim,
-            .from = are_keys ? key_ : nullptr,
+            .from = weights_.value == nullptr ? key_ : value_,
             .from_stride = stride_,
             .from_head_stride = shape_.value_dim,
-            .x = value_,
-            .stride = stride_,
-            .head_stride = shape_.value_dim,
             .normed = options_.values_normed ? shape_.value_dim : 0,
-            .rotation = rotated};
+            .rotation = rotation(KvPart::kValues, shape_.value_dim),
+            .to = step_.kv.memory(b_.layer_, KvPart::kValues)};
   }
 
-  // Gates, and the quantized form, of what the heads found.
-  void finish_heads() const {
-    if (!options_.gated)
-      return step_.launch(&GpuKernels::quantize,
-                          {.x = found_.values, .x_stride = found_.stride, .to = found_});
-    step_.launch(&GpuKernels::gate, {.activation = kernels::GatedActivation::kSigmoid,
-                                     .gate = {.x = gates_ + shape_.key_dim,
-                                              .stride = stride_,
-                                              .piece = shape_.key_dim,
-                                              .piece_stride = 2 * shape_.key_dim},
-                                     .up = {.x = found_.values, .stride = found_.stride},
-                                     .to = found_});
+  // What the heads find, by their gates, which lie behind their queries as these were projected.
+  kernels::HeadResults results() const {
+    kernels::HeadResults results{.to = found_};
+    if (!options_.gated) return results;
+    results.gates = gates_ + shape_.key_dim;
+    results.gate_stride = stride_;
+    results.gate_head_stride = 2 * shape_.key_dim;
+    return results;
   }
 
   const AttentionBlock& b_;

@@ -10,6 +10,7 @@ using kernels::KvPart;
 void record_turn(const DeviceStep& step, const RotaryPlace& rotary, float epsilon,
                  std::initializer_list<kernels::HeadGroup> groups) {
   kernels::TurnTask task{.rows = step.rows,
+                         .position = step.inputs.position(),
                          .cosine = step.inputs.cosine() + rotary.begin,
                          .sine = step.inputs.sine() + rotary.begin,
                          .table_stride = step.inputs.rotary_stride(),
@@ -23,24 +24,17 @@ void record_turn(const DeviceStep& step, const RotaryPlace& rotary, float epsilo
   if (count > 0) step.launch(&GpuKernels::turn, task);
 }
 
-void record_store(const DeviceStep& step, LayerIndex layer, KvPart part, const StoredHeads& heads) {
-  const kernels::KvMemory& memory = step.kv.memory(layer, part);
-  step.launch(&GpuKernels::store_kv, {.rows = step.rows,
-                                      .heads = heads.heads,
-                                      .position = step.inputs.position(),
-                                      .x = heads.x,
-                                      .stride = heads.stride,
-                                      .to = memory});
-  if (!kernels::traits(step.kv.formats().of(part)).quantized()) return;
+void record_encode(const DeviceStep& step, LayerIndex layer, std::uint32_t heads) {
   step.launch(&GpuKernels::encode_kv, {.rows = step.rows,
-                                       .heads = heads.heads,
+                                       .heads = heads,
                                        .position = step.inputs.position(),
                                        .tail = step.kv.formats().tail,
-                                       .memory = memory});
+                                       .parts = {step.kv.memory(layer, KvPart::kKeys),
+                                                 step.kv.memory(layer, KvPart::kValues)}});
 }
 
 void record_attend(const DeviceStep& step, LayerIndex layer, const AttentionShape& shape,
-                   const RowQueries& queries, const RowResults& results) {
+                   const RowQueries& queries, const kernels::HeadResults& results) {
   const KvFormats& formats = step.kv.formats();
   const kernels::KvRotation rotation = shape.values_in_keys
                                            ? formats.latent_rotation(shape.key_dim, shape.value_dim)
@@ -63,9 +57,7 @@ void record_attend(const DeviceStep& step, LayerIndex layer, const AttentionShap
                .sinks = step.weights.of(shape.sinks),
                .states = step.scratch.attention_states,
                .rotation = kernels::reversed(kernels::rotation_layout(rotation)),
-               .results = results.values,
-               .result_stride = results.stride,
-               .result_head_stride = static_cast<std::uint32_t>(results.head_stride)});
+               .results = results});
 }
 
 }  // namespace hearth::runtime

@@ -10,23 +10,16 @@
 
 namespace hearth::runtime {
 
-// Row r, head h at x[r × stride + h × the dim of the cache].
-struct StoredHeads {
-  const float* x = nullptr;
-  std::uint64_t stride = 0;
-  std::uint32_t heads = 0;
-};
-
 // At most three groups, none of which reads what another writes; those without heads are left out.
+// Keys and values are stored with them, at the positions of the step.
 void record_turn(const DeviceStep& step, const RotaryPlace& rotary, float epsilon,
                  std::initializer_list<kernels::HeadGroup> groups);
 
-// Rows are stored, and tiles encoded that rows of this step are the first to read in the format.
-void record_store(const DeviceStep& step, LayerIndex layer, kernels::KvPart part,
-                  const StoredHeads& heads);
+// When all is stored: tiles that rows of this step are the first to read in the format.
+void record_encode(const DeviceStep& step, LayerIndex layer, std::uint32_t heads);
 
-// attend() of runtime/blocks/cached_attention.h.
+// attend() of runtime/blocks/cached_attention.h, whose results are inputs of a product.
 void record_attend(const DeviceStep& step, LayerIndex layer, const AttentionShape& shape,
-                   const RowQueries& queries, const RowResults& results);
+                   const RowQueries& queries, const kernels::HeadResults& results);
 
 }  // namespace hearth::runtime

@@ -30,11 +30,11 @@ class RecordedLatentAttention {
   void run() const {
     project(step_.enter(b_.epsilon_, w_.norm));
     record_turn(step_, o_.rotary, b_.epsilon_, {rotated_parts(), cached_row()});
-    record_store(step_, b_.layer_, KvPart::kKeys, {cached_, stride_, 1});
+    record_encode(step_, b_.layer_, 1);
     absorb_keys();
-    record_attend(step_, b_.layer_, shape(), {absorbed_, stride_},
-                  {absorbed_, stride_, b_.cached_width()});
-    const auto found = multiply_values();
+    const auto latents = product_heads(o_.latent_dim);
+    record_attend(step_, b_.layer_, shape(), {absorbed_, stride_}, {.apart = true, .to = latents});
+    const auto found = multiply_values(QuantizeTask{.to = latents}.result());
     step_.multiply(QuantizeTask{.to = found}.result(), {{w_.output, step_.scratch.block_out}},
                    step_.embedding());
     step_.give_block_out();
@@ -73,15 +73,15 @@ class RecordedLatentAttention {
   HeadGroup cached_row() const {
     return {.heads = 1,
             .dim = b_.cached_width(),
-            .x = cached_,
-            .stride = stride_,
-            .head_stride = b_.cached_width(),
+            .from = cached_,
+            .from_stride = stride_,
             .normed = o_.latent_dim,
             .weight = step_.weights.of(w_.latent_norm),
             .half = o_.rotary.half,
             .first = o_.latent_dim,
             .neighbours = true,
-            .rotation = rotation_};
+            .rotation = rotation_,
+            .to = step_.kv.memory(b_.layer_, KvPart::kKeys)};
   }
   // Of absorbed queries as a whole.
   HeadGroup absorbed_heads() const {
@@ -95,29 +95,28 @@ class RecordedLatentAttention {
 
   // The plain part of each query times the key matrix of its head.
   void absorb_keys() const {
-    multiply_heads(w_.key, quantize_heads(queries_, b_.query_width(), o_.plain_dim), absorbed_,
-                   stride_, b_.cached_width());
+    const auto plain = product_heads(o_.plain_dim);
+    step_.launch(&GpuKernels::quantize, {.x = queries_,
+                                         .x_stride = stride_,
+                                         .heads = o_.heads,
+                                         .head_stride = b_.query_width(),
+                                         .to = plain});
+    multiply_heads(w_.key, QuantizeTask{.to = plain}.result(), absorbed_, stride_,
+                   b_.cached_width());
     if (rotation_.size > 1) record_turn(step_, {}, b_.epsilon_, {absorbed_heads()});
   }
 
   // What attention gave, latents, times the value matrix of each head; quantized.
-  QuantizeTask::Destination multiply_values() const {
+  QuantizeTask::Destination multiply_values(const Activations& latents) const {
     const auto found = step_.scratch.attended.shaped(step_.rows, o_.heads * o_.value_dim);
-    multiply_heads(w_.value, quantize_heads(absorbed_, b_.cached_width(), o_.latent_dim),
-                   found.values, found.stride, o_.value_dim);
+    multiply_heads(w_.value, latents, found.values, found.stride, o_.value_dim);
     step_.launch(&GpuKernels::quantize, {.x = found.values, .x_stride = found.stride, .to = found});
     return found;
   }
 
-  // `columns` values of each head of each row as inputs of products of their own: row r, head h in
-  // row r × heads + h.
-  Activations quantize_heads(const float* x, std::uint32_t head_stride,
-                             std::uint32_t columns) const {
-    const auto all = step_.scratch.heads.shaped(step_.rows * o_.heads, columns);
-    step_.launch(
-        &GpuKernels::quantize,
-        {.x = x, .x_stride = stride_, .heads = o_.heads, .head_stride = head_stride, .to = all});
-    return QuantizeTask{.to = all}.result();
+  // Inputs of products of each head: row r, head h in row r × heads + h.
+  QuantizeTask::Destination product_heads(std::uint32_t columns) const {
+    return step_.scratch.heads.shaped(step_.rows * o_.heads, columns);
   }
 
   void multiply_heads(const HeadMatrices& matrices, const Activations& x, float* y,

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <numeric>
 
@@ -207,7 +208,9 @@ TEST(DevicePrefill, IsEnqueuedAsAWhole) {
       // The first chunk looks where experts are.
       EXPECT_EQ(device.waits() - waits, operations.size() == 1 ? 3u : 1u) << slots;
     }
-    EXPECT_EQ(operations[1], operations[2]) << slots;
+    // Wherever the watchdog's marks fall, which are operations themselves.
+    const auto [least, most] = std::minmax(operations[1], operations[2]);
+    EXPECT_LE(most - least, 1u) << slots;
   }
 }
 

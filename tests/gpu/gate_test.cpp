@@ -20,14 +20,11 @@ void activate(GatedActivation activation, const float* gate, const float* up, st
       return k.gelu_multiply(gate, up, n, out);
     case GatedActivation::kClamped:
       return k.clamped_multiply(gate, up, n, out);
-    case GatedActivation::kSigmoid:
-      std::copy_n(up, n, out);
-      return k.sigmoid_multiply(gate, n, out);
   }
 }
 
 constexpr GatedActivation kActivations[] = {GatedActivation::kSilu, GatedActivation::kGelu,
-                                            GatedActivation::kClamped, GatedActivation::kSigmoid};
+                                            GatedActivation::kClamped};
 
 // Gates and other values of a row lie in one, as products leave them.
 void expect_gated(GatedActivation activation, const std::vector<float>& both, std::uint32_t rows,
@@ -73,30 +70,6 @@ TEST(GpuGate, ExtremesGiveTheBitsOfScalar) {
     both.insert(both.end(), special.begin(), special.end());
   for (const GatedActivation activation : kActivations)
     expect_gated(activation, both, 1, static_cast<std::uint32_t>(both.size() / 2));
-}
-
-// query | gate of each head as they are projected, and what attention found, in place.
-TEST(GpuGate, GatesOfHeadsBehindTheirQueries) {
-  constexpr std::uint32_t kRows = 2, kHeads = 3, kDim = 40, kColumns = kHeads * kDim;
-  Random random(5);
-  const auto projected = normal_floats(random, kRows * 2 * kColumns);
-  std::vector<float> found = normal_floats(random, kRows * kColumns);
-  const std::vector<float> given = found;
-  for (std::uint32_t head = 0; head < kRows * kHeads; ++head)
-    scalar_table().sigmoid_multiply(&projected[head * 2 * kDim + kDim], kDim, &found[head * kDim]);
-  for (const TestDevice& on : test_devices()) {
-    const DeviceArray<float> gates(on, projected), x(on, given);
-    on.kernels->gate(
-        {.activation = GatedActivation::kSigmoid,
-         .gate = {.x = gates.data() + kDim,
-                  .stride = 2 * kColumns,
-                  .piece = kDim,
-                  .piece_stride = 2 * kDim},
-         .up = {.x = x.data(), .stride = kColumns},
-         .to = {.rows = kRows, .columns = kColumns, .stride = kColumns, .values = x.data()}},
-        on.stream->native());
-    expect_same_bits(found, x.values(), on.name);
-  }
 }
 
 }  // namespace

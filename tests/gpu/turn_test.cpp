@@ -4,7 +4,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "kernels/kv/rotation.h"
+#include "tests/gpu/support/heads_cache.h"
 #include "tests/gpu/support/test_device.h"
 #include "tests/kernels/support/cpu_tables.h"
 
@@ -197,6 +200,46 @@ TEST(GpuTurn, GroupsOfOneLaunch) {
     expect_heads(turned_keys.x, key.values(), ", keys");
     expect_heads(turned_values.x, value.values(), ", values");
   }
+}
+
+// What is stored is what comes out of the rotation, whether it is wanted elsewhere or not.
+TEST(GpuTurn, StoresWhatItGives) {
+  constexpr std::uint32_t kPosition = 30;
+  for (const TestDevice& on : test_devices())
+    for (const bool elsewhere : {false, true}) {
+      Heads heads({.rows = 5,
+                   .normed = 64,
+                   .weighed = true,
+                   .half = 32,
+                   .rotation = kv_rotation(KvFormat::kQ8_0, KvPart::kKeys, 64)});
+      const TurnCase& c = heads.c;
+      HeadsCache cache({.format = KvFormat::kQ8_0, .dim = c.dim, .heads = c.heads, .context = 64});
+      const DeviceCache on_device(on, cache);
+      const HeadsOnDevice found(on, heads), given(on, heads);
+      const DeviceArray<std::uint32_t> position(on, std::vector<std::uint32_t>{kPosition});
+      TurnTask task = found.task();
+      task.position = position.data();
+      task.groups[1] = found.group();
+      task.groups[1].from = given.data();
+      task.groups[1].from_stride = c.stride();
+      task.groups[1].from_head_stride = c.head_stride();
+      task.groups[1].to = on_device.memory();
+      if (!elsewhere) task.groups[1].x = nullptr;
+      on.kernels->turn(task, on.stream->native());
+
+      const std::vector<float> before = heads.x;
+      heads.turn();
+      expect_same_bits(elsewhere ? heads.x : before, found.values(), on.name);
+      std::vector<float> rows;
+      for (std::uint32_t row = 0; row < c.rows; ++row)
+        for (std::uint32_t head = 0; head < c.heads; ++head) {
+          const auto begin = heads.x.begin() + row * c.stride() + head * c.head_stride();
+          rows.insert(rows.end(), begin, begin + c.dim);
+        }
+      cache.append(kPosition, c.rows, rows.data());
+      const std::vector<std::byte> stored = on_device.recent();
+      EXPECT_TRUE(std::ranges::equal(cache.recent(), stored)) << on.name;
+    }
 }
 
 }  // namespace

@@ -136,25 +136,29 @@ void GpuLayerWork::attend() {
   constexpr std::uint64_t kStride = std::uint64_t{kHeads + 2 * kKvHeads} * kHeadDim;
   float* const keys = heads_ + kHeads * kHeadDim;
   float* const values = keys + kKvHeads * kHeadDim;
-  const auto turned = [&](std::uint32_t heads, float* x) {
+  const auto turned = [&](std::uint32_t heads, const float* from) {
     return kernels::HeadGroup{.heads = heads,
                               .dim = kHeadDim,
-                              .x = x,
-                              .stride = kStride,
-                              .head_stride = kHeadDim,
+                              .from = from,
+                              .from_stride = kStride,
+                              .from_head_stride = kHeadDim,
                               .normed = kHeadDim,
                               .weight = norm_,
                               .half = kHeadDim / 2};
   };
-  kernels_.turn({.rows = 1,
-                 .cosine = turns_,
-                 .sine = turns_,
-                 .groups = {turned(kHeads, heads_), turned(kKvHeads, keys)}},
-                stream_.native());
-  for (const auto& [x, to] : {std::pair(keys, keys_), {values, values_}})
-    kernels_.store_kv(
-        {.rows = 1, .heads = kKvHeads, .position = zeros_, .x = x, .stride = kStride, .to = to},
-        stream_.native());
+  kernels::TurnTask turn{
+      .rows = 1,
+      .position = zeros_,
+      .cosine = turns_,
+      .sine = turns_,
+      .groups = {turned(kHeads, heads_), turned(kKvHeads, keys), turned(kKvHeads, values)}};
+  turn.groups[0].x = heads_;
+  turn.groups[0].stride = kStride;
+  turn.groups[0].head_stride = kHeadDim;
+  turn.groups[1].to = keys_;
+  turn.groups[2].to = values_;
+  turn.groups[2].normed = turn.groups[2].half = 0;
+  kernels_.turn(turn, stream_.native());
   kernels_.attend({.rows = 1,
                    .heads = kHeads,
                    .kv_heads = kKvHeads,
@@ -165,13 +169,9 @@ void GpuLayerWork::attend() {
                    .keys = keys_,
                    .values = values_,
                    .states = states_,
-                   .results = attended_.values,
-                   .result_stride = std::uint64_t{kHeads} * kHeadDim,
-                   .result_head_stride = kHeadDim},
+                   .results = {.to = attended_}},
                   stream_.native());
-  const QuantizeTask quantize{.x = attended_.values, .x_stride = attended_.stride, .to = attended_};
-  kernels_.quantize(quantize, stream_.native());
-  multiply(quantize.result(), {added_});
+  multiply(QuantizeTask{.to = attended_}.result(), {added_});
 }
 
 void GpuLayerWork::feed_forward() {

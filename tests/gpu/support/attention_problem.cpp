@@ -37,10 +37,11 @@ HeadsCache filled(const HeadsCase& c, KvPart part) {
 }  // namespace
 
 std::string describe(const HeadsCase& c) {
-  return fmt::format("{}/{}{}, {} positions, {} rows, {} x {} heads of {}/{}, tail {}, window {}",
-                     traits(c.keys).name, traits(c.values).name, c.values_in_keys ? " latents" : "",
-                     c.positions, c.rows, c.kv_heads, c.group, c.key_dim, c.value_dim, c.tail,
-                     c.window);
+  return fmt::format(
+      "{}/{}{}, {} positions, {} rows, {} x {} heads of {}/{}{}{}, tail {}, window {}",
+      traits(c.keys).name, traits(c.values).name, c.values_in_keys ? " latents" : "", c.positions,
+      c.rows, c.kv_heads, c.group, c.key_dim, c.value_dim, c.gated ? " gated" : "",
+      c.apart ? " apart" : "", c.tail, c.window);
 }
 
 HeadsProblem::HeadsProblem(const HeadsCase& c)
@@ -50,6 +51,7 @@ HeadsProblem::HeadsProblem(const HeadsCase& c)
       keys_(filled(c, KvPart::kKeys)),
       values_(c.values_in_keys ? HeadsCache({}) : filled(c, KvPart::kValues)) {
   if (c.sinks) sinks_ = random_floats(4, heads());
+  if (c.gated) gates_ = random_floats(5, c.rows * gate_stride());
 }
 
 float HeadsProblem::score_scale() const { return 1 / std::sqrt(static_cast<float>(case_.key_dim)); }
@@ -60,42 +62,63 @@ std::uint32_t HeadsProblem::first(std::uint32_t position) const {
   return std::max(position + 1, case_.window) - case_.window;
 }
 
-std::vector<float> HeadsProblem::found(const TestDevice& on, std::uint32_t first_row,
-                                       std::uint32_t rows) const {
-  const std::size_t width = std::size_t{heads()} * case_.key_dim;
-  const DeviceArray<float> queries(on, {queries_.data() + first_row * width, rows * width});
-  const DeviceArray<float> sinks(on, sinks_);
-  const DeviceArray<std::uint32_t> start(on, std::vector<std::uint32_t>{position(first_row)});
-  const DeviceArray<float> states(on, attend_state_floats(rows, heads(), case_.value_dim));
-  const DeviceArray<float> results(on, std::size_t{rows} * heads() * case_.value_dim);
-  const DeviceCache keys(on, keys_), values(on, values_);
-  on.kernels->attend({.rows = rows,
-                      .heads = heads(),
-                      .kv_heads = case_.kv_heads,
-                      .value_dim = case_.value_dim,
-                      .scale = score_scale(),
-                      .position = start.data(),
-                      .window = case_.window,
-                      .window_is_piece = case_.window_is_piece,
-                      .tail = case_.tail,
-                      .queries = queries.data(),
-                      .query_stride = width,
-                      .keys = keys.memory(),
-                      .values = case_.values_in_keys ? KvMemory{} : values.memory(),
-                      .values_in_keys = case_.values_in_keys,
-                      .sinks = case_.sinks ? sinks.data() : nullptr,
-                      .states = states.data(),
-                      .rotation = reversed(rotation_layout(rotation_)),
-                      .results = results.data(),
-                      .result_stride = std::size_t{heads()} * case_.value_dim,
-                      .result_head_stride = case_.value_dim},
-                     on.stream->native());
-  return results.values();
+void HeadsProblem::expect_specified(const TestDevice& on, std::uint32_t first_row,
+                                    std::uint32_t rows) const {
+  const ExpectedActivations specified(expected(first_row, rows), result_rows(rows),
+                                      result_columns());
+  const DeviceActivations found(on, result_rows(rows), result_columns());
+  attend(on, first_row, rows, found.destination());
+  expect_same_activations(
+      specified.view(), found,
+      fmt::format("{}: rows from {}, {} of {}", on.name, first_row, rows, describe(case_)));
 }
 
-std::vector<float> HeadsProblem::expected() const {
+void HeadsProblem::expect_specified_floats(const TestDevice& on) const {
+  const std::uint32_t rows = result_rows(case_.rows), columns = result_columns();
+  const DeviceArray<float> found(on, std::size_t{rows} * columns);
+  attend(on, 0, case_.rows,
+         {.rows = rows, .columns = columns, .stride = columns, .values = found.data()});
+  expect_same_bits(expected(0, case_.rows), found.values(), on.name + ": " + describe(case_));
+}
+
+void HeadsProblem::attend(const TestDevice& on, std::uint32_t first_row, std::uint32_t rows,
+                          const QuantizeTask::Destination& to) const {
+  const std::size_t width = std::size_t{heads()} * case_.key_dim;
+  const DeviceArray<float> queries(on, {queries_.data() + first_row * width, rows * width});
+  const DeviceArray<float> sinks(on, sinks_), gates(on, gates_);
+  const DeviceArray<std::uint32_t> start(on, std::vector<std::uint32_t>{position(first_row)});
+  const DeviceArray<float> states(on, attend_state_floats(rows, heads(), case_.value_dim));
+  const DeviceCache keys(on, keys_), values(on, values_);
+  on.kernels->attend(
+      {.rows = rows,
+       .heads = heads(),
+       .kv_heads = case_.kv_heads,
+       .value_dim = case_.value_dim,
+       .scale = score_scale(),
+       .position = start.data(),
+       .window = case_.window,
+       .window_is_piece = case_.window_is_piece,
+       .tail = case_.tail,
+       .queries = queries.data(),
+       .query_stride = width,
+       .keys = keys.memory(),
+       .values = case_.values_in_keys ? KvMemory{} : values.memory(),
+       .values_in_keys = case_.values_in_keys,
+       .sinks = case_.sinks ? sinks.data() : nullptr,
+       .states = states.data(),
+       .rotation = reversed(rotation_layout(rotation_)),
+       .results = {.apart = case_.apart,
+                   .to = to,
+                   .gates = case_.gated ? gates.data() + first_row * gate_stride() : nullptr,
+                   .gate_stride = gate_stride(),
+                   .gate_head_stride = gate_head_stride()}},
+      on.stream->native());
+  on.stream->synchronize();  // what it reads is gone soon
+}
+
+std::vector<float> HeadsProblem::expected(std::uint32_t first_row, std::uint32_t rows) const {
   std::vector<float> all;
-  for (std::uint32_t row = 0; row < case_.rows; ++row)
+  for (std::uint32_t row = first_row; row < first_row + rows; ++row)
     for (std::uint32_t head = 0; head < case_.kv_heads; ++head) {
       const std::vector<float> one = expected_of(row, head);
       all.insert(all.end(), one.begin(), one.end());
@@ -156,6 +179,10 @@ std::vector<float> HeadsProblem::expected_of(std::uint32_t row, std::uint32_t kv
                             states[0].outputs + std::size_t{q} * case_.value_dim, case_.value_dim,
                             result);
     rotate_back(scalar, rotation_, case_.value_dim, result);
+    if (!case_.gated) continue;
+    const std::size_t head = std::size_t{kv_head} * n + q;
+    scalar.sigmoid_multiply(&gates_[row * gate_stride() + head * gate_head_stride()],
+                            case_.value_dim, result);
   }
   return results;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/gpu/attention.h"
+#include "tests/gpu/support/expected_activations.h"
 #include "tests/gpu/support/heads_cache.h"
 
 namespace hearth::kernels {
@@ -24,6 +25,8 @@ struct HeadsCase {
   bool values_in_keys = false;  // `values` is then not used
   bool sinks = false;
   bool rotated = false;  // results are taken back by the rotation of the values
+  bool gated = false;
+  bool apart = false;  // each head is a row of the results
 };
 std::string describe(const HeadsCase& c);
 
@@ -31,13 +34,24 @@ class HeadsProblem {
  public:
   explicit HeadsProblem(const HeadsCase& c);
 
-  // [rows][heads][value_dim]
-  std::vector<float> expected() const;
-  // Of rows [first_row, first_row + rows), computed in one step.
-  std::vector<float> found(const TestDevice& on, std::uint32_t first_row, std::uint32_t rows) const;
-  std::vector<float> found(const TestDevice& on) const { return found(on, 0, case_.rows); }
+  // Rows [first_row, first_row + rows) are computed in one step, as activations and as floats
+  // alone.
+  void expect_specified(const TestDevice& on, std::uint32_t first_row, std::uint32_t rows) const;
+  void expect_specified(const TestDevice& on) const { expect_specified(on, 0, case_.rows); }
+  void expect_specified_floats(const TestDevice& on) const;
 
  private:
+  // [rows][heads][value_dim]
+  std::vector<float> expected(std::uint32_t first_row, std::uint32_t rows) const;
+  void attend(const TestDevice& on, std::uint32_t first_row, std::uint32_t rows,
+              const QuantizeTask::Destination& to) const;
+  std::uint32_t result_rows(std::uint32_t rows) const {
+    return case_.apart ? rows * heads() : rows;
+  }
+  std::uint32_t result_columns() const { return (case_.apart ? 1 : heads()) * case_.value_dim; }
+  // Gates are apart from each other, as behind queries.
+  std::uint32_t gate_head_stride() const { return case_.value_dim + 3; }
+  std::size_t gate_stride() const { return std::size_t{heads()} * gate_head_stride() + 1; }
   std::vector<float> expected_of(std::uint32_t row, std::uint32_t kv_head) const;
   std::uint32_t heads() const { return case_.kv_heads * case_.group; }
   std::uint32_t position(std::uint32_t row) const { return case_.positions - case_.rows + row; }
@@ -46,7 +60,7 @@ class HeadsProblem {
 
   HeadsCase case_;
   KvRotation rotation_;
-  std::vector<float> queries_, sinks_;
+  std::vector<float> queries_, sinks_, gates_;
   HeadsCache keys_, values_;
 };
 
