@@ -23,6 +23,9 @@ class Descriptor {
   int fd_;
 };
 
+// What to do where a file cannot be opened, by errno.
+const char* advice_on_opening(int error);
+
 // Throws Error(kIo): "cannot be `what`" of this file.
 [[noreturn]] void fail_on_file(const std::string& path, const char* what, int error);
 

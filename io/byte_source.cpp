@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/descriptor.h"
 #include "base/error.h"
 
 namespace hearth::io {
@@ -65,8 +66,8 @@ std::unique_ptr<ByteSource> open_file_source(const std::string& path, Access acc
   if (descriptor < 0 && (errno == ENOENT || errno == ENOTDIR))
     throw_error(ErrorCode::kNotFound, "{}: no such file; check the path", shown);
   if (descriptor < 0)
-    throw_error(ErrorCode::kIo, "{}: cannot open: {}; check the path and its permissions", shown,
-                std::strerror(errno));
+    throw_error(ErrorCode::kIo, "{}: cannot open: {}; {}", shown, std::strerror(errno),
+                advice_on_opening(errno));
   struct stat status = {};
   const int stat_error = fstat(descriptor, &status) == 0 ? 0 : errno;
   auto source =

@@ -14,6 +14,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/descriptor.h"
 #include "base/error.h"
 
 namespace hearth::io {
@@ -74,8 +75,8 @@ DirectFile::DirectFile(const std::string& path, DirectIo direct, KernelCalls& ca
   const int fd = calls.open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0)
     throw_error(fd == -ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo,
-                "{}: cannot be opened: {}; check the path and its permissions",
-                printable(path, 400), std::strerror(-fd));
+                "{}: cannot be opened: {}; {}", printable(path, 400), std::strerror(-fd),
+                advice_on_opening(-fd));
   buffered_ = FileDescriptor(fd);
   struct stat status{};
   if (fstat(fd, &status) != 0 || !(S_ISREG(status.st_mode) || S_ISBLK(status.st_mode)))

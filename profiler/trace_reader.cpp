@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/checked_math.h"
+#include "base/descriptor.h"
 #include "base/error.h"
 #include "base/function_ref.h"
 #include "profiler/trace_file.h"
@@ -155,9 +156,8 @@ class File {
       : path_(printable(path, 400)), fd_(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
     if (fd_ >= 0) return;
     const bool absent = errno == ENOENT || errno == ENOTDIR;
-    throw_error(absent ? ErrorCode::kNotFound : ErrorCode::kIo,
-                "{}: cannot be opened: {}; check the path and its permissions", path_,
-                std::strerror(errno));
+    throw_error(absent ? ErrorCode::kNotFound : ErrorCode::kIo, "{}: cannot be opened: {}; {}",
+                path_, std::strerror(errno), advice_on_opening(errno));
   }
   ~File() { close(fd_); }
   File(const File&) = delete;

@@ -8,10 +8,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <filesystem>
 #include <thread>
 
+#include "base/descriptor.h"
 #include "base/error.h"
 #include "base/file_replacement.h"
 #include "base/random.h"
@@ -226,6 +228,19 @@ TEST(SmallFile, AKilledWriterLeavesOneCompleteVersion) {
   replace_file(path, "end");
   EXPECT_EQ(read_small_file(path, kMost), "end");
   EXPECT_FALSE(fs::exists(path + ".partial"));
+}
+
+// Neither the path nor its permissions are what has to be looked at.
+TEST(FileReplacement, SaysWhenTooManyFilesAreOpen) {
+  TemporaryDirectory directory;
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{.rlim_cur = 0, .rlim_max = before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  expect_error(ErrorCode::kIo, "raise the limit of open files",
+               [&] { replace_file(directory.file("f"), "text"); });
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_THAT(advice_on_opening(EACCES), HasSubstr("permissions"));
 }
 
 }  // namespace

@@ -68,7 +68,7 @@ TEST(ProfileMerge, AddsCountsAndNamesEveryWorkload) {
   for (std::size_t layer = 0; layer < both.layers.size(); ++layer)
     EXPECT_EQ(both.layers[layer].uses(), a.layers[layer].uses() + b.layers[layer].uses());
 
-  expect_error(run_hearth({"profile", "merge", "-o", merged, prose}), kMisused,
+  expect_error(run_hearth({"profile", "merge", "-o", merged, prose}), kFailed,
                {merged, "would be lost"});
   run_ok({"profile", "merge", "-o", merged, merged, prose});
   EXPECT_EQ(profiler::load_profile(merged).tokens(), 2 * a.tokens() + b.tokens());

@@ -49,6 +49,7 @@ TEST(WrittenFiles, StandardOutputIsNeverAFileOfThatName) {
       {"logits", "-m", kModel, "-p", "a", "-o", temporary_path("x.npy"), "--experts", "-"},
       {"run", "-m", kModel, "-p", "a", "-n", "1", "--trace", "-"},
       {"run", "-m", kModel, "-p", "a", "-n", "1", "--session", "-"},
+      {"run", "-m", kModel, "-p", "a", "-n", "1", "--learn", "--profile", "-"},
       {"perplexity", "-m", kModel, "-f", text, "--save-all-logits", "-"},
       {"plan", "-m", kModel, "--output=-"},
       {"synth", "--shape", "tiny", "-o", "-"},

@@ -112,6 +112,13 @@ std::string one_line(std::string text) {
 
 }  // namespace
 
+void refuse_standard_output(std::string_view flag, std::string_view file) {
+  if (file == "-")
+    throw_error(ErrorCode::kUsage,
+                "{}: standard output is not possible here; name a file (./- for one of that name)",
+                flag);
+}
+
 struct CommandLine::State {
   std::string subcommand;
   std::string group = "Options";
@@ -371,20 +378,16 @@ void CommandLine::State::report_unknown_twins() const {
   }
 }
 
-// What one flag writes would replace what another reads, or writes.
-// - is standard output for a flag that says so in its value, FILE|-; elsewhere it would silently be
-// a file of that name.
+// What one flag writes would replace what another reads, or writes; - is standard output for a flag
+// that says so in its value, FILE|-.
 void CommandLine::State::check_written_files() const {
   const auto name_of = [](const CLI::Option& option) {
     return option.get_lnames().empty() ? option.get_name() : "--" + option.get_lnames().front();
   };
   for (const FileFlag& written : files)
-    if (written.writes && !written.option->get_option_text().ends_with("|-") &&
-        std::ranges::count(written.option->results(), "-") > 0)
-      throw_error(
-          ErrorCode::kUsage,
-          "{}: standard output is not possible here; name a file (./- for one of that name)",
-          name_of(*written.option));
+    if (written.writes && !written.option->get_option_text().ends_with("|-"))
+      for (const std::string& file : written.option->results())
+        refuse_standard_output(name_of(*written.option), file);
   for (const FileFlag& written : files)
     for (const FileFlag& other : files)
       for (const std::string& file : other.option->results())

@@ -40,6 +40,9 @@ struct Flag {
   bool writes = false;                    // that of no other flag; with |- in `value`, - is stdout
 };
 
+// A flag that writes to a file was given -, which would silently be one of that name.
+void refuse_standard_output(std::string_view flag, std::string_view file);
+
 class CommandLine {
  public:
   CommandLine(std::string_view subcommand, std::string_view summary);

@@ -19,7 +19,7 @@ void check_output(const std::string& output, const std::vector<profiler::NamedPr
     return std::filesystem::equivalent(profile.name, output);
   };
   if (std::filesystem::exists(output) && std::none_of(profiles.begin(), profiles.end(), is_output))
-    throw_error(ErrorCode::kUsage,
+    throw_error(ErrorCode::kBadInput,
                 "{}: is there already and would be lost; name another file, or merge it, too",
                 output);
 }
@@ -42,10 +42,7 @@ int profile_merge(const Arguments& arguments) {
            files);
   if (!line.parse(arguments)) return 0;
   // Not declared as written: it may be one of those that are merged.
-  if (output == "-")
-    throw_error(ErrorCode::kUsage,
-                "--output: standard output is not possible here; name a file (./- for one of that "
-                "name)");
+  refuse_standard_output("--output", output);
 
   const std::vector<profiler::NamedProfile> profiles = load_named_profiles(files);
   check_output(output, profiles);

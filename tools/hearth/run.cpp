@@ -185,7 +185,10 @@ int run(const Arguments& arguments) {
   const std::string learned = learned_profile(options);
   // Hours later it would be too late to hear that these cannot be written.
   if (!options.session.empty()) const FileReplacement possible(options.session);
-  if (options.routing.learn) const FileReplacement possible(learned);
+  if (options.routing.learn) {
+    refuse_standard_output("--profile", learned);
+    const FileReplacement possible(learned);
+  }
   // What is to be learned first is not there to guide this run.
   if (options.routing.learn && !std::filesystem::exists(learned))
     options.engine.profile.profile = "off";
