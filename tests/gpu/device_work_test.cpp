@@ -90,12 +90,6 @@ TEST(DeviceWork, OfPrefetchesIsBytesOfTheLink) {
   EXPECT_EQ(work.waits_inside(), 0u);
 }
 
-// Of launches counted from the first of a device on.
-std::uint64_t marks_between(std::uint64_t begin, std::uint64_t end) {
-  constexpr std::uint64_t kEach = kernels::Watchdog::kOperationsPerMark;
-  return end / kEach - begin / kEach;
-}
-
 // A chunk is waited for once. Where it waits for no copies every operation of the device is a
 // launch of a kernel, a copy or a fill, but for the watchdog's marks. What has no slot is copied,
 // the same for each chunk.
