@@ -41,11 +41,6 @@ DeviceRun::DeviceRun(Engine& engine, const DeviceModel::Options& options,
       decoder(model,
               {.context = kContext, .formats = engine.kv_formats(), .batch = options.batch}) {}
 
-std::uint64_t marks_between(std::uint64_t begin, std::uint64_t end) {
-  constexpr std::uint64_t kEach = kernels::Watchdog::kOperationsPerMark;
-  return end / kEach - begin / kEach;
-}
-
 void evaluate(DevicePrefill& prefill, std::span<const TokenId> tokens, std::uint32_t position,
               Outcome& outcome) {
   prefill.run(

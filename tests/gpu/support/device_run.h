@@ -36,9 +36,6 @@ struct DeviceRun {
   DeviceDecoder decoder;  // with the golden context, and the batch of the model
 };
 
-// The watchdog's marks between launches, which are counted from the first of a device on.
-std::uint64_t marks_between(std::uint64_t begin, std::uint64_t end);
-
 // A chunk of a prompt.
 void evaluate(DevicePrefill& prefill, std::span<const TokenId> tokens, std::uint32_t position,
               Outcome& outcome);
