@@ -94,8 +94,9 @@ HEARTH_DEVICE void encode_kvarn_slice(const KvMemory& memory, std::uint32_t posi
 }
 
 // Block (tiles, head, slice of keys, then of values).
-HEARTH_KERNEL(kEncodeThreads) encode_tiles(EncodeKvTask task) {
+HEARTH_KERNEL(kEncodeThreads) encode_tiles(HEARTH_ARGUMENT(EncodeKvTask) argument) {
   HEARTH_SHARED(KvarnShared, shared);
+  const EncodeKvTask& task = in_place(argument);
   const std::uint32_t of_keys = encoded_slices(task.parts[0]);
   const bool values = block_z() >= of_keys;
   const std::uint32_t slice = values ? block_z() - of_keys : block_z();

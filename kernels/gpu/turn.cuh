@@ -66,8 +66,9 @@ HEARTH_DEVICE void turn_head(const TurnTask& task, const HeadGroup& group, std::
 }
 
 // Block (head of a group, row).
-HEARTH_KERNEL(kTurnThreads) turn_heads(TurnTask task) {
+HEARTH_KERNEL(kTurnThreads) turn_heads(HEARTH_ARGUMENT(TurnTask) argument) {
   HEARTH_SHARED(TurnedHead, head);
+  const TurnTask& task = in_place(argument);
   std::uint32_t index = block_x();
   for (const HeadGroup& group : task.groups) {
     if (index < group.heads) {
