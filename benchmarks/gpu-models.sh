@@ -108,7 +108,7 @@ run() {
   tail -n "$(wc -l <"$work/out")" "$work/records" | print_rows
 }
 
-readonly titles='| setting        | test           |    tok/s |  hits | VRAM MB/t | of it | link MB/t | of it | CPU MB/t | VRAM ms | link ms | CPU ms | disk MB/t | launches | syncs | VRAM GiB | logits           |'
+readonly titles='| setting        | test           |    tok/s |  hits | VRAM MB/t | of it | link MB/t | of it | CPU MB/t | VRAM ms | link ms | CPU ms | disk MB/t | launches | nodes | syncs | VRAM GiB | logits           |'
 print_rows() {
   awk 'function get(key,  rest) {
       if (!match($0, "\"" key "\":")) return ""
@@ -123,12 +123,12 @@ print_rows() {
       return percent(v == "" ? get("expert_hit_rate") : v) }
     function ms(key, more) { return get(key) == "" ? "-" : sprintf("%.2f", (get(key) + get(more)) / 1e6) }
     function mb(key,  v) { v = get(key); return v == "" ? "-" : sprintf("%.1f", v / 1e6) }
-    { printf "| %-14s | %-14s | %8.2f | %5s | %9s | %5s | %9s | %5s | %8s | %7s | %7s | %6s | %9s | %8.2f | %5s | %8.2f | %16s |\n",
+    { printf "| %-14s | %-14s | %8.2f | %5s | %9s | %5s | %9s | %5s | %8s | %7s | %7s | %6s | %9s | %8.2f | %5.0f | %5s | %8.2f | %16s |\n",
         get("setting"), get("test"), get("avg_ts"), hits(),
         mb("vram_read_bytes_per_token"), share("share_of_vram_peak"), mb("link_bytes_per_token"),
         share("share_of_link_peak"), mb("cpu_lane_bytes_per_token"), ms("hits_ns_per_token", "fetched_ns_per_token"),
         ms("link_ns_per_token"), ms("cpu_lane_ns_per_token"),
-        mb("read_bytes_per_token"), get("launches_per_token"), get("host_syncs_inside_steps"),
+        mb("read_bytes_per_token"), get("launches_per_token"), get("nodes_per_token"), get("host_syncs_inside_steps"),
         get("vram_peak_bytes") / 2^30, get("logits_hash") }'
 }
 

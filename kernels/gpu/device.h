@@ -53,6 +53,7 @@ struct DeviceMemory {
 // What a capture keeps is not counted.
 struct DeviceCalls {
   std::uint64_t launches = 0;  // of graphs, kernels, copies and fills
+  std::uint64_t nodes = 0;     // likewise, with those of a graph for the graph
   std::uint64_t waits = 0;     // for a stream, an event or the device
 };
 
@@ -156,18 +157,19 @@ void load_kernels_when_opened();
 class CallCounter {
  public:
   // False: captured, and not counted.
-  bool launched() {
+  bool launched(std::uint64_t nodes = 1) {
     if (captures_) return false;
     launches_ += 1;
+    nodes_ += nodes;
     return true;
   }
   void waited() { waits_ += 1; }
   void begin_capture() { captures_ = true; }
   void end_capture() { captures_ = false; }
-  DeviceCalls calls() const { return {.launches = launches_, .waits = waits_}; }
+  DeviceCalls calls() const { return {.launches = launches_, .nodes = nodes_, .waits = waits_}; }
 
  private:
-  std::atomic<std::uint64_t> launches_ = 0, waits_ = 0;
+  std::atomic<std::uint64_t> launches_ = 0, nodes_ = 0, waits_ = 0;
   std::atomic<bool> captures_ = false;
 };
 

@@ -204,6 +204,7 @@ std::vector<kernels::ExpertCounters> DeviceModel::counters() {
   std::vector<kernels::ExpertCounters> layers = experts_.counters();
   const kernels::DeviceCalls after = device_.calls();
   looks_.launches += after.launches - before.launches;
+  looks_.nodes += after.nodes - before.nodes;
   looks_.waits += after.waits - before.waits;
   return layers;
 }
@@ -214,6 +215,7 @@ DeviceWork DeviceModel::work() {
   DeviceWork work{.steps = steps_run_,
                   .chunks = chunks_run_,
                   .launches = calls.launches - looks_.launches,
+                  .nodes = calls.nodes - looks_.nodes,
                   .waits = calls.waits - looks_.waits + polled_,
                   .launches_of_chunks = of_chunks_.launches,
                   .waits_of_chunks = of_chunks_.waits,

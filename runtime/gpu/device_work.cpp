@@ -9,6 +9,7 @@ void visit(DeviceWork& to, const DeviceWork& from, Visit&& each) {
   each(to.steps, from.steps);
   each(to.chunks, from.chunks);
   each(to.launches, from.launches);
+  each(to.nodes, from.nodes);
   each(to.waits, from.waits);
   each(to.launches_of_chunks, from.launches_of_chunks);
   each(to.waits_of_chunks, from.waits_of_chunks);

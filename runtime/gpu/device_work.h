@@ -24,6 +24,7 @@ struct DeviceWork {
   // Calls of the host. A launch is that of a graph, a kernel, a copy or a fill: a step is one at
   // least, a chunk, which is no graph, hundreds. Steps and chunks are waited for once.
   std::uint64_t launches = 0;
+  std::uint64_t nodes = 0;  // the same, with the kernels, copies and flags of a graph for it
   std::uint64_t waits = 0;
   std::uint64_t launches_of_chunks = 0;   // of these
   std::uint64_t waits_of_chunks = 0;      // likewise

@@ -52,6 +52,26 @@ TEST(DeviceWork, OfResidentExpertsIsALaunchAndAWaitForEachStep) {
   EXPECT_EQ(work.on_host_bytes, Bytes(0));
 }
 
+// Each costs a microsecond or more, however small it is. Six are not of a layer: the inputs, the
+// first row, the last norm, logits and two for the likeliest token. Attention is norm, projections,
+// turn, chunks, merge, output; a delta net has as many; experts are norm, router, choice, hidden
+// values, outputs. Latent attention has six more, and the first layer of that model no router.
+TEST(DeviceWork, OfALayerIsFewNodes) {
+  struct Row {
+    const char* model;
+    std::uint32_t nodes;
+  };
+  for (const Row& row : {Row{"qwen3moe", 6 + 3 * 11}, Row{"gpt-oss", 6 + 4 * 11},
+                         Row{"qwen35moe", 6 + 4 * 11}, Row{"deepseek2-v3", 6 + 4 * 17 - 2}}) {
+    const Case of{.model = row.model, .pieces = {1, 1, 1}};
+    const auto engine = open(of);
+    DeviceRun run(*engine);
+    const DeviceWork work = work_of(run, of);
+    EXPECT_EQ(work.launches, work.steps) << row.model;
+    EXPECT_EQ(work.nodes, row.nodes * work.steps) << row.model;
+  }
+}
+
 TEST(DeviceWork, OfLanesHasNoWaitInsideAStep) {
   for (const Misses misses : {Misses::kOverTheLink, Misses::kToTheCpu}) {
     const auto engine = open(kSingleTokens);
@@ -88,6 +108,12 @@ TEST(DeviceWork, OfPrefetchesIsBytesOfTheLink) {
             expert * work.experts.prefetched);
   EXPECT_EQ(work.link_bytes(), work.fetched_bytes + work.prefetched_bytes);
   EXPECT_EQ(work.waits_inside(), 0u);
+}
+
+// Of launches counted from the first of a device on.
+std::uint64_t marks_between(std::uint64_t begin, std::uint64_t end) {
+  constexpr std::uint64_t kEach = kernels::Watchdog::kOperationsPerMark;
+  return end / kEach - begin / kEach;
 }
 
 // A chunk is waited for once. Where it waits for no copies every operation of the device is a

@@ -131,6 +131,7 @@ void add_device(Json& record, const BenchSetup& setup, const BenchResult& result
   for (const char* key : {"vram_budget_bytes",
                           "vram_peak_bytes",
                           "launches_per_token",
+                          "nodes_per_token",
                           "host_syncs_per_token",
                           "host_syncs_inside_steps",
                           "launches_per_chunk",
@@ -170,6 +171,7 @@ void add_device(Json& record, const BenchSetup& setup, const BenchResult& result
   record["expert_hit_rate"] =
       ratio(static_cast<double>(work.experts.hits), static_cast<double>(work.chosen()));
   record["launches_per_token"] = of_token(static_cast<double>(work.launches));
+  record["nodes_per_token"] = of_token(static_cast<double>(work.nodes));
   record["host_syncs_per_token"] = of_token(static_cast<double>(work.waits));
   record["host_syncs_inside_steps"] = work.waits_inside();
   const auto of_chunk = [&](std::uint64_t calls) {
@@ -342,6 +344,7 @@ std::vector<BenchColumn> bench_columns() {
       {"CPU busy", 8, [](const Json& r) { return percent(r["cpu_lane_share"]); }, on_device},
       {"launches", 8, [](const Json& r) { return or_dash(r["launches_per_token"], ""); },
        on_device},
+      {"nodes", 6, [](const Json& r) { return or_dash(r["nodes_per_token"], ""); }, on_device},
       {"syncs", 5, [](const Json& r) { return or_dash(r["host_syncs_per_token"], ""); }, on_device},
       {"of a chunk", 10, [](const Json& r) { return or_dash(r["launches_per_chunk"], ""); },
        on_device},

@@ -142,10 +142,11 @@ void print_device_work(const RunReport& r, const runtime::DeviceModel& model,
   const double tokens = r.prompt_tokens + r.generated_tokens;
   fmt::print(
       stderr,
-      "device    {:.2f} launches and {:.2f} host synchronisations a token, {} of them within "
-      "a step or a chunk{}\n",
-      static_cast<double>(all.launches) / tokens, static_cast<double>(all.waits) / tokens,
-      all.waits_inside(), model.host_cache() == nullptr ? "" : ": the host decides about slots");
+      "device    {:.2f} launches, of {:.0f} nodes, and {:.2f} host synchronisations a token, {} of "
+      "them within a step or a chunk{}\n",
+      static_cast<double>(all.launches) / tokens, static_cast<double>(all.nodes) / tokens,
+      static_cast<double>(all.waits) / tokens, all.waits_inside(),
+      model.host_cache() == nullptr ? "" : ": the host decides about slots");
   print_prompt(r, r.prefilled.device - r.start.device, engine);
   if (r.generated_tokens > 0) print_lanes(r, r.end.device - r.prefilled.device, engine);
   fmt::print(stderr, "vram      {} at most of {}, {} planned\n", format_size(model.device().peak()),

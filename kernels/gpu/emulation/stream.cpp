@@ -59,8 +59,8 @@ bool EmulatedStream::captures() {
   return capture_ != nullptr;
 }
 
-void EmulatedStream::launched() {
-  if (device_.count().launched()) device_.watchdog().enqueued(*this, operations_);
+void EmulatedStream::launched(std::uint64_t nodes) {
+  if (device_.count().launched(nodes)) device_.watchdog().enqueued(*this, operations_);
 }
 
 void EmulatedStream::enqueue(Work kernel) {
@@ -191,7 +191,7 @@ void EmulatedStream::drop_capture() noexcept {
 
 void EmulatedStream::launch(const Graph& graph) {
   CHECK(!captures());
-  launched();
+  launched(graph.node_count());
   const auto& operations = static_cast<const EmulatedGraph&>(graph).operations();
   Schedule* const schedule = device_.schedule();
   if (schedule == nullptr) {

@@ -85,7 +85,7 @@ class EmulatedStream final : public Stream, public Queue {
 
  private:
   void enqueue(Operation operation);
-  void launched();
+  void launched(std::uint64_t nodes = 1);
   void run_at_once(const Operation& operation);
   bool captures();
 

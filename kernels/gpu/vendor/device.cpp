@@ -240,6 +240,7 @@ class VendorStream final : public Stream, public LaunchQueue {
   void launch(const Graph& graph) override;
 
  private:
+  void launched(std::uint64_t nodes);
   GPU(Stream_t) here() const;  // with its device the current one
   bool is_captured() const;
   template <void (*function)(void*)>
@@ -413,8 +414,10 @@ VendorStream::~VendorStream() {
   if (!device_.watchdog().abandoned()) ignore(GPU(StreamDestroy)(stream_));
 }
 
-void VendorStream::launched() {
-  if (device_.count().launched()) device_.watchdog().enqueued(*this, operations_);
+void VendorStream::launched() { launched(1); }
+
+void VendorStream::launched(std::uint64_t nodes) {
+  if (device_.count().launched(nodes)) device_.watchdog().enqueued(*this, operations_);
 }
 
 GPU(Stream_t) VendorStream::here() const {
@@ -541,7 +544,7 @@ void VendorStream::drop_capture() noexcept {
 }
 
 void VendorStream::launch(const Graph& graph) {
-  launched();
+  launched(graph.node_count());
   const auto& launchable = static_cast<const VendorGraph&>(graph);
   const bool first = launchable.first_launch();
   const Bytes before = first ? device_.used() : Bytes(0);
