@@ -16,8 +16,9 @@ import sys
 NVIDIA, AMD = 190, 224  # e_machine
 MOST_REGISTERS = 65536  # of a block
 MOST_SHARED = {NVIDIA: 48 << 10, AMD: 64 << 10}
-# Bytes that products may have on the stack, for memory is what they wait for.
-MOST_STACK = ((re.compile(r"^multiply<"), 0),)
+# Bytes that products may have on the stack, for memory is what they wait for: none but on sm_75, where
+# two words lie there from the begin of the kernel to its end, beside the loops.
+MOST_STACK = ((re.compile(r"^multiply<1u>"), 8), (re.compile(r"^multiply<8u>"), 0))
 
 Kernel = collections.namedtuple("Kernel", "machine threads registers shared stack")
 
