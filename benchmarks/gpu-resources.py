@@ -2,9 +2,11 @@
 """What each kernel takes of a GPU, from the objects of a build: ./dev check gpu.
   benchmarks/gpu-resources.py [--all] build/gpu/kernels/gpu/*.o
 A line for each kernel that has memory on the stack, which is what registers spill to, or for all: its
-threads, and the most that any architecture has of registers, shared memory and stack. Exit code 1 where a kernel cannot be launched
-as it is (no bounds, too many registers for its threads, too much shared memory), or where a product for
-few rows spills more than it may."""
+threads, and the most that any architecture has of registers, shared memory and stack. Then what part of
+the loads of a product for one row are under way before it multiplies, which compilers undo for little.
+Exit code 1 where a kernel cannot be launched as it is (no bounds, too many registers for its threads, too
+much shared memory), where a product for few rows spills more than it may, or one for one row waits for
+its loads one after the other."""
 
 import collections
 import os
@@ -19,6 +21,9 @@ MOST_SHARED = {NVIDIA: 48 << 10, AMD: 64 << 10}
 # Bytes that products may have on the stack, for memory is what they wait for: none but on sm_75, where
 # two words lie there from the begin of the kernel to its end, beside the loops.
 MOST_STACK = ((re.compile(r"^multiply<1u>"), 8), (re.compile(r"^multiply<8u>"), 0))
+
+# Of the loads in the loops of a product for one row, on each architecture.
+LEAST_AHEAD = ((re.compile(r"^multiply<1u>"), 0.9),)
 
 Kernel = collections.namedtuple("Kernel", "machine threads registers shared stack")
 
@@ -89,6 +94,38 @@ def nvidia_kernels(elf):
                            stacks.get(name, 0))
 
 
+def instructions(code):
+    """Of NVIDIA's since Volta: 16 bytes each."""
+    return [a | b << 64 for a, b in struct.iter_unpack("<QQ", code)]
+
+
+def jump(instruction, architecture):
+    """How many bytes a branch goes on from the next instruction; None: it is no branch."""
+    if instruction & 0xfff != 0x947:
+        return None
+    far = instruction >> 34 & (1 << 48) - 1
+    far -= far >> 47 << 48
+    return 4 * (far if architecture < 90 else far << 8 | instruction >> 16 & 0xff)
+
+
+def loads_ahead(elf):
+    """(kernel, architecture, loads in its loops, those of them before the first product of a pass)."""
+    architecture = struct.unpack_from("<I", elf.data, 48)[0] >> 8 & 0xff
+    for name, header in elf.sections:
+        if not name.startswith(".text."):
+            continue
+        code = instructions(elf.content(header))
+        kinds = [{0x181: "load", 0x026: "product", 0x023: "product"}.get(one & 0x1ff) for one in code]
+        loads = ahead = 0
+        for i, one in enumerate(code):
+            begin = i + 1 + (jump(one, architecture) or 0) // 16
+            loop = kinds[begin:i] if 0 <= begin < i else []
+            if "product" in loop:
+                loads += loop.count("load")
+                ahead += loop[:loop.index("product")].count("load")
+        yield name[6:], architecture, loads, ahead
+
+
 def message_pack(data, at=0):
     """The value at a place of MessagePack data, and where the next one begins."""
     tag = data[at]
@@ -138,13 +175,13 @@ def readable(names):
         line = re.sub(r"\(anonymous namespace\)::", "", line)
         line = re.sub(r"hearth::kernels::(cuda::|hip::)?|\((unsigned int|int)\)", "", line)
         line = re.sub(r"\((WeightFormat)\)", "", line)
-        line = re.sub(r"^void |(?<=.)\([A-Z][A-Za-z]*Task.*$", "", line)
+        line = re.sub(r"^void |(?<=.)\(([A-Z][A-Za-z]*Task|Products).*$", "", line)
         plain.append(line)
     return dict(zip(names, plain))
 
 
 def main(paths, all_kernels):
-    found = collections.defaultdict(list)
+    found, ahead = collections.defaultdict(list), []
     for path in paths:
         with open(path, "rb") as file:
             data = file.read()
@@ -152,6 +189,8 @@ def main(paths, all_kernels):
             kernels = nvidia_kernels(elf) if elf.machine == NVIDIA else amd_kernels(elf)
             for name, kernel in kernels:
                 found[kernel.machine, name].append(kernel)
+            if elf.machine == NVIDIA:
+                ahead += loads_ahead(elf)
     if not found:
         sys.exit("gpu-resources: no kernels in these files; give the objects of a build for GPUs")
     names, wrong = readable(sorted({name for _, name in found})), []
@@ -171,6 +210,14 @@ def main(paths, all_kernels):
                       any(which.match(names[name]) and most.stack > limit for which, limit in MOST_STACK),
         }
         wrong += [f"gpu-resources: {vendor}: {names[name]} {what}" for what, is_so in checks.items() if is_so]
+    for name, architecture, loads, first in ahead:
+        for which, least in LEAST_AHEAD:
+            if not which.match(names[name]):
+                continue
+            part = first / max(loads, 1)
+            print(f"{100 * part:.0f} % of the loads of {names[name]} come first on sm_{architecture}")
+            if part < least:
+                wrong.append(f"gpu-resources: {names[name]} waits for its loads on sm_{architecture}")
     spilling = sum(max(k.stack for k in kernels) > 0 for kernels in found.values())
     print(f"{len(found)} kernels, {spilling} with something on the stack")
     if wrong:
