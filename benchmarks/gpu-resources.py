@@ -5,8 +5,9 @@ A line for each kernel that has memory on the stack, which is what registers spi
 threads, and the most that any architecture has of registers, shared memory and stack. Then what part of
 the loads of a product for one row are under way before it multiplies, which compilers undo for little.
 Exit code 1 where a kernel cannot be launched as it is (no bounds, too many registers for its threads, too
-much shared memory), where a product for few rows spills more than it may, or one for one row waits for
-its loads one after the other."""
+much shared memory), where one does not wait for the launch before it ahead of all else that touches memory,
+where a product for few rows spills more than it may, or one for one row waits for its loads one after the
+other."""
 
 import collections
 import os
@@ -21,6 +22,14 @@ MOST_SHARED = {NVIDIA: 48 << 10, AMD: 64 << 10}
 # Bytes that products may have on the stack, for memory is what they wait for: none but on sm_75, where
 # two words lie there from the begin of the kernel to its end, beside the loops.
 MOST_STACK = ((re.compile(r"^multiply<1u>"), 8), (re.compile(r"^multiply<8u>"), 0))
+
+# Instructions by their lowest nine bits. What kernels may do before they wait for the launch before them is
+# no access of memory that others see: neither as it was written, nor as ptxas moved it.
+WAIT = 0x02e  # ACQBULK
+ACCESSES = {0x180: "LD", 0x181: "LDG", 0x184: "LDS", 0x185: "ST", 0x186: "STG", 0x188: "STS", 0x18a: "ATOM",
+            0x18c: "ATOMS", 0x18d: "ATOMS", 0x18e: "RED", 0x1a3: "ATOMG", 0x1a8: "ATOMG", 0x1a9: "ATOMG",
+            0x1ae: "LDGSTS", 0x14d: "EXIT"}
+FIRST_THAT_WAIT = 90  # architecture
 
 # Of the loads in the loops of a product for one row, on each architecture.
 LEAST_AHEAD = ((re.compile(r"^multiply<1u>"), 0.9),)
@@ -108,13 +117,34 @@ def jump(instruction, architecture):
     return 4 * (far if architecture < 90 else far << 8 | instruction >> 16 & 0xff)
 
 
-def loads_ahead(elf):
-    """(kernel, architecture, loads in its loops, those of them before the first product of a pass)."""
+def nvidia_code(elf):
+    """(kernel, architecture, its instructions)."""
     architecture = struct.unpack_from("<I", elf.data, 48)[0] >> 8 & 0xff
     for name, header in elf.sections:
-        if not name.startswith(".text."):
+        if name.startswith(".text."):
+            yield name[6:], architecture, instructions(elf.content(header))
+
+
+def early_accesses(elf):
+    """(kernel, architecture, what it does before it waits for the launch before it)."""
+    for name, architecture, code in nvidia_code(elf):
+        if architecture < FIRST_THAT_WAIT:
             continue
-        code = instructions(elf.content(header))
+        kinds = [one & 0x1ff for one in code]
+        if WAIT not in kinds:
+            yield name, architecture, "never waits"
+            continue
+        wait = kinds.index(WAIT)
+        for i, one in enumerate(code[:wait]):
+            if kinds[i] in ACCESSES:
+                yield name, architecture, ACCESSES[kinds[i]]
+            elif i + 1 + (jump(one, architecture) or 0) // 16 > wait:
+                yield name, architecture, "goes around"
+
+
+def loads_ahead(elf):
+    """(kernel, architecture, loads in its loops, those of them before the first product of a pass)."""
+    for name, architecture, code in nvidia_code(elf):
         kinds = [{0x181: "load", 0x026: "product", 0x023: "product"}.get(one & 0x1ff) for one in code]
         loads = ahead = 0
         for i, one in enumerate(code):
@@ -123,7 +153,7 @@ def loads_ahead(elf):
             if "product" in loop:
                 loads += loop.count("load")
                 ahead += loop[:loop.index("product")].count("load")
-        yield name[6:], architecture, loads, ahead
+        yield name, architecture, loads, ahead
 
 
 def message_pack(data, at=0):
@@ -181,7 +211,7 @@ def readable(names):
 
 
 def main(paths, all_kernels):
-    found, ahead = collections.defaultdict(list), []
+    found, ahead, early = collections.defaultdict(list), [], []
     for path in paths:
         with open(path, "rb") as file:
             data = file.read()
@@ -191,6 +221,7 @@ def main(paths, all_kernels):
                 found[kernel.machine, name].append(kernel)
             if elf.machine == NVIDIA:
                 ahead += loads_ahead(elf)
+                early += early_accesses(elf)
     if not found:
         sys.exit("gpu-resources: no kernels in these files; give the objects of a build for GPUs")
     names, wrong = readable(sorted({name for _, name in found})), []
@@ -210,6 +241,8 @@ def main(paths, all_kernels):
                       any(which.match(names[name]) and most.stack > limit for which, limit in MOST_STACK),
         }
         wrong += [f"gpu-resources: {vendor}: {names[name]} {what}" for what, is_so in checks.items() if is_so]
+    wrong += [f"gpu-resources: {names[name]} on sm_{architecture}, before it waits for the launch before: {what}"
+              for name, architecture, what in early]
     for name, architecture, loads, first in ahead:
         for which, least in LEAST_AHEAD:
             if not which.match(names[name]):

@@ -260,6 +260,7 @@ HEARTH_DEVICE void attend_chunk(const AttendTask& task, const QueryRange& range,
 template <unsigned n>
 HEARTH_KERNEL(kAttendThreads, 4)
 attend_chunks(AttendTask task) {
+  wait_for_previous();
   HEARTH_SHARED(SharedQueries<n>, queries);
   HEARTH_DYNAMIC_SHARED(float, memory);
   const QueryForms forms = query_forms(memory, n, task.keys.layout.dim);

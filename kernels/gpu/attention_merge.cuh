@@ -113,6 +113,7 @@ HEARTH_DEVICE void give_head(const AttendTask& task, std::uint32_t row, std::uin
 
 // Block (head, row). Where blocks walked the context, all chunks are in the state of the first.
 HEARTH_KERNEL(kAttendThreads) merge_chunks(AttendTask task, bool walked) {
+  wait_for_previous();
   HEARTH_SHARED(MergeShared, shared);
   const std::uint32_t head = block_x(), row = block_y(), end = *task.position + row + 1;
   const std::uint32_t size = attention_chunk(end);

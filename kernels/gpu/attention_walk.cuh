@@ -42,6 +42,7 @@ HEARTH_DEVICE void merge_chunk(const AttendTask& task, const QueryRange& range,
 
 // Block (KV head × piece of its queries).
 HEARTH_KERNEL(kAttendThreads) walk_chunks(AttendTask task) {
+  wait_for_previous();
   constexpr unsigned n = kWalkQueries;
   HEARTH_SHARED(SharedQueries<n>, queries);
   HEARTH_DYNAMIC_SHARED(float, memory);

@@ -64,6 +64,7 @@ HEARTH_DEVICE void compute_gates(const PrepareDeltaTask& task, std::uint64_t ind
 
 // Block (head): first those of queries, of keys and of values, then gates for each thread.
 HEARTH_KERNEL(kPrepareThreads) prepare_heads(PrepareDeltaTask task) {
+  wait_for_previous();
   const DeltaNetShape& shape = task.shape;
   const std::uint32_t keys = shape.key_heads, heads = 2 * keys + shape.value_heads;
   if (block_x() >= heads) {
@@ -158,6 +159,7 @@ HEARTH_DEVICE float update_column(const DeltaShared& shared, float* column, std:
 
 // Block (`together` panels, value head): their state is in shared memory for all rows.
 HEARTH_KERNEL(kUpdateThreads) update_states(UpdateDeltaTask task, std::uint32_t together) {
+  wait_for_previous();
   HEARTH_DYNAMIC_SHARED(float, memory);
   const DeltaNetShape& shape = task.shape;
   const std::uint32_t dim = shape.key_dim, head = block_y();
@@ -218,6 +220,7 @@ HEARTH_DEVICE void find_factors(const FinishDeltaTask& task, std::uint32_t first
 
 // Block (512 columns, row).
 HEARTH_KERNEL(kFinishThreads) finish_heads(FinishDeltaTask task) {
+  wait_for_previous();
   HEARTH_SHARED(FinishShared, shared);
   const std::uint32_t dim = task.shape.value_dim, values = task.shape.values();
   const std::uint32_t row = block_y(), begin = block_x() * kFinishColumns;

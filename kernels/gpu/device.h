@@ -40,6 +40,7 @@ struct DeviceProperties {
   bool maps_host_memory = false;  // kernels read pinned host memory at its host address
   bool stream_memory_operations =
       false;                  // else Stream::write_value and wait_value use host functions
+  bool begins_early = false;  // a kernel, while the one before it in its stream still runs
   bool marks_graphs = false;  // Stream::mark works
 };
 

@@ -26,6 +26,7 @@ HEARTH_DEVICE void decode_block(const std::uint8_t* row, unsigned b, float scale
 template <WeightFormat format>
 HEARTH_KERNEL(kEmbedThreads)
 embed_rows(EmbedTask task) {
+  wait_for_previous();
   constexpr unsigned kValues = traits(format).values_per_block > 1 ? kEmbedBlock : 1;
   const std::uint32_t column = (block_x() * block_threads() + thread_index()) * kValues;
   const TokenId id = task.ids[block_y()];

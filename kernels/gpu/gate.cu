@@ -6,6 +6,7 @@ namespace hearth::kernels::HEARTH_GPU_TARGET {
 
 // Block (row, piece of it).
 HEARTH_KERNEL(kPieceThreads) gate_rows(GateTask task) {
+  wait_for_previous();
   const std::uint32_t row = block_x();
   const std::uint32_t at = place_in_row();
   float x[kValuesPerThread] = {};

@@ -97,6 +97,7 @@ HEARTH_DEVICE std::uint32_t pieces_of_expert(const SlotLayout& layout) {
 
 // Blocks take pieces in turn, expert after expert, so that the first is there first.
 HEARTH_KERNEL(kGatherThreads) gather_experts(GatherTask task) {
+  wait_for_previous();
   const std::uint32_t each = pieces_of_expert(task.layout);
   const std::uint32_t count = *task.count;
   HEARTH_ASSERT(count <= task.most);

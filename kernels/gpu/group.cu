@@ -34,6 +34,7 @@ HEARTH_DEVICE void refuse_unknown(const GroupTask& task, const PairRange& own) {
 // Block (expert): each finds its own pairs and how many come before them, so that no block waits
 // for another. The ids of a chunk are few enough to stay in the cache.
 HEARTH_KERNEL(kGroupThreads) group_pairs(GroupTask task) {
+  wait_for_previous();
   HEARTH_SHARED(GroupShared, shared);
   const GroupedExpert expert = task.experts[block_x()];
   const PairRange own = pairs_of_thread(task);

@@ -22,6 +22,7 @@ HEARTH_DEVICE void copy_words(const void* from, void* to, std::uint64_t bytes, u
 // no other block has to be waited for. Nothing of the mapped memory is read, which would take as
 // long.
 HEARTH_KERNEL(kHandOverThreads) hand_over_block(HandOverTask task) {
+  wait_for_previous();
   const LaneBlock& to = task.to;
   const std::uint32_t count = *task.job_count;
   HEARTH_ASSERT(count <= to.shape.pairs());

@@ -95,6 +95,7 @@ HEARTH_DEVICE void encode_kvarn_slice(const KvMemory& memory, std::uint32_t posi
 
 // Block (tiles, head, slice of keys, then of values).
 HEARTH_KERNEL(kEncodeThreads) encode_tiles(HEARTH_ARGUMENT(EncodeKvTask) argument) {
+  wait_for_previous();
   HEARTH_SHARED(KvarnShared, shared);
   const EncodeKvTask& task = in_place(argument);
   const std::uint32_t of_keys = encoded_slices(task.parts[0]);

@@ -77,6 +77,7 @@ inline constexpr unsigned kTilesAtOnce = takes_quantized_activations(format) ? 2
 template <WeightFormat format>
 HEARTH_KERNEL(kTileThreads, kTilesAtOnce<format>)
 multiply_matrix(ProductTask task) {
+  wait_for_previous();
   HEARTH_SHARED(MatrixShared<format>, shared);
   const ProductJob job = job_of(task, block_z());
   HEARTH_NOT_UNROLLED

@@ -154,6 +154,7 @@ HEARTH_DEVICE void store_normed(const NormedOutput& output, const float* from,
 
 // Block (row).
 HEARTH_KERNEL(kMostNormalizeThreads, 1) normalize_rows(NormalizeTask task) {
+  wait_for_previous();
   HEARTH_SHARED(NormalizeShared, shared);
   const std::uint32_t row = block_x();
   if (task.experts.results != nullptr) combine_experts(task, row, shared);

@@ -23,6 +23,14 @@
 //   HEARTH_NOT_UNROLLED       before a loop whose body is large
 //   HEARTH_ASSERT(condition)  traps: the device is lost. For bugs, not for data.
 //
+// Order. Where a device can, a launch begins while the one before it in its stream still runs, so
+// that its threads are there when that has ended (programmatic dependent launch). The first thing
+// of every kernel is
+//   wait_for_previous()       all that was launched before is over and seen; the launch behind this
+//                             one may begin, and waits here in its turn
+// Every thread calls it, and before it none returns, or reads or writes memory; what asks for lines
+// of memory (prefetch) may stand before it, where begins_early() says that it is worth it.
+//
 // Where a thread is. Blocks are one-dimensional and a multiple of 64 threads, so that all warps are
 // whole on every target.
 //   thread_index() block_threads() lane_index() warp_index()
@@ -50,7 +58,8 @@
 //   aligned<T>(p)                 p as an address of T, a type of 16 bytes: the emulation checks
 //                                 it, since its compiler may split what a GPU does at once
 //   prefetch(p)                   asks for the line of p, which is memory of the device, so that it
-//                                 is nearer when it is read; nothing where there is no way to
+//                                 is nearer when it is read; nothing where there is no way to. It
+//                                 reads nothing, so that whoever may write there does no harm
 //   after_loads()                 no load before it is moved behind it, so that all of them are
 //                                 under way when the first is used; left to themselves, compilers
 //                                 save registers instead. All or none of 32 neighbouring lanes

@@ -57,6 +57,7 @@ HEARTH_DEVICE void write_counts(const PrefetchTask& task, const PrefetchShared& 
 
 // One block; a thread has a turn. Where the link has no time the slots are not looked at.
 HEARTH_KERNEL(kSearchThreads) prefetch_layer(PrefetchTask task) {
+  wait_for_previous();
   HEARTH_SHARED(PrefetchShared, shared);
   HEARTH_ASSERT(task.rows * task.experts_used <= kMostResolvedPairs);
   HEARTH_ASSERT(task.slots <= kMostClassSlots);

@@ -232,22 +232,25 @@ HEARTH_DEVICE void store_hidden(const ProductTask& task, const ProductJob& job, 
 struct ProductBlocks {
   std::uint32_t first[kMostProducts];   // of a product
   std::uint32_t of_job[kMostProducts];  // blocks of rows
+  std::uint32_t row_bytes[kMostProducts];
 };
 
 struct ProductPlace {
   std::uint32_t product;
   std::uint32_t job;
   std::uint32_t rows;  // which of the blocks of rows
+  std::uint32_t row_bytes;
 };
 
 HEARTH_DEVICE ProductPlace place_of(const ProductBlocks& blocks, std::uint32_t count) {
-  ProductPlace place{};
+  ProductPlace place{.row_bytes = blocks.row_bytes[0]};
   std::uint32_t first = 0, of_job = blocks.of_job[0];
   for (std::uint32_t i = 1; i < kMostProducts; ++i) {
     if (i >= count || block_x() < blocks.first[i]) continue;
     place.product = i;
     first = blocks.first[i];
     of_job = blocks.of_job[i];
+    place.row_bytes = blocks.row_bytes[i];
   }
   const std::uint32_t in_product = block_x() - first;
   place.job = in_product / of_job;
@@ -280,15 +283,34 @@ HEARTH_DEVICE void multiply_row(WeightFormat format, const std::byte* matrix, st
   }
 }
 
+// The rows of a dense matrix that a block multiplies, one behind the other in memory. What experts
+// they are of is known when the launch before is over; these never change.
+HEARTH_DEVICE void prefetch_rows(const ProductTask& task, const ProductPlace& place) {
+  constexpr std::uint32_t kLine = 128;
+  if (task.jobs != nullptr) return;
+  const unsigned threads = block_threads() / task.matrices;
+  const unsigned m = thread_index() / threads, rows = threads / kThreadsPerRow;
+  const std::uint32_t begin = place.rows * rows;
+  const std::uint32_t end = begin + rows < task.rows ? begin + rows : task.rows;
+  const std::byte* const matrix =
+      (m == 0 ? task.dense[0] : task.dense[1]) + place.job * task.part_bytes;
+  const std::uint64_t row_bytes = place.row_bytes;
+  for (std::uint64_t at = begin * row_bytes + thread_index() % threads * kLine;
+       at < end * row_bytes; at += threads * kLine)
+    prefetch(matrix + at);
+}
+
 // Block (32 rows of a matrix, job), where there are two matrices with 256 threads for each. The
 // bounds leave a thread 128 registers, on which loads can be under way.
 template <unsigned kRows>
 HEARTH_KERNEL(kMostMatrices* kProductThreads, 1)
 multiply(HEARTH_ARGUMENT(Products) argument, ProductBlocks blocks) {
-  HEARTH_SHARED(HiddenShared, shared);
   const Products& products = in_place(argument);
   const ProductPlace place = place_of(blocks, products.count);
   const ProductTask& task = products.tasks[place.product];
+  if constexpr (begins_early()) prefetch_rows(task, place);
+  wait_for_previous();
+  HEARTH_SHARED(HiddenShared, shared);
   const ProductJob job = job_of(task, place.job);
   if (job.rows == 0) return;  // the whole block
   HEARTH_ASSERT(job.rows <= kRows);

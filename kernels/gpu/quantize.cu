@@ -4,6 +4,7 @@ namespace hearth::kernels::HEARTH_GPU_TARGET {
 
 // Block (row, piece of it).
 HEARTH_KERNEL(kPieceThreads) quantize_rows(QuantizeTask task) {
+  wait_for_previous();
   const std::uint32_t row = block_x();
   const float* const from = task.x + row / task.heads * task.x_stride +
                             std::uint64_t{row % task.heads} * task.head_stride;

@@ -14,6 +14,7 @@ HEARTH_DEVICE std::uint32_t joined_words(const Word4& four) {
 
 // Block: pieces of 16 KiB, a grid's width apart.
 HEARTH_KERNEL(kReadMemoryThreads) read_pieces(ReadMemoryTask task) {
+  wait_for_previous();
   const std::uint64_t words = task.bytes / sizeof(Word4);
   const std::uint64_t piece = std::uint64_t{kLoadsAtOnce} * kReadMemoryThreads;
   const auto* from = aligned<Word4>(task.from);

@@ -269,6 +269,7 @@ HEARTH_DEVICE void resolve_pairs(const ResolveTask& task, const Routing& routing
 
 // One block.
 HEARTH_KERNEL(kResolveThreads) resolve_layer(ResolveTask task) {
+  wait_for_previous();
   HEARTH_SHARED(ResolveShared, shared);
   resolve_pairs(task, {task.ids, task.weights}, shared);
 }
@@ -281,6 +282,7 @@ struct RouteAndResolveShared {
 // One block.
 static_assert(kResolveThreads <= kMostRouteThreads);
 HEARTH_KERNEL(kResolveThreads) route_and_resolve_row(RouteAndResolveTask task) {
+  wait_for_previous();
   HEARTH_SHARED(RouteAndResolveShared, shared);
   HEARTH_ASSERT(task.route.rows == 1 && pairs_of(task.resolve) == task.route.spec.used);
   route_row(task.route, shared.route);

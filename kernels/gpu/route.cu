@@ -9,6 +9,7 @@ constexpr unsigned kRouteThreads = 256;
 
 // Block (row).
 HEARTH_KERNEL(kRouteThreads) route_rows(RouteTask task) {
+  wait_for_previous();
   HEARTH_SHARED(RouteShared, shared);
   route_row(task, shared);
 }

@@ -81,6 +81,7 @@ HEARTH_DEVICE Key take_out(Key taken, Key (&keys)[kKeysPerThread]) {
 
 // Block (span, row).
 HEARTH_KERNEL(kSampleThreads) choose_candidates(SampleTask task, SampleLevel level) {
+  wait_for_previous();
   HEARTH_SHARED(SampleShared, shared);
   HEARTH_ASSERT(task.count <= kMostCandidates);
   const std::uint32_t row = block_y();

@@ -67,6 +67,7 @@ HEARTH_DEVICE void turn_head(const TurnTask& task, const HeadGroup& group, std::
 
 // Block (head of a group, row).
 HEARTH_KERNEL(kTurnThreads) turn_heads(HEARTH_ARGUMENT(TurnTask) argument) {
+  wait_for_previous();
   HEARTH_SHARED(TurnedHead, head);
   const TurnTask& task = in_place(argument);
   std::uint32_t index = block_x();

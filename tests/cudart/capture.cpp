@@ -43,6 +43,7 @@ void end(Capture& capture) {
     if (stream->capture.get() == &capture) {
       stream->capture = nullptr;
       stream->last.clear();
+      stream->behind_kernel = false;
     }
   capture.ended = true;
   std::erase_if(state().captures, [&](const auto& other) { return other.get() == &capture; });
@@ -81,6 +82,7 @@ cudaError_t begin_capture(Stream& stream, cudaStreamCaptureMode mode) {
   capture->thread = std::this_thread::get_id();
   state().captures.push_back(capture);
   stream.capture = std::move(capture);
+  stream.behind_kernel = false;
   return cudaSuccess;
 }
 
@@ -155,6 +157,7 @@ cudaError_t wait_for(Stream& stream, Event& event) {
   if (stream.capture == nullptr) {
     stream.capture = event.capture;
     stream.last = event.after;
+    stream.behind_kernel = false;
     return cudaSuccess;
   }
   if (stream.capture != event.capture) {
@@ -163,6 +166,7 @@ cudaError_t wait_for(Stream& stream, Event& event) {
     return refuse(cudaErrorStreamCaptureMerge, "a wait would merge two captures");
   }
   merge(stream.last, event.after);
+  stream.behind_kernel = false;
   return cudaSuccess;
 }
 

@@ -27,6 +27,7 @@ struct Configuration {
   dim3 blocks, threads;
   std::size_t shared;
   cudaStream_t stream;
+  bool begins_early = false;
 };
 thread_local std::vector<Configuration> configurations;
 
@@ -81,6 +82,10 @@ cudaError_t launch(RegisteredKernel* named, const Configuration& of, void** argu
   const auto stream = state().streams.find(of.stream);
   if (stream == nullptr)
     return refuse(cudaErrorInvalidResourceHandle, "no stream (the default one is not modelled)");
+  // "Opportunistically allow the grid's execution to overlap with the previous kernel in the stream":
+  // what it means behind anything else is not said.
+  if (of.begins_early && !stream->behind_kernel)
+    return refuse(cudaErrorInvalidValue, "a programmatic launch that is behind no kernel");
   const ptx::Module* module = nullptr;
   try {
     module = named->module->load();
@@ -98,14 +103,17 @@ cudaError_t launch(RegisteredKernel* named, const Configuration& of, void** argu
   if (const cudaError_t error = check_kernel(*named, facts, of); error != cudaSuccess) return error;
   const ptx::Grid grid{.blocks = {of.blocks.x, of.blocks.y, of.blocks.z},
                        .threads = {of.threads.x, of.threads.y, of.threads.z},
-                       .dynamic_shared = static_cast<unsigned>(of.shared)};
+                       .dynamic_shared = static_cast<unsigned>(of.shared),
+                       .begins_early = of.begins_early};
   return submit(*stream, {.what = "kernel " + named->name,
-                          .run = [kernel, grid, parameters = packed(facts, arguments)] {
-                            fail_if_asked();
-                            ptx::run(*kernel, grid, parameters, memory(), draw(),
-                                     settings().weak_memory ? ptx::Consistency::kWeak
-                                                            : ptx::Consistency::kSequential);
-                          }});
+                          .run =
+                              [kernel, grid, parameters = packed(facts, arguments)] {
+                                fail_if_asked();
+                                ptx::run(*kernel, grid, parameters, memory(), draw(),
+                                         settings().weak_memory ? ptx::Consistency::kWeak
+                                                                : ptx::Consistency::kSequential);
+                              },
+                          .is_kernel = true});
 }
 
 }  // namespace
@@ -159,6 +167,23 @@ cudaError_t cudaLaunchKernel(const void* stub, dim3 blocks, dim3 threads, void**
                              std::size_t shared, cudaStream_t stream) {
   return called("cudaLaunchKernel", [&] {
     return launch(find_kernel(stub), {blocks, threads, shared, stream}, arguments);
+  });
+}
+
+// "attrs: List of attributes; nullable if ::cudaLaunchConfig_t::numAttrs == 0".
+cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* stub,
+                                void** arguments) {
+  return called("cudaLaunchKernelExC", [&] {
+    Configuration of{config->gridDim, config->blockDim, config->dynamicSmemBytes, config->stream};
+    for (unsigned i = 0; i < config->numAttrs; ++i) {
+      const cudaLaunchAttribute& attribute = config->attrs[i];
+      if (attribute.id != cudaLaunchAttributeProgrammaticStreamSerialization)
+        return refuse(cudaErrorNotSupported, "an attribute of launches that is not modelled");
+      of.begins_early = attribute.val.programmaticStreamSerializationAllowed != 0;
+    }
+    if (of.begins_early && settings().capability < 90)
+      return refuse(cudaErrorNotSupported, "programmatic launches came with 9.0");
+    return launch(find_kernel(stub), of, arguments);
   });
 }
 

@@ -43,6 +43,26 @@ constexpr const char* kKernels = R"(
 	ret;
 }
 
+.visible .entry add_in_turn(
+	.param .u64 add_param_0,
+	.param .u32 add_param_1
+)
+.maxntid 64
+{
+	.reg .b32 	%r<5>;
+	.reg .b64 	%rd<5>;
+
+	ld.param.b64 	%rd1, [add_param_0];
+	ld.param.b32 	%r1, [add_param_1];
+	cvta.to.global.u64 	%rd2, %rd1;
+	griddepcontrol.wait;
+	griddepcontrol.launch_dependents;
+	ld.global.b32 	%r3, [%rd2];
+	add.s32 	%r4, %r3, %r1;
+	st.global.b32 	[%rd2], %r4;
+	ret;
+}
+
 .visible .entry fail()
 {
 	trap;
@@ -81,15 +101,16 @@ struct FatBinary {
   } wrapper;
 };
 
-const char add_stub = 0, fail_stub = 0, missing_stub = 0;
+const char add_stub = 0, add_in_turn_stub = 0, fail_stub = 0, missing_stub = 0;
 
 class CudartLaunch : public testing::Test {
  protected:
   static void SetUpTestSuite() {
     static FatBinary binary(kKernels);
     void** const module = __cudaRegisterFatBinary(&binary.wrapper);
-    for (const auto& [stub, name] : {std::pair{&add_stub, "add"}, std::pair{&fail_stub, "fail"},
-                                     std::pair{&missing_stub, "missing"}})
+    for (const auto& [stub, name] :
+         {std::pair{&add_stub, "add"}, std::pair{&add_in_turn_stub, "add_in_turn"},
+          std::pair{&fail_stub, "fail"}, std::pair{&missing_stub, "missing"}})
       __cudaRegisterFunction(module, stub, nullptr, name, -1, nullptr, nullptr, nullptr, nullptr,
                              nullptr);
   }
@@ -98,6 +119,22 @@ class CudartLaunch : public testing::Test {
                   std::size_t shared = 0) {
     std::array<void*, 2> arguments{&words, &amount};
     return cudaLaunchKernel(&add_stub, blocks, threads, arguments.data(), shared, stream);
+  }
+
+  // Adds 1 to the first word.
+  cudaError_t add_early(const void* stub, std::uint32_t* words) {
+    std::uint32_t amount = 1;
+    std::array<void*, 2> arguments{&words, &amount};
+    cudaLaunchAttribute early{};
+    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    early.val.programmaticStreamSerializationAllowed = 1;
+    const cudaLaunchConfig_t config{.gridDim = 1,
+                                    .blockDim = 1,
+                                    .dynamicSmemBytes = 0,
+                                    .stream = stream,
+                                    .attrs = &early,
+                                    .numAttrs = 1};
+    return cudaLaunchKernelExC(&config, stub, arguments.data());
   }
 
   TestStream stream;
@@ -130,6 +167,30 @@ TEST_F(CudartLaunch, IsANodeOfAGraph) {
   EXPECT_EQ(words.data[0], 6u);
   EXPECT_EQ(cudaGraphExecDestroy(executable), cudaSuccess);
   EXPECT_EQ(cudaGraphDestroy(graph), cudaSuccess);
+}
+
+TEST_F(CudartLaunch, MayBeginEarlyBehindAKernel) {
+  const PinnedWords words(1);
+  EXPECT_EQ(add_early(&add_in_turn_stub, words.data), cudaErrorInvalidValue);
+  EXPECT_EQ(add(1, 1, words.data, 1), cudaSuccess);
+  EXPECT_EQ(add_early(&add_in_turn_stub, words.data), cudaSuccess);
+  EXPECT_EQ(add_early(&add_in_turn_stub, words.data), cudaSuccess);
+  EXPECT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
+  EXPECT_EQ(words.data[0], 3u);
+}
+
+TEST_F(CudartLaunch, BeginsNotEarlyBehindWhatIsNoKernel) {
+  const PinnedWords words(2);
+  EXPECT_EQ(add(1, 1, words.data, 1), cudaSuccess);
+  EXPECT_EQ(cudaMemsetAsync(words.data + 1, 0, 4, stream), cudaSuccess);
+  EXPECT_EQ(add_early(&add_in_turn_stub, words.data), cudaErrorInvalidValue);
+  EXPECT_EQ(add(1, 1, words.data, 1), cudaSuccess);
+  ASSERT_EQ(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+  EXPECT_EQ(add_early(&add_in_turn_stub, words.data), cudaErrorInvalidValue);
+  cudaGraph_t graph = nullptr;
+  ASSERT_EQ(cudaStreamEndCapture(stream, &graph), cudaSuccess);
+  EXPECT_EQ(cudaGraphDestroy(graph), cudaSuccess);
+  EXPECT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
 }
 
 TEST_F(CudartLaunch, IsWithinTheLimits) {
@@ -187,6 +248,15 @@ class CudartFailures : public CudartLaunch {
 TEST_F(CudartFailures, StayAfterATrap) {
   expect_failure([&] { return cudaLaunchKernel(&fail_stub, 1, 1, nullptr, 0, stream); },
                  "the device failed: kernel fail");
+}
+
+TEST_F(CudartFailures, StayAfterAKernelThatBeganEarlyAndNeverWaits) {
+  const PinnedWords words(1);
+  const auto launch = [&] {
+    EXPECT_EQ(add(1, 1, words.data, 1), cudaSuccess);
+    return add_early(&add_stub, words.data);
+  };
+  expect_failure(launch, "no griddepcontrol.wait");
 }
 
 TEST_F(CudartFailures, StayAfterAWriteBesideMemory) {

@@ -15,6 +15,7 @@ struct Operation {
   std::string what;  // for messages
   std::function<void()> run;
   bool always = false;  // also on a device that failed: what others wait for
+  bool is_kernel = false;
 };
 
 // On a thread of the device, after a delay that the seed draws. What is thrown fails the device.

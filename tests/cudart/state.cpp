@@ -29,6 +29,7 @@ cudaError_t need_context() {
 }
 
 cudaError_t submit(Stream& stream, Operation operation) {
+  stream.behind_kernel = operation.is_kernel;
   if (stream.capture == nullptr) {
     stream.queue->push(std::move(operation));
     return cudaSuccess;

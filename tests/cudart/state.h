@@ -35,6 +35,7 @@ struct Stream {
   std::shared_ptr<Queue> queue;
   std::shared_ptr<Capture> capture;  // that it takes part in
   std::vector<NodeId> last;          // what the next node comes after
+  bool behind_kernel = false;        // what was submitted last is one
 };
 
 struct Event {

@@ -27,5 +27,18 @@ TEST(Capability, PtxRunsOnAllThatAreNotOlder) {
 
 TEST(Capability, CardsBeforeAnyHaveNothing) { EXPECT_FALSE(runs_on(61, {75, 80, 90}, {90})); }
 
+TEST(Capability, KernelsForHopperAndLaterWaitForTheOneBefore) {
+  EXPECT_TRUE(waits_on(90, {75, 90}, {}));
+  EXPECT_TRUE(waits_on(121, {75, 120}, {}));
+  EXPECT_TRUE(waits_on(100, {75, 90}, {90, 120}));
+  EXPECT_FALSE(waits_on(89, {75, 89, 90}, {90}));
+}
+
+// Compiled on a newer device by its driver, and without a word of waiting in it.
+TEST(Capability, PtxOfOlderKernelsWaitsForNothing) {
+  EXPECT_FALSE(waits_on(90, {75, 80}, {80}));
+  EXPECT_FALSE(waits_on(120, {75, 90}, {89}));
+}
+
 }  // namespace
 }  // namespace hearth::kernels

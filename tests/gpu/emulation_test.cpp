@@ -17,6 +17,7 @@ struct Reversed {
 };
 
 HEARTH_KERNEL(256) reverse_in_shared(const int* in, int* out) {
+  wait_for_previous();
   HEARTH_SHARED(Reversed, shared);
   const unsigned first = block_x() * block_threads();
   shared.values[thread_index()] = in[first + thread_index()];
@@ -25,6 +26,7 @@ HEARTH_KERNEL(256) reverse_in_shared(const int* in, int* out) {
 }
 
 HEARTH_KERNEL(256) sums_of_groups(const int* in, int* out, unsigned* warps) {
+  wait_for_previous();
   const int sum = group_sum<8>(in[thread_index()]);
   if (lane_index() % 8 == 0) out[thread_index() / 8] = sum;
   const auto odd = ballot(thread_index() % 2 != 0);
@@ -35,6 +37,7 @@ HEARTH_KERNEL(256) sums_of_groups(const int* in, int* out, unsigned* warps) {
 // rows alone.
 HEARTH_KERNEL(64)
 multiplies_tiles(const std::uint32_t* rows, const std::uint32_t* columns, int* out) {
+  wait_for_previous();
   const unsigned group = thread_index() / 32, lane = thread_index() % 32;
   RowTile a;
   ColumnTile b;
@@ -52,43 +55,57 @@ multiplies_tiles(const std::uint32_t* rows, const std::uint32_t* columns, int* o
 }
 
 HEARTH_KERNEL(64) half_comes_to_the_barrier() {
+  wait_for_previous();
   if (thread_index() < 32) sync_threads();
 }
 HEARTH_KERNEL(64) one_lane_returns() {
+  wait_for_previous();
   if (thread_index() != 5) any_lane(true);
 }
 HEARTH_KERNEL(64) lanes_meet_in_different_collectives() {
+  wait_for_previous();
   if (thread_index() % 2 == 0)
     shuffle_xor(1, 1);
   else
     shuffle_xor(1, 2);
 }
 HEARTH_KERNEL(64) one_lane_goes_on() {
+  wait_for_previous();
   if (thread_index() != 7) after_loads();
   any_lane(true);
 }
-HEARTH_KERNEL(64) asserts() { HEARTH_ASSERT(block_x() < 2); }
+HEARTH_KERNEL(64) asserts() {
+  wait_for_previous();
+  HEARTH_ASSERT(block_x() < 2); }
+
+HEARTH_KERNEL(64) some_return_at_once() {
+  if (thread_index() < 40) wait_for_previous();
+}
 
 struct Few {
   int values[4];
 };
 HEARTH_KERNEL(64) writes_beside_shared(int past) {
+  wait_for_previous();
   HEARTH_SHARED(Few, shared);
   int* values = shared.values;
   if (thread_index() == 0) values[past] = 7;
 }
 HEARTH_KERNEL(64) writes_beside_dynamic(int past) {
+  wait_for_previous();
   HEARTH_DYNAMIC_SHARED(int, values);
   if (thread_index() == 0) values[past] = 7;
 }
 
 // Reads what its neighbour may or may not have written: a race.
 HEARTH_KERNEL(64) races(int* out) {
+  wait_for_previous();
   HEARTH_SHARED(Reversed, shared);
   shared.values[thread_index()] = static_cast<int>(thread_index());
   out[thread_index()] = shared.values[thread_index() ^ 1];
 }
 HEARTH_KERNEL(64) reads_what_nobody_wrote(float* out) {
+  wait_for_previous();
   HEARTH_DYNAMIC_SHARED(float, values);
   out[thread_index()] = values[thread_index()];
 }
@@ -174,6 +191,11 @@ TEST(Divergence, IsAnErrorThatNamesTheThreads) {
 TEST(Divergence, AnAssertionNamesBlockAndThread) {
   const std::string line = failure_of(asserts, {.blocks_x = 3, .threads = 64});
   EXPECT_NE(line.find("block (2, 0, 0), thread"), line.npos) << line;
+}
+
+TEST(Order, AThreadThatReturnsWithoutWaitingIsAnError) {
+  const std::string line = failure_of(some_return_at_once, {.threads = 64});
+  EXPECT_NE(line.find("returns without wait_for_previous()"), line.npos) << line;
 }
 
 TEST(SharedMemoryGuards, SeeAWriteBesideIt) {

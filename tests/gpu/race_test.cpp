@@ -22,6 +22,7 @@ enum class Between { kNothing, kShuffle, kSyncLanes, kBarrier };
 
 // Each thread reads what thread index ^ mask wrote.
 HEARTH_KERNEL(256) passes_on(int* out, unsigned mask, Between between) {
+  wait_for_previous();
   HEARTH_SHARED(Row, row);
   const unsigned self = thread_index();
   row.values[self] = static_cast<int>(self);
@@ -33,6 +34,7 @@ HEARTH_KERNEL(256) passes_on(int* out, unsigned mask, Between between) {
 
 // Thread 7 writes what all have read.
 HEARTH_KERNEL(256) overwrites(int* out, bool waits) {
+  wait_for_previous();
   HEARTH_SHARED(Row, row);
   const unsigned self = thread_index();
   if (self == 0) row.values[0] = 3;
@@ -43,12 +45,14 @@ HEARTH_KERNEL(256) overwrites(int* out, bool waits) {
 }
 
 HEARTH_KERNEL(64) writes_neighbouring_bytes(int* out) {
+  wait_for_previous();
   HEARTH_SHARED(ByteRow, row);
   row.bytes[thread_index()] = static_cast<std::uint8_t>(thread_index());
   sync_threads();
   out[thread_index()] = row.bytes[63 - thread_index()];
 }
 HEARTH_KERNEL(64) reads_words_of_bytes(std::uint32_t* out) {
+  wait_for_previous();
   HEARTH_SHARED(ByteRow, row);
   row.bytes[thread_index()] = 1;
   sync_lanes();
@@ -57,43 +61,63 @@ HEARTH_KERNEL(64) reads_words_of_bytes(std::uint32_t* out) {
 
 // Thread 0 of each block.
 HEARTH_KERNEL(64) all_blocks_write(int* out) {
+  wait_for_previous();
   if (thread_index() == 0) *out = 1;
 }
 HEARTH_KERNEL(64) a_block_reads(const int* in, int* out) {
+  wait_for_previous();
   if (thread_index() != 0) return;
   if (block_x() == 0) out[0] = 1;
   if (block_x() == 1) out[1] = in[0];
 }
 HEARTH_KERNEL(64) counts(unsigned* count, unsigned* found, bool reads) {
+  wait_for_previous();
   atomic_add(count, 1u);
   if (reads) *found = *count;
 }
 
 HEARTH_KERNEL(64) reads_its_own_write_as_constant(std::uint32_t* x) {
+  wait_for_previous();
   x[thread_index()] = 1;
   if (load_word(x + thread_index()) != 1) x[thread_index()] = 2;
 }
 HEARTH_KERNEL(64) writes_what_it_read_as_constant(std::uint32_t* x) {
+  wait_for_previous();
   x[thread_index()] = load_word(x + thread_index()) + 1;
 }
 HEARTH_KERNEL(64) reads_shared_as_constant(std::uint32_t* out) {
+  wait_for_previous();
   HEARTH_SHARED(Row, row);
   row.values[thread_index()] = 1;
   out[thread_index()] = load_word(row.values + thread_index());
 }
 
 HEARTH_KERNEL(64) reads_a_word_at(const std::uint8_t* from, std::uint32_t* to) {
+  wait_for_previous();
   if (thread_index() == 0) *to = *reinterpret_cast<const std::uint32_t*>(from);
 }
 HEARTH_KERNEL(64) stores_four_words_at(std::uint8_t* to) {
+  wait_for_previous();
   if (thread_index() == 0) *aligned<Word4>(to) = Word4{{1, 2, 3, 4}};
 }
 
 HEARTH_KERNEL(64) waits_at_two_barriers() {
+  wait_for_previous();
   if (thread_index() < 32)
     sync_threads();
   else
     sync_threads();
+}
+
+HEARTH_KERNEL(64) reads_before_it_waits(const int* in, int* out) {
+  const int x = in[thread_index()];
+  wait_for_previous();
+  out[thread_index()] = x;
+}
+HEARTH_KERNEL(64) asks_before_it_waits(const int* in, int* out) {
+  prefetch(in + thread_index());
+  wait_for_previous();
+  out[thread_index()] = in[thread_index()];
 }
 
 class Races : public testing::Test {
@@ -207,6 +231,14 @@ TEST_F(Races, AccessesAreAligned) {
 
 TEST_F(Races, TwoBarriersAreNotOne) {
   EXPECT_TRUE(says(failure_of(waits_at_two_barriers, {.threads = 64}), "do not meet"));
+}
+
+TEST_F(Races, AreAllAccessesBeforeTheWaitForTheLaunchBefore) {
+  std::vector<int> in(64), out(64);
+  const std::string found =
+      failure_of(reads_before_it_waits, {.threads = 64}, in.data(), out.data());
+  EXPECT_NE(found.find("an access before wait_for_previous()"), found.npos) << found;
+  EXPECT_EQ(failure_of(asks_before_it_waits, {.threads = 64}, in.data(), out.data()), "");
 }
 
 }  // namespace

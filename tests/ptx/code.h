@@ -38,6 +38,7 @@ struct Access {
   std::uint8_t values = 0;  // registers besides the address
   std::uint8_t outputs = 0;
   bool read_only = false;  // .nc: of memory that nobody writes meanwhile
+  bool prefetches = false;
   bool acquires = false;
   bool releases = false;
   Scope scope = Scope::kSystem;  // of one that is not weak
@@ -81,6 +82,7 @@ class Kernel {
   std::size_t register_bytes = 0;  // of a warp
   unsigned dynamic_shared = 0;     // where it begins
   bool reads_read_only = false;    // has such an instruction
+  bool waits = false;              // likewise griddepcontrol.wait
   std::vector<Range> variables;    // of the module
 };
 

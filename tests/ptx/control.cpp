@@ -50,6 +50,13 @@ void fence(Warp& warp, const Instruction&) {
   std::atomic_thread_fence(std::memory_order_seq_cst);
 }
 
+// "Causes the executing thread to wait until all prerequisite grids in flight have completed", which
+// they have: grids run one after the other.
+void wait_for_grids(Warp& warp, const Instruction&) { warp.wait_for_grids(); }
+// "Signals that specific dependents the runtime system designated to react to this instruction can
+// be scheduled": here none is before the end.
+void launch_dependents(Warp&, const Instruction&) {}
+
 // The operand of a barrier: the same in all threads.
 unsigned uniform(Warp& warp, std::uint32_t operand) {
   const auto* values = warp.row<std::uint32_t>(operand);
@@ -101,6 +108,8 @@ void add_control(Forms& forms) {
   forms.emplace("@!bra.uni", Form{&branch_uniformly<true>, 0, {0}});
   for (const char* end : {"ret", "exit"}) forms.emplace(end, Form{&exit, 0, {}});
   forms.emplace("trap", Form{&trap, 0, {}});
+  forms.emplace("griddepcontrol.wait", Form{&wait_for_grids, 0, {}});
+  forms.emplace("griddepcontrol.launch_dependents", Form{&launch_dependents, 0, {}});
   for (const char* opcode : {"membar.cta", "fence.acq_rel.cta", "fence.sc.cta"})
     forms.emplace(opcode, Form{&fence<Scope::kBlock>, 0, {}});
   for (const char* opcode : {"membar.gl", "fence.acq_rel.gpu", "fence.sc.gpu"})

@@ -267,5 +267,25 @@ TEST(PtxExecution, FactsAreThoseOfTheText) {
   EXPECT_EQ(module->find("test"), nullptr);
 }
 
+// Nothing of global memory, and no end, before what was launched before is over.
+TEST(PtxExecution, KernelsThatWaitDoNothingBefore) {
+  const auto error = [](const std::string& body) {
+    return error_of([&] { result(body, {}); });
+  };
+  EXPECT_EQ(result("griddepcontrol.wait;\ngriddepcontrol.launch_dependents;\n"
+                   "st.global.u32 [%rd4], %r1;",
+                   {})[7],
+            7u);
+  EXPECT_EQ(error("prefetch.global.L2 [%rd4];\ngriddepcontrol.wait;"), "");
+  EXPECT_NE(error("st.global.u32 [%rd4], %r1;\ngriddepcontrol.wait;")
+                .find("accesses global memory before griddepcontrol.wait"),
+            std::string::npos);
+  EXPECT_NE(error("ld.global.nc.u32 %r5, [%rd4];\ngriddepcontrol.wait;").find("before"),
+            std::string::npos);
+  EXPECT_NE(error("setp.eq.u32 %p1, %r1, 9;\n@%p1 ret;\ngriddepcontrol.wait;")
+                .find("ends before griddepcontrol.wait"),
+            std::string::npos);
+}
+
 }  // namespace
 }  // namespace hearth::ptx

@@ -80,6 +80,7 @@ struct Grid {
   unsigned blocks[3];
   unsigned threads[3];
   unsigned dynamic_shared;
+  bool begins_early = false;  // while the grid before it may still run
 };
 
 // What threads see of global memory that others write: at once, or as late as the memory model of
@@ -91,7 +92,8 @@ enum class Consistency { kSequential, kWeak };
 // weak memory keeps back.
 // Throws Error at a trap; at an address outside of the memory that the instruction names, or not at
 // a multiple of the access; at a collective whose lanes never meet; where threads leave while
-// others wait for them at a barrier.
+// others wait for them at a barrier. Where a kernel has griddepcontrol.wait, or the grid begins
+// early, also at an access of global memory before it, and at an end.
 void run(const Kernel&, const Grid&, std::span<const std::byte> parameters, const AddressSpace&,
          std::uint64_t seed, Consistency consistency = Consistency::kSequential);
 

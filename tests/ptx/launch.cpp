@@ -81,6 +81,7 @@ void check(const Kernel& kernel, const Grid& grid, std::span<const std::byte> pa
   if (product(grid.threads) > kernel.facts.max_threads)
     refuse(std::to_string(product(grid.threads)) + " threads in a block, at most " +
            std::to_string(kernel.facts.max_threads) + " allowed");
+  if (grid.begins_early && !kernel.waits) refuse("begins early and has no griddepcontrol.wait");
   if (parameters.size() != kernel.facts.parameter_bytes)
     refuse(std::to_string(parameters.size()) + " bytes of parameters, not " +
            std::to_string(kernel.facts.parameter_bytes));

@@ -126,6 +126,7 @@ Multiprocessor* find_places(Warp& warp, const Instruction& instruction, std::siz
     case Space::kGlobal:
       break;
   }
+  if (!access.prefetches) warp.require_waited("accesses global memory");
   place_in_global(warp, access.space, addresses, bytes, write, places);
   if (warp.launch().kernel.reads_read_only) watch_written(warp, access, addresses, bytes, write);
   return warp.block().copies;
@@ -389,9 +390,10 @@ Execute find_change(Words words, bool returns, const std::vector<std::uint8_t>& 
   return type == "b64" ? change_of_bits<std::uint64_t>(name) : nullptr;
 }
 
-Execute find_prefetch(Words words, Space& space) {
-  space = take_space(words);
-  if (space == Space::kShared || space == Space::kParam) return nullptr;
+Execute find_prefetch(Words words, Access& access) {
+  access.prefetches = true;
+  access.space = take_space(words);
+  if (access.space == Space::kShared || access.space == Space::kParam) return nullptr;
   return words.take_one_of({"L1", "L2"}) && words.empty() ? &prefetch : nullptr;
 }
 
@@ -414,7 +416,7 @@ MemoryForm find_memory_form(std::string_view opcode, const std::vector<std::uint
     form.access.outputs = what == "atom";
     form.execute = find_change(words, what == "atom", widths, form.access);
   } else if (what == "prefetch" && widths.empty()) {
-    form.execute = find_prefetch(words, space);
+    form.execute = find_prefetch(words, form.access);
   }
   if (address_bytes != 8 && !(address_bytes == 4 && space == Space::kShared))
     form.execute = nullptr;

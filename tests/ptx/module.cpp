@@ -2,6 +2,7 @@
 #include <map>
 
 #include "tests/ptx/lower.h"
+#include "tests/ptx/operations.h"
 
 namespace hearth::ptx {
 namespace {
@@ -78,11 +79,13 @@ Kernel assemble(const Source& source, const Function& function, const Variables&
   for (const Lowered& each : code)
     for (const Slot& slot : each.slots)
       kernel.operands.push_back(slot.is_register ? places[slot.value] : slot.value);
+  const Execute wait = forms().find("griddepcontrol.wait")->second.execute;
   const std::uint32_t* operands = kernel.operands.data();
   for (const Lowered& each : code) {
     kernel.code.push_back({each.execute, operands, each.immediate, each.access});
     kernel.lines.push_back(each.line);
     kernel.reads_read_only |= each.access.read_only;
+    kernel.waits |= each.execute == wait;
     operands += each.slots.size();
   }
   return kernel;

@@ -15,6 +15,7 @@ Warp::Warp(Launch& launch, Block& block, unsigned first_thread)
 void Warp::begin() {
   rows_[0] = registers_.data();
   rows_[1] = launch_.kernel.constants.data();
+  waited_for_grids_ = 0;
   const Grid& grid = launch_.grid;
   const unsigned threads = grid.threads[0] * grid.threads[1] * grid.threads[2];
   const unsigned lanes = std::min(kLanes, threads - first_thread_);
@@ -129,6 +130,7 @@ void Warp::branch(std::uint32_t taken, std::size_t target) {
 }
 
 void Warp::exit() {
+  require_waited("ends");
   alive_ &= ~mask_;
   block_.alive -= static_cast<unsigned>(std::popcount(mask_));
   set_mask(0);

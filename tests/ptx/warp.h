@@ -89,6 +89,15 @@ class Warp {
   // `taken` of the active lanes go on there, the others here.
   void branch(std::uint32_t taken, std::size_t target);
   void exit();
+  void wait_for_grids() { waited_for_grids_ |= mask_; }
+  // Before griddepcontrol.wait, a kernel that has one does nothing that depends on the grids before
+  // it, and ends no thread: its own end would be the end of theirs to the grid behind it.
+  void require_waited(const char* what) const {
+    const std::uint32_t early = mask_ & ~waited_for_grids_;
+    if (launch_.kernel.waits && early != 0)
+      fail(static_cast<unsigned>(std::countr_zero(early)),
+           std::string(what) + " before griddepcontrol.wait");
+  }
   // Whether all lanes of `wanted` that are alive are here with this instruction. If not, those that
   // are wait for them, and the instruction must return; it is run again when more have come.
   bool together(std::uint32_t wanted);
@@ -118,6 +127,7 @@ class Warp {
   std::uint32_t mask_ = 0;
   std::uint32_t join_ = kNever;  // where the next group ahead is
   std::uint32_t alive_ = 0, waiting_ = 0;
+  std::uint32_t waited_for_grids_ = 0;
   std::uint32_t let_go_ = 0;  // alive lanes when those that waited were last run again
   bool keeps_group_ = false;  // for this time the least far is not preferred
   int budget_ = 0;

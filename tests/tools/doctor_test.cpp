@@ -279,7 +279,9 @@ TEST(DoctorReport, SaysWhatACardReaches) {
   EXPECT_TRUE(contains(refused, "lets 9.00 GiB of memory be pinned for it and no more")) << refused;
   findings.machine.gpu->pinnable.reset();
   findings.gpu.stream_memory_operations = false;
+  findings.gpu.launches_overlap = true;
   EXPECT_TRUE(contains(report(findings), "8.00 GiB of memory were pinned"));
+  EXPECT_TRUE(contains(report(findings), "in a graph, one begun while another ends; a layer"));
   EXPECT_TRUE(contains(report(findings), "which the driver lacks"));
 }
 

@@ -130,6 +130,7 @@ void add_lane_times(Json& record, const runtime::LaneTime& time) {
 void add_device(Json& record, const BenchSetup& setup, const BenchResult& result) {
   for (const char* key : {"vram_budget_bytes",
                           "vram_peak_bytes",
+                          "launches_overlap",
                           "launches_per_token",
                           "nodes_per_token",
                           "host_syncs_per_token",
@@ -170,6 +171,7 @@ void add_device(Json& record, const BenchSetup& setup, const BenchResult& result
   // The CPU's expert memory counts what was left to it.
   record["expert_hit_rate"] =
       ratio(static_cast<double>(work.experts.hits), static_cast<double>(work.chosen()));
+  record["launches_overlap"] = model->device().properties().begins_early;
   record["launches_per_token"] = of_token(static_cast<double>(work.launches));
   record["nodes_per_token"] = of_token(static_cast<double>(work.nodes));
   record["host_syncs_per_token"] = of_token(static_cast<double>(work.waits));

@@ -226,9 +226,10 @@ class Doctor {
                               printable(first.name)));
     findings_.gpu = {.about = fmt::format("{}, {}", first.architecture, first.driver),
                      .missing = {},
-                     .stream_memory_operations = first.stream_memory_operations,
                      .pinned = pinned_memory()};
     const auto device = backend.open(first.ordinal);
+    findings_.gpu.stream_memory_operations = device->properties().stream_memory_operations;
+    findings_.gpu.launches_overlap = device->properties().begins_early;
     findings_.machine.gpu =
         measure_gpu({.device = *device,
                      .kernels = backend.kernels(),

@@ -16,6 +16,7 @@ struct GpuFindings {
   std::string about;    // the one that was to be measured: "sm_89, CUDA 13.0"
   std::string missing;  // why there is none: "CUDA: no NVIDIA device …"; empty: not looked for
   bool stream_memory_operations = true;
+  bool launches_overlap = false;
   Bytes pinned;  // that was tried
 };
 

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -83,6 +84,7 @@ enum class State : std::uint8_t { kRuns, kWaitsForWarp, kWaitsForBlock, kReturne
 struct Fiber {
   context::fcontext_t context = nullptr;
   State state = State::kRuns;
+  bool waited = false;  // for what was launched before
   Collective collective{};
   unsigned line = 0;  // of the barrier it waits at
   std::uint64_t value = 0;
@@ -93,11 +95,12 @@ struct Fiber {
 struct SharedPart {
   std::byte* memory;
   std::size_t bytes;
-
-  bool holds(const void* at) const {
-    return static_cast<std::size_t>(static_cast<const std::byte*>(at) - memory) < bytes;
-  }
 };
+
+bool is_within(std::span<const std::byte> memory, const void* at) {
+  return static_cast<std::size_t>(static_cast<const std::byte*>(at) - memory.data()) <
+         memory.size();
+}
 
 struct ThisThread {
   LaunchShape shape;
@@ -118,6 +121,7 @@ class BlockRunner {
 
   const std::uint64_t* exchange(Collective collective, std::uint64_t value);
   void wait_for_block(unsigned line);
+  void wait_for_previous() { fibers_[this_thread_.index].waited = true; }
   void note_access(const void* at, std::size_t bytes, Access access, const void* code);
   void require_aligned(const void* at, std::size_t bytes, const void* code);
   [[noreturn]] void fail(const char* file, int line, const char* what);
@@ -140,6 +144,7 @@ class BlockRunner {
   std::vector<unsigned> order_;
   std::vector<std::uint64_t> arrived_;  // of each warp, the values of its last collective
   std::vector<SharedPart> shared_;
+  std::span<const std::byte> call_;
   AccessWatch watch_;
   bool watched_ = true;
   std::uint64_t launches_ = 0;                            // of kernels that have had enough
@@ -200,6 +205,7 @@ void BlockRunner::run(const Launch& launch, FunctionRef<void()> kernel) {
   order_.resize(shape.threads);
   dynamic_shared_ = std::make_unique<std::byte[]>(shape.dynamic_shared + 2 * kGuardBytes);
   this_thread_ = {.shape = shape, .lanes = launch.lanes};
+  call_ = launch.call;
   failure_.clear();
   kernel_ = &kernel;
 
@@ -277,6 +283,8 @@ void BlockRunner::entry(context::transfer_t from) {
 #endif
   self.scheduler_ = from.fctx;
   (*self.kernel_)();
+  if (!self.fibers_[self.this_thread_.index].waited)
+    self.failure_ = "it returns without wait_for_previous()";
   self.fibers_[self.this_thread_.index].state = State::kReturned;
   self.leave_to_scheduler(true);
 }
@@ -322,7 +330,10 @@ void BlockRunner::enter_shared(const SharedDeclaration& declaration) {
 void BlockRunner::note_access(const void* at, std::size_t bytes, Access access, const void* code) {
   const bool own = stacks_->hold(at), shared = !own && is_shared(at);
   const char* wrong = nullptr;
-  if (!own) wrong = watch_.access(this_thread_.index, at, bytes, access, shared);
+  if (!own && !fibers_[this_thread_.index].waited && !is_within(call_, at))
+    wrong = "an access before wait_for_previous()";
+  else if (!own)
+    wrong = watch_.access(this_thread_.index, at, bytes, access, shared);
   if ((own || shared) && access == Access::kConstantRead)
     wrong = "reads through the read-only path what is not global memory";
   if (wrong == nullptr) return;
@@ -332,7 +343,7 @@ void BlockRunner::note_access(const void* at, std::size_t bytes, Access access, 
 
 bool BlockRunner::is_shared(const void* at) const {
   for (const SharedPart& part : shared_)
-    if (part.holds(at)) return true;
+    if (is_within({part.memory, part.bytes}, at)) return true;
   return false;
 }
 
@@ -436,17 +447,22 @@ constinit thread_local bool accesses_watched = false;
 
 void run_blocks(const Launch& launch, FunctionRef<void()> kernel) { runner().run(launch, kernel); }
 
-const LaunchShape& launch_shape() { return runner().this_thread().shape; }
 unsigned lanes() { return runner().this_thread().lanes; }
 unsigned thread_index() { return runner().this_thread().index; }
+unsigned block_threads() { return runner().this_thread().shape.threads; }
 unsigned block_x() { return runner().this_thread().block_x; }
 unsigned block_y() { return runner().this_thread().block_y; }
 unsigned block_z() { return runner().this_thread().block_z; }
+unsigned grid_x() { return runner().this_thread().shape.blocks_x; }
 
 const std::uint64_t* exchange(Collective collective, std::uint64_t value) {
   return runner().exchange(collective, value);
 }
 void wait_for_block(unsigned line) { runner().wait_for_block(line); }
+void wait_for_previous() { runner().wait_for_previous(); }
+void prefetch(const void* at) {
+  static_cast<void>(*static_cast<const volatile std::byte*>(at));
+}
 void fail(const char* file, int line, const char* what) { runner().fail(file, line, what); }
 
 void note_access(const void* at, std::size_t bytes, Access access, const void* code) {

@@ -8,12 +8,14 @@
 // What a GPU would answer with a hang or with wrong numbers is an EmulationError here: a lane that
 // does not come to a collective (it waits elsewhere, or has returned), lanes in different
 // collectives, an assertion, written guards around shared memory, accesses that are not aligned,
-// and those that nothing orders (access_watch.h). Blocks run one after another, and both blocks and
-// the threads of a block take turns: in their order, backwards, or in one drawn from the seed.
+// those that nothing orders (access_watch.h), or that come before wait_for_previous(). Blocks run
+// one after another, and both blocks and the threads of a block take turns: in their order,
+// backwards, or in one drawn from the seed.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <stdexcept>
 
 #include "base/function_ref.h"
@@ -36,6 +38,7 @@ struct Launch {
   unsigned lanes = 32;  // of a warp, 32 or 64
   std::uint64_t seed = 0;
   const void* kernel = nullptr;  // which one it is
+  std::span<const std::byte> call;  // where its arguments are, which may be read at any time
 };
 
 // Returns when all threads of all blocks have returned; else throws EmulationError. What lay on the
@@ -44,12 +47,13 @@ void run_blocks(const Launch& launch, FunctionRef<void()> kernel);
 
 // For the port alone, from inside a kernel. None of this is compiled with the kernels, whose every
 // access is noted.
-const LaunchShape& launch_shape();
 unsigned lanes();
 unsigned thread_index();
+unsigned block_threads();
 unsigned block_x();
 unsigned block_y();
 unsigned block_z();
+unsigned grid_x();
 
 struct Collective {
   enum Kind : std::uint32_t { kSync, kShuffle, kShuffleXor, kBallot, kMultiplyTiles, kAfterLoads };
@@ -63,6 +67,12 @@ struct Collective {
 const std::uint64_t* exchange(Collective collective, std::uint64_t value);
 void wait_for_block(unsigned line);
 [[noreturn]] void fail(const char* file, int line, const char* what);
+
+// The first thing of every kernel: a thread that accesses memory before it, or returns without it,
+// fails.
+void wait_for_previous();
+// Accesses nothing, and finds a place that there is not.
+void prefetch(const void* at);
 
 void require_aligned(const void* at, std::size_t bytes);
 // Through the read-only path: of global memory, at a multiple of `bytes`.

@@ -41,6 +41,24 @@ HEARTH_DEVICE const T& in_place(const T& argument) {
   return argument;
 }
 
+// Of what kernels are compiled for: a device may still be told to begin none early.
+HEARTH_DEVICE constexpr bool begins_early() {
+#if __CUDA_ARCH__ >= 900
+  return true;
+#else
+  return false;
+#endif
+}
+// Waits first, and only then lets the next launch begin: so no more than one waits at a time, and
+// it begins when all that was read before what it waits for is out of use. Its caches can hold
+// nothing that is older.
+HEARTH_DEVICE void wait_for_previous() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" : : : "memory");
+  asm volatile("griddepcontrol.launch_dependents;" : : : "memory");
+#endif
+}
+
 HEARTH_DEVICE void sync_threads() { __syncthreads(); }
 HEARTH_DEVICE void sync_lanes() { __syncwarp(); }
 
@@ -179,10 +197,22 @@ template <typename... Parameters, typename... Args>
 void launch(void (*kernel)(Parameters...), const LaunchShape& shape, NativeStream stream,
             const Args&... args) {
   auto& queue = *static_cast<LaunchQueue*>(stream);
-  kernel<<<dim3(shape.blocks_x, shape.blocks_y, shape.blocks_z), shape.threads,
-           shape.dynamic_shared, static_cast<cudaStream_t>(queue.stream())>>>(args...);
-  if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess)
+  cudaLaunchAttribute early{};
+  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  early.val.programmaticStreamSerializationAllowed = 1;
+  const cudaLaunchConfig_t config{
+      .gridDim = dim3(shape.blocks_x, shape.blocks_y, shape.blocks_z),
+      .blockDim = dim3(shape.threads),
+      .dynamicSmemBytes = shape.dynamic_shared,
+      .stream = static_cast<cudaStream_t>(queue.stream()),
+      .attrs = &early,
+      .numAttrs = queue.begins_early() ? 1u : 0u,
+  };
+  if (const cudaError_t error = cudaLaunchKernelEx(&config, kernel, args...);
+      error != cudaSuccess) {
+    static_cast<void>(cudaGetLastError());
     launch_failed(cudaGetErrorString(error), shape);
+  }
   queue.launched();
 }
 

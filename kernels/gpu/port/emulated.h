@@ -6,6 +6,9 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <span>
+#include <tuple>
+#include <type_traits>
 #include <utility>
 
 #include "kernels/gpu/emulation/block_runner.h"
@@ -33,13 +36,12 @@
 
 namespace hearth::kernels::emulated {
 
-inline unsigned block_threads() { return launch_shape().threads; }
-inline unsigned grid_x() { return launch_shape().blocks_x; }
-
 template <typename T>
 const T& in_place(const T& argument) {
   return argument;
 }
+
+constexpr bool begins_early() { return true; }
 
 inline void sync_threads(unsigned line = __builtin_LINE()) { wait_for_block(line); }
 inline void sync_lanes(unsigned line = __builtin_LINE()) {
@@ -100,8 +102,6 @@ T load_16(const void* at) {
   return x;
 }
 
-// Reads, so that a place that there is not is found.
-inline void prefetch(const void* at) { static_cast<void>(load_constant(at, 1)); }
 // A warp that is not whole would hang where warps have 32 lanes. It orders no memory.
 inline void after_loads(unsigned line = __builtin_LINE()) {
   if (lanes() == 32) exchange({Collective::kAfterLoads, 0, line}, 0);
@@ -197,15 +197,24 @@ inline void multiply_tiles(const RowTile& a, const ColumnTile& b, int (&sums)[4]
   multiply_half_tiles<1>(a, b, sums);
 }
 
+template <typename... Parameters>
+struct Call {
+  void (*kernel)(Parameters...);
+  std::tuple<std::remove_cvref_t<Parameters>...> arguments;
+
+  void operator()() const { std::apply(kernel, arguments); }
+};
+
 // Arguments are copied, as a launch copies them, and the queue runs the blocks now or later.
 template <typename... Parameters, typename... Args>
 void launch(void (*kernel)(Parameters...), const LaunchShape& shape, NativeStream stream,
             const Args&... args) {
   auto& queue = *static_cast<Queue*>(stream);
   const Launch one{shape, queue.lanes(), queue.next_seed(), reinterpret_cast<const void*>(kernel)};
-  queue.enqueue([=] {
-    const auto body = [&] { kernel(args...); };
-    run_blocks(one, body);
+  queue.enqueue([one, call = Call<Parameters...>{kernel, {args...}}] {
+    Launch launch = one;
+    launch.call = std::as_bytes(std::span(&call, 1));
+    run_blocks(launch, call);
   });
 }
 

@@ -65,6 +65,9 @@ HEARTH_DEVICE const T& in_place(const T&) {
   return *(const T*)__builtin_amdgcn_kernarg_segment_ptr();
 }
 
+HEARTH_DEVICE constexpr bool begins_early() { return false; }
+HEARTH_DEVICE void wait_for_previous() {}
+
 HEARTH_DEVICE void sync_threads() { __syncthreads(); }
 HEARTH_DEVICE void sync_lanes() {
   __builtin_amdgcn_fence(__ATOMIC_RELEASE, "wavefront");

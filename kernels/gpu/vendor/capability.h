@@ -27,4 +27,18 @@ constexpr bool runs_on(unsigned capability, std::initializer_list<unsigned> code
   return std::ranges::any_of(code, is_code_for) || std::ranges::any_of(ptx, is_ptx_for);
 }
 
+// Whether kernels that run there were compiled to wait for the one before them (port/cuda.h), which
+// those for 9.0 and up are. What was compiled for older devices runs on newer ones as well.
+constexpr bool waits_on(unsigned capability, std::initializer_list<unsigned> code,
+                        std::initializer_list<unsigned> ptx) {
+  constexpr unsigned kFirst = 90;
+  const auto code_waits = [&](unsigned one) {
+    return one >= kFirst && runs_on(capability, {one}, {});
+  };
+  const auto ptx_waits = [&](unsigned one) {
+    return one >= kFirst && runs_on(capability, {}, {one});
+  };
+  return std::ranges::any_of(code, code_waits) || std::ranges::any_of(ptx, ptx_waits);
+}
+
 }  // namespace hearth::kernels

@@ -55,6 +55,12 @@ inline bool has_kernels_for(const cudaDeviceProp& device) {
   return runs_on(capability, {HEARTH_GPU_CODE}, {HEARTH_GPU_PTX});
 }
 
+// Programmatic dependent launch, in graphs since 12.3.
+inline bool begins_early(const cudaDeviceProp& device, int driver) {
+  const auto capability = static_cast<unsigned>(10 * device.major + device.minor);
+  return driver >= 12030 && waits_on(capability, {HEARTH_GPU_CODE}, {HEARTH_GPU_PTX});
+}
+
 // These are functions of the driver, which is not linked: found by name, null where it has none.
 struct StreamMemoryOperations {
   CUresult (*write)(CUstream, CUdeviceptr, cuuint32_t, unsigned) = nullptr;

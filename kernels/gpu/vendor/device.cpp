@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
 #include <mutex>
 #include <optional>
@@ -21,10 +22,14 @@
 #include "kernels/gpu/backend.h"
 #include "kernels/gpu/launch_queue.h"
 #include "kernels/gpu/pinned_ranges.h"
+#include "kernels/gpu/read_memory.h"
 #include "kernels/gpu/vendor/open.h"
 #include "kernels/gpu/watchdog.h"
 
 namespace hearth::kernels::HEARTH_GPU_TARGET {
+
+void launch_read_memory(const ReadMemoryTask& task, NativeStream stream);
+
 namespace {
 
 using Status = GPU(Error_t);
@@ -85,6 +90,15 @@ using NativeProperties = hipDeviceProp_t;
 using NativeProperties = cudaDeviceProp;
 #endif
 
+// HEARTH_GPU_OVERLAP=off: each kernel begins when the one before it has ended.
+bool may_begin_early() {
+  const char* const wanted = std::getenv("HEARTH_GPU_OVERLAP");
+  if (wanted == nullptr) return true;
+  if (std::string_view(wanted) != "off")
+    throw_error(ErrorCode::kUsage, "HEARTH_GPU_OVERLAP={}: unknown; use off, or unset it", wanted);
+  return false;
+}
+
 NativeProperties native_properties(int ordinal) {
   NativeProperties device{};
   require(GPU(GetDeviceProperties)(&device, ordinal), "asking for the properties of a device");
@@ -111,6 +125,7 @@ DeviceProperties properties_of(int ordinal) {
           .driver_growth = kDriverGrowth,
           .maps_host_memory = device.canMapHostMemory != 0,
           .stream_memory_operations = stream_memory_operations().present(ordinal),
+          .begins_early = may_begin_early() && begins_early(device, version),
           .marks_graphs = kMarksGraphs};
 }
 
@@ -215,33 +230,36 @@ class VendorStream final : public Stream, public LaunchQueue {
     return const_cast<LaunchQueue*>(static_cast<const LaunchQueue*>(this));
   }
   void* stream() override { return here(); }
+  bool begins_early() const override;
   void launched() override;
   void copy(void* to, const void* from, Bytes bytes) override;
   void fill(void* to, std::uint8_t byte, Bytes bytes) override;
   void record(Event& event) override {
-    require(GPU(EventRecord)(static_cast<VendorEvent&>(event).native(), here()),
+    require(GPU(EventRecord)(static_cast<VendorEvent&>(event).native(), behind_all()),
             "recording an event");
   }
   void mark(Event& event) override;
   void wait(const Event& event) override {
-    require(GPU(StreamWaitEvent)(here(), static_cast<const VendorEvent&>(event).native(), 0),
+    require(GPU(StreamWaitEvent)(behind_all(), static_cast<const VendorEvent&>(event).native(), 0),
             "waiting for an event");
   }
   void write_value(SharedFlag flag, std::uint32_t value) override;
   void wait_value(SharedFlag flag, std::uint32_t value) override;
   void call_host(void (*function)(void*), void* context) override {
-    require(HEARTH_GPU_TARGET::call_host(here(), function, context), "calling the host");
+    require(HEARTH_GPU_TARGET::call_host(behind_all(), function, context), "calling the host");
   }
   void synchronize() override;
 
   void begin_capture() override;
   std::unique_ptr<Graph> end_capture() override;
   void drop_capture() noexcept override;
+  GPU(Graph_t) try_end_capture() noexcept;
   void launch(const Graph& graph) override;
 
  private:
   void launched(std::uint64_t nodes);
-  GPU(Stream_t) here() const;  // with its device the current one
+  GPU(Stream_t) here() const;   // with its device the current one
+  GPU(Stream_t) behind_all();  // likewise, for what is no kernel
   bool is_captured() const;
   template <void (*function)(void*)>
   void call_for(SharedFlag flag, std::uint32_t value);
@@ -249,6 +267,7 @@ class VendorStream final : public Stream, public LaunchQueue {
   VendorDevice& device_;
   GPU(Stream_t) stream_ = nullptr;
   std::uint64_t operations_ = 0;
+  bool behind_kernel_ = false;  // what was enqueued last is a kernel
   Bytes used_before_capture_;
 };
 
@@ -260,6 +279,7 @@ class VendorDevice final : public Device {
     properties_ = properties_of(ordinal);
     properties_.stream_memory_operations =
         properties_.stream_memory_operations && captures_memory_operations();
+    properties_.begins_early = properties_.begins_early && captures_early_launches();
     const std::optional<Bytes> used_after = used_memory_without_context(ordinal);
     if (used_before && used_after)
       meter_.changed(*used_before, *used_after);
@@ -388,6 +408,8 @@ class VendorDevice final : public Device {
     return status == kSuccess && mapped == memory;
   }
   bool captures_memory_operations();
+  bool captures_early_launches();
+  bool finishes(GPU(Graph_t) graph, GPU(Stream_t) stream);
 
   DeviceProperties properties_;
   CallCounter calls_made_;
@@ -414,7 +436,17 @@ VendorStream::~VendorStream() {
   if (!device_.watchdog().abandoned()) ignore(GPU(StreamDestroy)(stream_));
 }
 
-void VendorStream::launched() { launched(1); }
+void VendorStream::launched() {
+  launched(1);
+  behind_kernel_ = true;
+}
+
+// What drivers promise is order behind a kernel of the same stream. Not where an event is between
+// the two, although they would: what another stream launches then is to find room on the device
+// before the kernel that needs not hurry.
+bool VendorStream::begins_early() const {
+  return behind_kernel_ && device_.properties().begins_early;
+}
 
 void VendorStream::launched(std::uint64_t nodes) {
   if (device_.count().launched(nodes)) device_.watchdog().enqueued(*this, operations_);
@@ -425,6 +457,11 @@ GPU(Stream_t) VendorStream::here() const {
   return stream_;
 }
 
+GPU(Stream_t) VendorStream::behind_all() {
+  behind_kernel_ = false;
+  return here();
+}
+
 bool VendorStream::is_captured() const {
   GPU(StreamCaptureStatus) status{};
   require(GPU(StreamIsCapturing)(stream_, &status), "asking whether a stream is captured");
@@ -432,8 +469,8 @@ bool VendorStream::is_captured() const {
 }
 
 void VendorStream::copy(void* to, const void* from, Bytes bytes) {
-  launched();
-  const GPU(Stream_t) stream = here();
+  launched(1);
+  const GPU(Stream_t) stream = behind_all();
   auto* target = static_cast<std::byte*>(to);
   const auto* source = static_cast<const std::byte*>(from);
   for (std::size_t left = bytes.count, piece = 0; left > 0; left -= piece) {
@@ -445,13 +482,13 @@ void VendorStream::copy(void* to, const void* from, Bytes bytes) {
 }
 
 void VendorStream::fill(void* to, std::uint8_t byte, Bytes bytes) {
-  launched();
-  require(GPU(MemsetAsync)(to, byte, bytes.count, here()), "filling memory");
+  launched(1);
+  require(GPU(MemsetAsync)(to, byte, bytes.count, behind_all()), "filling memory");
 }
 
 void VendorStream::mark(Event& event) {
   const GPU(Event_t) moment = static_cast<VendorEvent&>(event).native();
-  const GPU(Stream_t) stream = here();
+  const GPU(Stream_t) stream = behind_all();
   require(is_captured() ? record_in_graph(moment, stream) : GPU(EventRecord)(moment, stream),
           "marking a moment");
 }
@@ -463,14 +500,14 @@ void VendorStream::synchronize() {
 
 void VendorStream::write_value(SharedFlag flag, std::uint32_t value) {
   if (!device_.properties().stream_memory_operations) return call_for<FlagCall::write>(flag, value);
-  if (!stream_memory_operations().write_value(here(), flag.address, value))
+  if (!stream_memory_operations().write_value(behind_all(), flag.address, value))
     throw_error(ErrorCode::kDevice, "{}: a stream refused to write a value; run without the GPU",
                 kApi);
 }
 
 void VendorStream::wait_value(SharedFlag flag, std::uint32_t value) {
   if (!device_.properties().stream_memory_operations) return call_for<FlagCall::wait>(flag, value);
-  if (!stream_memory_operations().wait_value(here(), flag.address, value))
+  if (!stream_memory_operations().wait_value(behind_all(), flag.address, value))
     throw_error(ErrorCode::kDevice, "{}: a stream refused to wait for a value; run without the GPU",
                 kApi);
 }
@@ -482,6 +519,23 @@ void VendorStream::call_for(SharedFlag flag, std::uint32_t value) {
   if (is_captured()) return call_host(function, device_.keep(std::move(call)));
   call_host(FlagCall::once<function>, call.get());
   call.release();
+}
+
+// Whether a graph, if there is one, can be built and runs to its end.
+bool VendorDevice::finishes(GPU(Graph_t) graph, GPU(Stream_t) stream) {
+  if (graph == nullptr) return false;
+  GPU(GraphExec_t) executable = nullptr;
+  bool works = true;
+  const auto go_on = [&](Status status) {
+    ignore(status);
+    works = works && status == kSuccess;
+  };
+  go_on(instantiate(&executable, graph));
+  if (works) go_on(GPU(GraphLaunch)(executable, stream));
+  watchdog_.wait([stream] { return is_done(GPU(StreamQuery)(stream)); });
+  if (executable != nullptr) ignore(GPU(GraphExecDestroy)(executable));
+  ignore(GPU(GraphDestroy)(graph));
+  return works;
 }
 
 // Drivers have stream memory operations that they do not capture, or do at once while they capture:
@@ -498,48 +552,66 @@ bool VendorDevice::captures_memory_operations() {
   const StreamMemoryOperations& operations = stream_memory_operations();
   const bool taken =
       operations.wait_value(native, flags, 1) && operations.write_value(native, flags + 1, 1);
-  GPU(Graph_t) graph = nullptr;
-  const Status captured = GPU(StreamEndCapture)(native, &graph);
-  ignore(captured);
-  calls_made_.end_capture();
+  GPU(Graph_t) graph = stream.try_end_capture();
   const bool was_early = reached.load() != 0;
   released.store(1);
-  GPU(GraphExec_t) executable = nullptr;
-  bool works = taken && captured == kSuccess && !was_early;
-  const auto go_on = [&](Status status) {
-    ignore(status);
-    works = works && status == kSuccess;
-  };
-  if (works) go_on(instantiate(&executable, graph));
-  if (works) go_on(GPU(GraphLaunch)(executable, native));
-  watchdog_.wait([native] { return is_done(GPU(StreamQuery)(native)); });
-  works = works && reached.load() == 1;
-  if (executable != nullptr) ignore(GPU(GraphExecDestroy)(executable));
-  if (graph != nullptr) ignore(GPU(GraphDestroy)(graph));
-  return works;
+  return finishes(graph, native) && taken && !was_early && reached.load() == 1;
+}
+
+// Likewise kernels that begin early: they may be refused where they are captured. Tried with two, of
+// which the second copies what the first has copied.
+bool VendorDevice::captures_early_launches() {
+  constexpr std::size_t kBytes = 16, kJoined = kReadMemoryThreads * sizeof(std::uint32_t);
+  const auto memory = MappedMemory::try_allocate(*this, Bytes(3 * kBytes + kJoined));
+  if (!memory) return false;
+  std::byte* const places = memory->data();
+  std::memset(places, 1, kBytes);
+  VendorStream stream(*this, StreamPriority::kNormal);
+  stream.begin_capture();
+  bool taken = true;
+  try {
+    for (std::size_t i = 0; i < 2; ++i)
+      launch_read_memory({.from = places + i * kBytes,
+                          .bytes = kBytes,
+                          .to = places + (i + 1) * kBytes,
+                          .joined = reinterpret_cast<std::uint32_t*>(places + 3 * kBytes)},
+                         stream.native());
+  } catch (const Error&) {
+    taken = false;
+  }
+  GPU(Graph_t) graph = stream.try_end_capture();
+  return finishes(graph, static_cast<GPU(Stream_t)>(stream.stream())) && taken &&
+         std::memcmp(places, places + 2 * kBytes, kBytes) == 0;
 }
 
 void VendorStream::begin_capture() {
   device_.count().begin_capture();
   used_before_capture_ = device_.used();
-  require(GPU(StreamBeginCapture)(stream_, GPU(StreamCaptureModeThreadLocal)), "beginning a graph");
+  require(GPU(StreamBeginCapture)(behind_all(), GPU(StreamCaptureModeThreadLocal)), "beginning a graph");
 }
 
 // Kernels that were captured may have been loaded for it.
 std::unique_ptr<Graph> VendorStream::end_capture() {
   device_.count().end_capture();
   GPU(Graph_t) native = nullptr;
-  require(GPU(StreamEndCapture)(stream_, &native), "capturing a graph");
+  require(GPU(StreamEndCapture)(behind_all(), &native), "capturing a graph");
   auto graph = std::make_unique<VendorGraph>(native, device_.watchdog());
   if (!graph->try_build(stream_)) graph.reset();
   device_.meter().changed(used_before_capture_, device_.used());
   return graph;
 }
 
-void VendorStream::drop_capture() noexcept {
+// Null where there is no graph of it.
+GPU(Graph_t) VendorStream::try_end_capture() noexcept {
   device_.count().end_capture();
+  behind_kernel_ = false;
   GPU(Graph_t) graph = nullptr;
   ignore(GPU(StreamEndCapture)(stream_, &graph));
+  return graph;
+}
+
+void VendorStream::drop_capture() noexcept {
+  GPU(Graph_t) const graph = try_end_capture();
   if (graph != nullptr) ignore(GPU(GraphDestroy)(graph));
 }
 
@@ -548,7 +620,7 @@ void VendorStream::launch(const Graph& graph) {
   const auto& launchable = static_cast<const VendorGraph&>(graph);
   const bool first = launchable.first_launch();
   const Bytes before = first ? device_.used() : Bytes(0);
-  require(GPU(GraphLaunch)(launchable.native(), here()), "launching a graph");
+  require(GPU(GraphLaunch)(launchable.native(), behind_all()), "launching a graph");
   if (first) device_.meter().changed(before, device_.used());
 }
 

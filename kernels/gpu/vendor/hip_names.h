@@ -48,6 +48,8 @@ inline bool has_kernels_for(const hipDeviceProp_t& device) {
                              [&](std::string_view one) { return one == architecture_of(device); });
 }
 
+inline bool begins_early(const hipDeviceProp_t&, int) { return false; }
+
 inline hipError_t call_host(hipStream_t stream, void (*function)(void*), void* context) {
 #if HIP_VERSION >= 50300000
   return hipLaunchHostFunc(stream, function, context);
