@@ -108,7 +108,7 @@ function(hearth_gpu_backend vendor)
       DEPENDS ${source} DEPFILE ${object}.d COMMENT "Compiling ${stem} for ${name}" VERBATIM)
     list(APPEND objects ${object})
   endforeach()
-  add_library(hearth_gpu_${vendor} OBJECT vendor/device.cpp vendor/used_memory_${vendor}.cpp)
+  add_library(hearth_gpu_${vendor} OBJECT vendor/device.cpp vendor/stream.cpp vendor/used_memory_${vendor}.cpp)
   target_include_directories(hearth_gpu_${vendor} SYSTEM PRIVATE ${include})
   target_compile_options(hearth_gpu_${vendor} PRIVATE ${device_flags})
   # By these a device that no kernel was compiled for is left alone.

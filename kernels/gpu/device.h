@@ -1,5 +1,5 @@
 // A GPU: its memory, streams, events and graphs, as an interface. CUDA and HIP implement it from
-// one source (vendor_device.cpp); for tests there is one in host memory with faults (emulation/).
+// one source (vendor/); for tests there is one in host memory with faults (emulation/).
 //
 // Errors. Out of memory is expected at load and is a result (null, empty, false). Whatever else
 // fails is fatal, since a device that failed once answers nothing any more: Error(kDevice), one

@@ -45,8 +45,8 @@ void launch_product(const Products& given, NativeStream stream) {
     const unsigned rows = threads / task.matrices / kThreadsPerRow;
     blocks.first[i] = count;
     blocks.of_job[i] = (task.rows + rows - 1) / rows;
-    blocks.row_bytes[i] = task.columns / traits(task.format).values_per_block *
-                          traits(task.format).bytes_per_block;
+    blocks.row_bytes[i] =
+        task.columns / traits(task.format).values_per_block * traits(task.format).bytes_per_block;
     count += blocks.of_job[i] * jobs_of(task);
   }
   launch(most == 1 ? multiply<1> : multiply<kMostProductRows>,

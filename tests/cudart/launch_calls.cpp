@@ -82,10 +82,14 @@ cudaError_t launch(RegisteredKernel* named, const Configuration& of, void** argu
   const auto stream = state().streams.find(of.stream);
   if (stream == nullptr)
     return refuse(cudaErrorInvalidResourceHandle, "no stream (the default one is not modelled)");
-  // "Opportunistically allow the grid's execution to overlap with the previous kernel in the stream":
-  // what it means behind anything else is not said.
+  // "Opportunistically allow the grid's execution to overlap with the previous kernel in the
+  // stream": what it means behind anything else is not said.
   if (of.begins_early && !stream->behind_kernel)
     return refuse(cudaErrorInvalidValue, "a programmatic launch that is behind no kernel");
+  if (of.begins_early && stream->capture != nullptr && !settings().captures_early_launches) {
+    invalidate(*stream->capture);
+    return refuse(cudaErrorInvalidResourceHandle, "a programmatic launch in a capture");
+  }
   const ptx::Module* module = nullptr;
   try {
     module = named->module->load();

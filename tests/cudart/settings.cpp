@@ -22,6 +22,7 @@ const Settings& settings() {
       .seed = number_of("HEARTH_CUDART_SEED", 1),
       .failing_kernel = number_of("HEARTH_CUDART_FAIL_AT", 0),
       .memory_operations = number_of("HEARTH_CUDART_NO_MEMOPS", 0) == 0,
+      .captures_early_launches = number_of("HEARTH_CUDART_NO_EARLY", 0) == 0,
       .weak_memory = number_of("HEARTH_CUDART_WEAK", 0) != 0,
       .one_by_one = number_of("HEARTH_CUDART_ONE_BY_ONE", 0) != 0,
       .fails_on_leaks = number_of("HEARTH_CUDART_LEAKS", 0) != 0,

@@ -13,6 +13,7 @@ struct Settings {
   std::uint64_t seed;  // HEARTH_CUDART_SEED: of orders, delays, and what lies in new memory
   std::uint64_t failing_kernel;  // HEARTH_CUDART_FAIL_AT: this one of all that run traps; 0: none
   bool memory_operations;        // not HEARTH_CUDART_NO_MEMOPS: the driver has cuStreamWriteValue32
+  bool captures_early_launches;  // not HEARTH_CUDART_NO_EARLY: else capturing them is refused
   bool weak_memory;              // HEARTH_CUDART_WEAK: see tests/ptx/weak_memory.h
   bool one_by_one;               // HEARTH_CUDART_ONE_BY_ONE: the nodes of a graph
   bool fails_on_leaks;     // HEARTH_CUDART_LEAKS: what is left at the end makes the exit code 1

@@ -76,7 +76,8 @@ HEARTH_KERNEL(64) one_lane_goes_on() {
 }
 HEARTH_KERNEL(64) asserts() {
   wait_for_previous();
-  HEARTH_ASSERT(block_x() < 2); }
+  HEARTH_ASSERT(block_x() < 2);
+}
 
 HEARTH_KERNEL(64) some_return_at_once() {
   if (thread_index() < 40) wait_for_previous();

@@ -50,8 +50,8 @@ void fence(Warp& warp, const Instruction&) {
   std::atomic_thread_fence(std::memory_order_seq_cst);
 }
 
-// "Causes the executing thread to wait until all prerequisite grids in flight have completed", which
-// they have: grids run one after the other.
+// "Causes the executing thread to wait until all prerequisite grids in flight have completed",
+// which they have: grids run one after the other.
 void wait_for_grids(Warp& warp, const Instruction&) { warp.wait_for_grids(); }
 // "Signals that specific dependents the runtime system designated to react to this instruction can
 // be scheduled": here none is before the end.

@@ -269,9 +269,7 @@ TEST(PtxExecution, FactsAreThoseOfTheText) {
 
 // Nothing of global memory, and no end, before what was launched before is over.
 TEST(PtxExecution, KernelsThatWaitDoNothingBefore) {
-  const auto error = [](const std::string& body) {
-    return error_of([&] { result(body, {}); });
-  };
+  const auto error = [](const std::string& body) { return error_of([&] { result(body, {}); }); };
   EXPECT_EQ(result("griddepcontrol.wait;\ngriddepcontrol.launch_dependents;\n"
                    "st.global.u32 [%rd4], %r1;",
                    {})[7],

@@ -128,34 +128,17 @@ void add_lane_times(Json& record, const runtime::LaneTime& time) {
 // What a device and its lanes did for a token: nothing where there is none. Tokens of a prompt
 // share what they read.
 void add_device(Json& record, const BenchSetup& setup, const BenchResult& result) {
-  for (const char* key : {"vram_budget_bytes",
-                          "vram_peak_bytes",
-                          "launches_overlap",
-                          "launches_per_token",
-                          "nodes_per_token",
-                          "host_syncs_per_token",
-                          "host_syncs_inside_steps",
-                          "launches_per_chunk",
-                          "host_syncs_per_chunk",
-                          "experts_fetched_per_token",
-                          "experts_on_cpu_per_token",
-                          "experts_not_in_ram_per_token",
-                          "experts_staged_per_token",
-                          "chunk_resident_share",
-                          "vram_read_bytes_per_token",
-                          "vram_peak_bytes_per_s",
-                          "share_of_vram_peak",
-                          "link_bytes_per_token",
-                          "link_peak_bytes_per_s",
-                          "share_of_link_peak",
-                          "cpu_lane_bytes_per_token",
-                          "cpu_lane_ns_per_token",
-                          "cpu_lane_share",
-                          "hits_ns_per_token",
-                          "link_ns_per_token",
-                          "link_wait_ns_per_token",
-                          "fetched_ns_per_token",
-                          "cpu_wait_ns_per_token"})
+  for (const char* key :
+       {"vram_budget_bytes",         "vram_peak_bytes",          "launches_overlap",
+        "launches_per_token",        "nodes_per_token",          "host_syncs_per_token",
+        "host_syncs_inside_steps",   "launches_per_chunk",       "host_syncs_per_chunk",
+        "experts_fetched_per_token", "experts_on_cpu_per_token", "experts_not_in_ram_per_token",
+        "experts_staged_per_token",  "chunk_resident_share",     "vram_read_bytes_per_token",
+        "vram_peak_bytes_per_s",     "share_of_vram_peak",       "link_bytes_per_token",
+        "link_peak_bytes_per_s",     "share_of_link_peak",       "cpu_lane_bytes_per_token",
+        "cpu_lane_ns_per_token",     "cpu_lane_share",           "hits_ns_per_token",
+        "link_ns_per_token",         "link_wait_ns_per_token",   "fetched_ns_per_token",
+        "cpu_wait_ns_per_token"})
     record[key] = nullptr;
   runtime::DeviceModel* const model = setup.engine.device_model();
   if (model == nullptr) return;

@@ -460,9 +460,7 @@ const std::uint64_t* exchange(Collective collective, std::uint64_t value) {
 }
 void wait_for_block(unsigned line) { runner().wait_for_block(line); }
 void wait_for_previous() { runner().wait_for_previous(); }
-void prefetch(const void* at) {
-  static_cast<void>(*static_cast<const volatile std::byte*>(at));
-}
+void prefetch(const void* at) { static_cast<void>(*static_cast<const volatile std::byte*>(at)); }
 void fail(const char* file, int line, const char* what) { runner().fail(file, line, what); }
 
 void note_access(const void* at, std::size_t bytes, Access access, const void* code) {

@@ -37,7 +37,7 @@ struct Launch {
   LaunchShape shape;
   unsigned lanes = 32;  // of a warp, 32 or 64
   std::uint64_t seed = 0;
-  const void* kernel = nullptr;  // which one it is
+  const void* kernel = nullptr;     // which one it is
   std::span<const std::byte> call;  // where its arguments are, which may be read at any time
 };
 

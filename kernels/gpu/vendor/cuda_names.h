@@ -1,4 +1,4 @@
-// The names that vendor/device.cpp uses, for CUDA.
+// The names that the sources here use, for CUDA.
 #pragma once
 
 #include <cuda.h>

@@ -1,4 +1,4 @@
-// The names that vendor/device.cpp uses, for HIP.
+// The names that the sources here use, for HIP.
 #pragma once
 
 #include <hip/hip_runtime_api.h>
