@@ -3,11 +3,12 @@
 #   [LLAMA_BENCH=llama-bench] benchmarks/gpu-models.sh [--hearth PROGRAM] [--records FILE] [--dry-run] [--short] [SHAPE]
 # Writes a random model of the true shape (qwen3.6-35b-a3b) and routing with the hit rates that were
 # published of it, runs `hearth bench` with all experts in VRAM, with 60 % of them, and with 8, 12
-# and 16 GiB, misses served as measured, over the link alone and by the CPU alone, and with no kernel
-# that begins before the last one has ended; behind 4096 and 32768 positions of random keys and values. Prints a row for each test and the ratios, for prompts
-# what they have of the link or of the speed with all experts in VRAM, whichever bounds them; fails
-# where logits differ. --records: all figures, a line of JSON for each test. --short: of the budgets only
-# 8 GiB, and misses only as measured. --dry-run: a tiny model, on the emulation.
+# and 16 GiB, misses served as measured, over the link alone and by the CPU alone; behind 4096 and
+# 32768 positions of random keys and values; and with all experts again, without what HEARTH_GPU_WITHOUT
+# leaves out. Prints a row for each test and the ratios, for prompts what they have of the link or of the
+# speed with all experts in VRAM, whichever bounds them; fails where logits differ. --records: all figures,
+# a line of JSON for each test. --short: of the budgets only 8 GiB, and misses only as measured. --dry-run:
+# a tiny model, on the emulation.
 #
 # The file goes where there is room: to HEARTH_CHECK_FOLDER, or to /dev/shm or TMPDIR. Where there is
 # none, it has fewer layers. It is read through the page cache: the disk is not what is measured.
@@ -137,7 +138,7 @@ decoded() { grep "\"test\":\"tg$generate @ d${depths%%,*}\""; }
 prefilled() { grep "\"test\":\"pp$prompt @ d${depths%%,*}\""; }
 
 run_all() {
-  local all planned experts budget misses
+  local all planned experts budget misses habit
   run all
   all=$(of_setting all | head -n 1)
   planned=$(field vram_planned <<<"$all") experts=$(field vram_planned_experts <<<"$all")
@@ -146,8 +147,8 @@ run_all() {
   fi
   for budget in "${budgets[@]}"; do run "$budget" --vram "$budget"; done
   [[ $short -eq 0 ]] || return 0
-  HEARTH_GPU_OVERLAP=off run 'all in turn'
   for misses in link cpu; do run "${budgets[0]} $misses" --vram "${budgets[0]}" --misses "$misses"; done
+  for habit in overlap ahead; do HEARTH_GPU_WITHOUT=$habit run "no $habit"; done
 }
 
 # ---- What is told in the end ---------------------------------------------------------------------
@@ -193,9 +194,11 @@ print_ratios() {
     [[ -z $one || -z $all ]] ||
       awk -v s="$setting" -v a="$all" -v o="$one" 'BEGIN { printf "%s: %.0f %% of the speed with all in VRAM\n", s, 100 * o / a }'
   done
-  one=$(of_setting 'all in turn' | decoded | field avg_ts)
-  [[ -z $one || -z $all ]] ||
-    awk -v a="$all" -v o="$one" 'BEGIN { printf "all: %.2f times the speed of kernels that begin when the one before has ended\n", a / o }'
+  for setting in 'no overlap' 'no ahead'; do
+    one=$(of_setting "$setting" | decoded | field avg_ts)
+    [[ -z $one || -z $all ]] ||
+      awk -v s="$setting" -v a="$all" -v o="$one" 'BEGIN { printf "%s: all is %.3f times as fast\n", s, a / o }'
+  done
   one=$(of_setting all | decoded | field share_of_vram_peak)
   [[ -z $one || $one == null ]] ||
     awk -v o="$one" 'BEGIN { printf "all: %.0f %% of what the memory of the card gives\n", 100 * o }'

@@ -6,7 +6,7 @@ threads, and the most that any architecture has of registers, shared memory and 
 the loads of a product for one row are under way before it multiplies, which compilers undo for little.
 Exit code 1 where a kernel cannot be launched as it is (no bounds, too many registers for its threads, too
 much shared memory), where one does not wait for the launch before it ahead of all else that touches memory,
-where a product for few rows spills more than it may, or one for one row waits for its loads one after the
+where a product for few rows spills, or one for one row waits for its loads one after the
 other."""
 
 import collections
@@ -19,9 +19,8 @@ import sys
 NVIDIA, AMD = 190, 224  # e_machine
 MOST_REGISTERS = 65536  # of a block
 MOST_SHARED = {NVIDIA: 48 << 10, AMD: 64 << 10}
-# Bytes that products may have on the stack, for memory is what they wait for: none but on sm_75, where
-# two words lie there from the begin of the kernel to its end, beside the loops.
-MOST_STACK = ((re.compile(r"^multiply<1u>"), 8), (re.compile(r"^multiply<8u>"), 0))
+# Products may have nothing on the stack, for memory is what they wait for.
+WITHOUT_STACK = re.compile(r"^multiply<\du>")
 
 # Instructions by their lowest nine bits. What kernels may do before they wait for the launch before them is
 # no access of memory that others see: neither as it was written, nor as ptxas moved it.
@@ -237,8 +236,7 @@ def main(paths, all_kernels):
             "has too many registers for its threads":
                 machine == NVIDIA and most.threads * most.registers > MOST_REGISTERS,
             "has too much shared memory": most.shared > MOST_SHARED[machine],
-            "spills": machine == NVIDIA and
-                      any(which.match(names[name]) and most.stack > limit for which, limit in MOST_STACK),
+            "spills": machine == NVIDIA and most.stack > 0 and WITHOUT_STACK.match(names[name]),
         }
         wrong += [f"gpu-resources: {vendor}: {names[name]} {what}" for what, is_so in checks.items() if is_so]
     wrong += [f"gpu-resources: {names[name]} on sm_{architecture}, before it waits for the launch before: {what}"
