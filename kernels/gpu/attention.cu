@@ -54,7 +54,9 @@ bool blocks_cross_heads(const AttendTask& task) {
 }
 
 void launch_merge(const AttendTask& task, bool walked, NativeStream stream) {
-  launch(merge_chunks, {.blocks_x = task.heads, .blocks_y = task.rows, .threads = kAttendThreads},
+  const unsigned asking = task.rows == 1 ? ahead_blocks(task.ahead) : 0;
+  launch(merge_chunks,
+         {.blocks_x = task.heads + asking, .blocks_y = task.rows, .threads = kAttendThreads},
          stream, task, walked);
 }
 

@@ -199,15 +199,12 @@ HEARTH_DEVICE bool reads_kvarn(const AttendTask& task, std::uint32_t span,
 // Asks for the stored tiles of a span: what waits for them later finds them nearer.
 HEARTH_DEVICE void prefetch_span(const KvMemory& memory, std::uint32_t head, std::uint32_t span,
                                  std::uint32_t end) {
-  constexpr std::uint32_t kLine = 128;
   const KvLayout& layout = memory.layout;
   for (std::uint32_t position = span; position < span + kSpan && position < end;
        position += layout.tile) {
     if (position < layout.sink) continue;
     const std::byte* const tile = stored_tile(memory, head, position);
-    for (std::uint32_t at = thread_index() * kLine; at < layout.tile_bytes;
-         at += block_threads() * kLine)
-      prefetch(tile + at);
+    prefetch_values(tile, layout.tile_bytes);
   }
 }
 

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "kernels/attention.h"
+#include "kernels/gpu/ahead.h"
 #include "kernels/gpu/quantize.h"
 #include "kernels/kv/kv_layout.h"
 
@@ -50,6 +51,7 @@ struct AttendTask {
   float* states = nullptr;       // attend_state_floats(rows, heads, value_dim)
   RotationLayout rotation;       // takes back that of the values, before anything else
   HeadResults results;
+  Ahead ahead;  // of one row
 };
 
 // Up to so many rows have the chunks of their contexts computed side by side.

@@ -1,6 +1,7 @@
 // What the chunks of a context left of a query becomes its result (kernels/attention.h).
 #pragma once
 
+#include "kernels/gpu/ahead.cuh"
 #include "kernels/gpu/attention.cuh"
 #include "kernels/gpu/gate.cuh"
 #include "kernels/gpu/hadamard.cuh"
@@ -111,9 +112,13 @@ HEARTH_DEVICE void give_head(const AttendTask& task, std::uint32_t row, std::uin
   }
 }
 
-// Block (head, row). Where blocks walked the context, all chunks are in the state of the first.
+// Block (head, row); then those that ask ahead. Where blocks walked the context, all chunks are in
+// the state of the first.
 HEARTH_KERNEL(kAttendThreads) merge_chunks(AttendTask task, bool walked) {
+  const bool has_head = block_x() < task.heads;
+  if (!has_head) ask_ahead(task.ahead, block_x() - task.heads);
   wait_for_previous();
+  if (!has_head) return;
   HEARTH_SHARED(MergeShared, shared);
   const std::uint32_t head = block_x(), row = block_y(), end = *task.position + row + 1;
   const std::uint32_t size = attention_chunk(end);

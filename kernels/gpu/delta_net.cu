@@ -1,6 +1,7 @@
 #include "kernels/gpu/delta_net.h"
 
 #include "kernels/delta_gates.h"
+#include "kernels/gpu/ahead.cuh"
 #include "kernels/gpu/norm.cuh"
 #include "kernels/gpu/quantize.cuh"
 
@@ -15,6 +16,7 @@ HEARTH_DEVICE const float* head_of(const DeltaInput& in, std::uint32_t head, std
 }
 
 constexpr unsigned kPrepareThreads = 128;
+constexpr unsigned kTapsTogether = 4;  // as many as models have
 
 // A channel of all rows, by one thread.
 HEARTH_DEVICE void convolve(const PrepareDeltaTask& task, const float* x, std::uint64_t x_stride,
@@ -28,8 +30,18 @@ HEARTH_DEVICE void convolve(const PrepareDeltaTask& task, const float* x, std::u
     return index < kept ? window[index * channels] : x[(index - kept) * x_stride];
   };
   for (std::uint64_t row = 0; row < task.rows; ++row) {
-    float sum = weights[0] * input(row);
-    for (std::uint32_t j = 1; j < taps; ++j) sum = fma(weights[j], input(row + j), sum);
+    float sum = 0;
+    for (std::uint32_t first = 0; first < taps; first += kTapsTogether) {
+      float weight[kTapsTogether], x_of[kTapsTogether];
+      for (unsigned k = 0; k < kTapsTogether; ++k) {
+        const std::uint32_t j = first + k < taps ? first + k : taps - 1;
+        weight[k] = weights[j];
+        x_of[k] = input(row + j);
+      }
+      for (unsigned k = 0; k < kTapsTogether; ++k)
+        if (first + k < taps)
+          sum = first + k == 0 ? weight[0] * x_of[0] : fma(weight[k], x_of[k], sum);
+    }
     task.mixed[row * channels + channel] = divide(sum, 1.0f + exponential(sum * -1.0f));
   }
   // What is still to be read lies behind what is written.
@@ -64,17 +76,19 @@ HEARTH_DEVICE void compute_gates(const PrepareDeltaTask& task, std::uint64_t ind
 
 // Block (head): first those of queries, of keys and of values, then gates for each thread.
 HEARTH_KERNEL(kPrepareThreads) prepare_heads(PrepareDeltaTask task) {
-  wait_for_previous();
   const DeltaNetShape& shape = task.shape;
   const std::uint32_t keys = shape.key_heads, heads = 2 * keys + shape.value_heads;
-  if (block_x() >= heads) {
-    compute_gates(task, std::uint64_t{block_x() - heads} * block_threads() + thread_index());
-    return;
-  }
+  const bool has_head = block_x() < heads;
   const bool of_value = block_x() >= 2 * keys, of_query = block_x() < keys;
   const std::uint32_t dim = of_value ? shape.value_dim : shape.key_dim;
   const std::uint32_t head = of_value ? block_x() - 2 * keys : block_x() % keys;
   const std::uint32_t begin = of_value ? 2 * shape.keys() + head * dim : block_x() * dim;
+  if (has_head) prefetch_values(task.convolution + begin * shape.taps, dim * shape.taps);
+  wait_for_previous();
+  if (!has_head) {
+    compute_gates(task, std::uint64_t{block_x() - heads} * block_threads() + thread_index());
+    return;
+  }
   const DeltaInput& in = of_value ? task.value : of_query ? task.query : task.key;
   const float* const x = head_of(in, head, of_value ? shape.heads_per_key() : 1, dim, 0);
   for (std::uint32_t c = thread_index(); c < dim; c += block_threads())
@@ -159,15 +173,16 @@ HEARTH_DEVICE float update_column(const DeltaShared& shared, float* column, std:
 
 // Block (`together` panels, value head): their state is in shared memory for all rows.
 HEARTH_KERNEL(kUpdateThreads) update_states(UpdateDeltaTask task, std::uint32_t together) {
-  wait_for_previous();
-  HEARTH_DYNAMIC_SHARED(float, memory);
   const DeltaNetShape& shape = task.shape;
   const std::uint32_t dim = shape.key_dim, head = block_y();
-  HEARTH_ASSERT(dim <= kMostDeltaKeys);
-  const DeltaShared shared{memory, memory + dim, memory + 2 * dim};
   const std::uint32_t panels = shape.value_dim / kDeltaPanel, first = block_x() * together;
   const std::uint32_t here = panels - first < together ? panels - first : together;
   float* const state = task.state + (std::uint64_t{head} * panels + first) * dim * kDeltaPanel;
+  if constexpr (begins_early()) prefetch_values(state, here * dim * kDeltaPanel);
+  wait_for_previous();
+  HEARTH_DYNAMIC_SHARED(float, memory);
+  HEARTH_ASSERT(dim <= kMostDeltaKeys);
+  const DeltaShared shared{memory, memory + dim, memory + 2 * dim};
   copy_state(state, here * dim * kDeltaPanel, shared.state);
 
   const std::uint32_t panel = thread_index() / kThreadsPerPanel;
@@ -218,9 +233,19 @@ HEARTH_DEVICE void find_factors(const FinishDeltaTask& task, std::uint32_t first
   }
 }
 
-// Block (512 columns, row).
+HEARTH_DEVICE constexpr std::uint32_t finish_blocks(const FinishDeltaTask& task) {
+  return (task.to.stride + kFinishColumns - 1) / kFinishColumns;
+}
+
+// Block (512 columns, row); then those that ask ahead.
 HEARTH_KERNEL(kFinishThreads) finish_heads(FinishDeltaTask task) {
+  const bool has_columns = block_x() < finish_blocks(task);
+  if (has_columns)
+    prefetch_values(task.norm, task.shape.value_dim);
+  else
+    ask_ahead(task.ahead, block_x() - finish_blocks(task));
   wait_for_previous();
+  if (!has_columns) return;
   HEARTH_SHARED(FinishShared, shared);
   const std::uint32_t dim = task.shape.value_dim, values = task.shape.values();
   const std::uint32_t row = block_y(), begin = block_x() * kFinishColumns;
@@ -273,11 +298,11 @@ void launch_update_delta(const UpdateDeltaTask& task, NativeStream stream) {
 
 void launch_finish_delta(const FinishDeltaTask& task, NativeStream stream) {
   if (task.to.rows == 0) return;
+  const std::uint32_t own = (task.to.stride + kFinishColumns - 1) / kFinishColumns;
+  const unsigned asking = task.to.rows == 1 ? ahead_blocks(task.ahead) : 0;
   launch(finish_heads,
-         {.blocks_x = (task.to.stride + kFinishColumns - 1) / kFinishColumns,
-          .blocks_y = task.to.rows,
-          .threads = kFinishThreads},
-         stream, task);
+         {.blocks_x = own + asking, .blocks_y = task.to.rows, .threads = kFinishThreads}, stream,
+         task);
 }
 
 }  // namespace hearth::kernels::HEARTH_GPU_TARGET

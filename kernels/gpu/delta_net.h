@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "kernels/delta_net.h"
+#include "kernels/gpu/ahead.h"
 #include "kernels/gpu/quantize.h"
 
 namespace hearth::kernels {
@@ -57,6 +58,7 @@ struct FinishDeltaTask {
   const float* norm = nullptr;  // [value_dim]
   float epsilon = 0;
   QuantizeTask::Destination to;  // columns: values of the shape
+  Ahead ahead;                   // of one row
 };
 
 }  // namespace hearth::kernels

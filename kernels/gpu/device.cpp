@@ -2,12 +2,29 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <ranges>
+#include <string_view>
 
 #include "base/check.h"
 #include "base/error.h"
 #include "kernels/gpu/launch_error.h"
 
 namespace hearth::kernels {
+
+bool is_wanted(DeviceHabit habit) {
+  const char* const text = std::getenv("HEARTH_GPU_WITHOUT");
+  if (text == nullptr) return true;
+  bool wanted = true;
+  for (const auto part : std::views::split(std::string_view(text), ',')) {
+    const std::string_view name(part.begin(), part.end());
+    const bool overlap = name == "overlap";
+    if (!overlap && name != "ahead")
+      throw_error(ErrorCode::kUsage,
+                  "HEARTH_GPU_WITHOUT={}: unknown; use overlap, ahead or overlap,ahead", text);
+    if (overlap == (habit == DeviceHabit::kOverlap)) wanted = false;
+  }
+  return wanted;
+}
 
 std::unique_ptr<Graph> captured(Stream& stream, FunctionRef<void()> work) {
   stream.begin_capture();

@@ -41,6 +41,7 @@ struct DeviceProperties {
   bool stream_memory_operations =
       false;                  // else Stream::write_value and wait_value use host functions
   bool begins_early = false;  // a kernel, while the one before it in its stream still runs
+  bool prefetches = false;    // a kernel can ask for memory before it reads it
   bool marks_graphs = false;  // Stream::mark works
 };
 
@@ -147,6 +148,15 @@ class Device {
   virtual void free_mapped(void* memory) noexcept = 0;
   virtual void unpin(std::byte* memory) noexcept = 0;
 };
+
+// What makes steps of a device faster and changes nothing else.
+enum class DeviceHabit {
+  kOverlap,  // kernels begin early (DeviceProperties::begins_early)
+  kAhead,    // kernels of few blocks ask for what the next one reads (kernels/gpu/ahead.h)
+};
+// Not where HEARTH_GPU_WITHOUT names it, to measure what it is worth: "overlap", "ahead", or both
+// with a comma between them. Error(kUsage) where that names anything else.
+bool is_wanted(DeviceHabit habit);
 
 // For a program that has its process for itself, before it looks for devices: drivers load all of
 // its kernels when one is opened (some megabytes, which are counted then), and not each with its

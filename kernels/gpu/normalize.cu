@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/gpu/ahead.cuh"
 #include "kernels/gpu/norm.cuh"
 #include "kernels/gpu/quantize.cuh"
 #include "kernels/gpu/route.h"
@@ -152,9 +153,24 @@ HEARTH_DEVICE void store_normed(const NormedOutput& output, const float* from,
   }
 }
 
-// Block (row).
+// What is read last, when a wait for it cannot be hidden any more.
+HEARTH_DEVICE void prefetch_weights(const NormalizeTask& task) {
+  for (unsigned i = 0; i < kMostBlockOutputs; ++i)
+    prefetch_values(task.added[i].norm, task.columns);
+  prefetch_values(task.added_norm, task.columns);
+  for (unsigned i = 0; i < kMostNormedOutputs; ++i)
+    prefetch_values(task.outputs[i].weight, task.columns);
+}
+
+// Block (row); then those that ask ahead.
 HEARTH_KERNEL(kMostNormalizeThreads, 1) normalize_rows(NormalizeTask task) {
+  const bool has_row = block_x() < task.rows;
+  if (has_row)
+    prefetch_weights(task);
+  else
+    ask_ahead(task.ahead, block_x() - task.rows);
   wait_for_previous();
+  if (!has_row) return;
   HEARTH_SHARED(NormalizeShared, shared);
   const std::uint32_t row = block_x();
   if (task.experts.results != nullptr) combine_experts(task, row, shared);
@@ -171,7 +187,8 @@ void launch_normalize(const NormalizeTask& task, NativeStream stream) {
   if (task.rows == 0 || task.columns == 0) return;
   const unsigned wanted = (task.columns / 2 + 63) / 64 * 64;
   const unsigned threads = std::clamp(wanted, 64u, kMostNormalizeThreads);
-  launch(normalize_rows, {.blocks_x = task.rows, .threads = threads}, stream, task);
+  launch(normalize_rows, {.blocks_x = task.rows + ahead_blocks(task.ahead), .threads = threads},
+         stream, task);
 }
 
 }  // namespace hearth::kernels::HEARTH_GPU_TARGET

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "kernels/gpu/ahead.h"
 #include "kernels/gpu/quantize.h"
 
 namespace hearth::kernels {
@@ -60,6 +61,7 @@ struct NormalizeTask {
   const float* factor = nullptr;      // [1], or null
   float epsilon = 0;                  // of all norms
   NormedOutput outputs[kMostNormedOutputs];
+  Ahead ahead;
 };
 
 }  // namespace hearth::kernels

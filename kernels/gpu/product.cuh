@@ -7,6 +7,7 @@
 // most of the device idle, blocks are smaller.
 #pragma once
 
+#include "kernels/gpu/ahead.cuh"
 #include "kernels/gpu/gate.cuh"
 #include "kernels/gpu/product.h"
 #include "kernels/gpu/quantize.cuh"
@@ -194,6 +195,13 @@ HEARTH_DEVICE Inputs<kRows> inputs_of(const ProductTask& task, const ProductJob&
   return in;
 }
 
+// They are read when a row is summed up, which is late to begin to wait for memory.
+HEARTH_DEVICE void prefetch_terms(const OutputTerms& terms, const ProductTask& task,
+                                  const ProductJob& job, std::uint32_t row) {
+  if (terms.bias != nullptr && thread_index() % kThreadsPerRow == 0)
+    prefetch(terms.bias + std::uint64_t{job.expert} * task.rows + row);
+}
+
 template <unsigned kRows>
 HEARTH_DEVICE void add_terms(const OutputTerms& terms, const ProductTask& task,
                              const ProductJob& job, std::uint32_t row, float (&out)[kRows]) {
@@ -286,7 +294,6 @@ HEARTH_DEVICE void multiply_row(WeightFormat format, const std::byte* matrix, st
 // The rows of a dense matrix that a block multiplies, one behind the other in memory. What experts
 // they are of is known when the launch before is over; these never change.
 HEARTH_DEVICE void prefetch_rows(const ProductTask& task, const ProductPlace& place) {
-  constexpr std::uint32_t kLine = 128;
   if (task.jobs != nullptr) return;
   const unsigned threads = block_threads() / task.matrices;
   const unsigned m = thread_index() / threads, rows = threads / kThreadsPerRow;
@@ -294,10 +301,8 @@ HEARTH_DEVICE void prefetch_rows(const ProductTask& task, const ProductPlace& pl
   const std::uint32_t end = begin + rows < task.rows ? begin + rows : task.rows;
   const std::byte* const matrix =
       (m == 0 ? task.dense[0] : task.dense[1]) + place.job * task.part_bytes;
-  const std::uint64_t row_bytes = place.row_bytes;
-  for (std::uint64_t at = begin * row_bytes + thread_index() % threads * kLine;
-       at < end * row_bytes; at += threads * kLine)
-    prefetch(matrix + at);
+  prefetch_bytes(matrix + std::uint64_t{begin} * place.row_bytes,
+                 std::uint64_t{end - begin} * place.row_bytes, thread_index() % threads, threads);
 }
 
 // Block (32 rows of a matrix, job), where there are two matrices with 256 threads for each. The
@@ -320,6 +325,7 @@ multiply(HEARTH_ARGUMENT(Products) argument, ProductBlocks blocks) {
   const std::uint32_t row = place.rows * (threads / kThreadsPerRow) + group;
   const bool exists = row < task.rows;
   const std::uint32_t safe_row = exists ? row : task.rows - 1;
+  prefetch_terms(m == 0 ? task.terms[0] : task.terms[1], task, job, safe_row);
   const Inputs<kRows> in = inputs_of<kRows>(task, job);
 
   float out[kRows] = {};

@@ -1,5 +1,6 @@
 #include "kernels/gpu/resolve.h"
 
+#include "kernels/gpu/ahead.cuh"
 #include "kernels/gpu/port.h"
 #include "kernels/gpu/route.cuh"
 #include "kernels/gpu/slot_search.cuh"
@@ -100,10 +101,12 @@ HEARTH_DEVICE void look_up(const ResolveTask& task, ResolveShared& shared, const
   if (!is_first(pair)) return;
   const std::uint32_t expert = task.first_expert + pair.expert;
   const std::uint32_t slot = task.tables.slot_of[expert];
+  const std::uint32_t guessed = task.tables.guessed[expert];
+  const std::uint32_t active_in = task.tables.active_in[expert];
   Lane lane = kHit;
   if (slot != kNoSlot) {
     shared.slot[pair.index] = slot;
-    if (task.tables.guessed[expert] != 0) {
+    if (guessed != 0) {
       if (task.tables.slots[slot].last_use == step) lane = kArriving;
       task.tables.guessed[expert] = 0;
       atomic_add(&shared.guesses_used, 1u);
@@ -111,7 +114,7 @@ HEARTH_DEVICE void look_up(const ResolveTask& task, ResolveShared& shared, const
     task.tables.slots[slot].last_use = step;
   } else if (task.tables.sources[expert].parts[0] != nullptr) {
     lane = kMiss;
-    shared.age[pair.index] = step - task.tables.active_in[expert];
+    shared.age[pair.index] = step - active_in;
   } else {
     lane = kOnHost;
     atomic_add(&shared.not_in_ram, 1u);
@@ -267,8 +270,17 @@ HEARTH_DEVICE void resolve_pairs(const ResolveTask& task, const Routing& routing
   if (thread_index() == 0) write_counts(task, shared);
 }
 
+// What is read one after the other, and as far away as weights: a layer's part of the tables.
+HEARTH_DEVICE void prefetch_tables(const ResolveTask& task) {
+  prefetch_values(task.tables.slot_of + task.first_expert, task.experts);
+  prefetch_values(task.tables.guessed + task.first_expert, task.experts);
+  prefetch_values(task.tables.active_in + task.first_expert, task.experts);
+  prefetch_values(task.tables.addresses, task.first_slot + task.slots);
+}
+
 // One block.
 HEARTH_KERNEL(kResolveThreads) resolve_layer(ResolveTask task) {
+  prefetch_tables(task);
   wait_for_previous();
   HEARTH_SHARED(ResolveShared, shared);
   resolve_pairs(task, {task.ids, task.weights}, shared);
@@ -279,10 +291,18 @@ struct RouteAndResolveShared {
   ResolveShared resolve;
 };
 
-// One block.
+// One block; then those that ask ahead.
 static_assert(kResolveThreads <= kMostRouteThreads);
 HEARTH_KERNEL(kResolveThreads) route_and_resolve_row(RouteAndResolveTask task) {
+  if (block_x() > 0) {
+    ask_ahead(task.ahead, block_x() - 1);
+  } else {
+    prefetch_values(task.route.bias, task.route.spec.experts);
+    prefetch_values(task.route.selection_bias, task.route.spec.experts);
+    prefetch_tables(task.resolve);
+  }
   wait_for_previous();
+  if (block_x() > 0) return;
   HEARTH_SHARED(RouteAndResolveShared, shared);
   HEARTH_ASSERT(task.route.rows == 1 && pairs_of(task.resolve) == task.route.spec.used);
   route_row(task.route, shared.route);
@@ -296,7 +316,8 @@ void launch_resolve(const ResolveTask& task, NativeStream stream) {
 
 void launch_route_and_resolve(const RouteAndResolveTask& task, NativeStream stream) {
   if (task.resolve.rows == 0 || task.resolve.experts_used == 0) return;
-  launch(route_and_resolve_row, {.threads = kResolveThreads}, stream, task);
+  launch(route_and_resolve_row,
+         {.blocks_x = 1 + ahead_blocks(task.ahead), .threads = kResolveThreads}, stream, task);
 }
 
 }  // namespace hearth::kernels::HEARTH_GPU_TARGET

@@ -21,6 +21,7 @@
 
 #include <cstdint>
 
+#include "kernels/gpu/ahead.h"
 #include "kernels/gpu/expert_tables.h"
 #include "kernels/gpu/lane_block.h"
 #include "kernels/gpu/product.h"
@@ -90,6 +91,7 @@ struct ResolveTask {
 struct RouteAndResolveTask {
   RouteTask route;
   ResolveTask resolve;  // of the same row; its ids and weights are not read
+  Ahead ahead;
 };
 
 // The specification, in plain C++, for tables and lists that the host can read and write: what the

@@ -1,6 +1,7 @@
 // Heads of a step's rows normed, turned, rotated and stored, each in the shared memory of a block.
 #pragma once
 
+#include "kernels/gpu/ahead.cuh"
 #include "kernels/gpu/hadamard.cuh"
 #include "kernels/gpu/kv_store.cuh"
 #include "kernels/gpu/norm.cuh"
@@ -67,9 +68,10 @@ HEARTH_DEVICE void turn_head(const TurnTask& task, const HeadGroup& group, std::
 
 // Block (head of a group, row).
 HEARTH_KERNEL(kTurnThreads) turn_heads(HEARTH_ARGUMENT(TurnTask) argument) {
+  const TurnTask& task = in_place(argument);
+  for (const HeadGroup& group : task.groups) prefetch_values(group.weight, group.normed);
   wait_for_previous();
   HEARTH_SHARED(TurnedHead, head);
-  const TurnTask& task = in_place(argument);
   std::uint32_t index = block_x();
   for (const HeadGroup& group : task.groups) {
     if (index < group.heads) {

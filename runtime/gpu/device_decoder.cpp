@@ -28,6 +28,13 @@ DeviceNeeds device_needs(const Model& model) {
 
 namespace {
 
+// What memory carries in the few microseconds of a launch of few blocks, and no more of the cache
+// than leaves room for what is asked for next and for what is read meanwhile.
+Bytes most_ahead(const kernels::DeviceProperties& device) {
+  if (!device.prefetches || !is_wanted(kernels::DeviceHabit::kAhead)) return Bytes(0);
+  return std::min(Bytes(device.l2.count / 4), 8 * kMiB);
+}
+
 // More shapes of steps than a prompt and its answer have.
 constexpr std::size_t kMostGraphs = 16;
 constexpr Bytes kGraphRoom = 32 * kMiB;
@@ -220,8 +227,8 @@ void DeviceDecoder::record(const StepShape& shape) const {
   record_layers(step);
   if (shape.first_logits_row == shape.rows) return;
   const Model& model = model_.model();
-  record_logits(step,
-                step.leave(model.config.rms_epsilon, model.output_norm, shape.first_logits_row));
+  record_logits(step, step.leave(model.config.rms_epsilon, model.output_norm,
+                                 shape.first_logits_row, step.ahead({model.output})));
 }
 
 DeviceStep DeviceDecoder::new_step(std::uint32_t rows, const DeviceInputs& inputs,
@@ -242,7 +249,8 @@ DeviceStep DeviceDecoder::new_step(std::uint32_t rows, const DeviceInputs& input
           .recurrent = recurrent_,
           .scratch = scratch_,
           .inputs = inputs,
-          .outputs = outputs_};
+          .outputs = outputs_,
+          .most_ahead = most_ahead(model_.device().properties())};
 }
 
 void DeviceDecoder::record_layers(DeviceStep& step) const {

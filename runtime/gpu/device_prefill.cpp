@@ -74,7 +74,7 @@ void DevicePrefill::run(std::span<const TokenId> tokens, std::uint32_t position,
     decoder_.record_layers(step);
     Activations last;
     if (first_logits_row < rows)
-      last = step.leave(model.config.rms_epsilon, model.output_norm, first_logits_row);
+      last = step.leave(model.config.rms_epsilon, model.output_norm, first_logits_row, {});
     const auto record_logits = [&](std::uint32_t first) {
       const std::uint32_t count = std::min(rows - first, DeviceOutputs::kMostLogitRows);
       if (count > 0) decoder_.record_logits(step, slice(last, first - first_logits_row, count));

@@ -22,7 +22,8 @@ std::uint32_t most_rows(const ProductTask& task) {
 
 }  // namespace
 
-void DeviceStep::enter(float epsilon, std::span<const kernels::NormedOutput> norms) {
+void DeviceStep::enter(float epsilon, std::span<const kernels::NormedOutput> norms,
+                       const kernels::Ahead& ahead) {
   kernels::NormalizeTask task{.rows = rows,
                               .columns = embedding(),
                               .x = scratch.hidden,
@@ -30,7 +31,8 @@ void DeviceStep::enter(float epsilon, std::span<const kernels::NormedOutput> nor
                               .experts = pending.experts,
                               .added_norm = pending.norm,
                               .factor = pending.factor,
-                              .epsilon = epsilon};
+                              .epsilon = epsilon,
+                              .ahead = ahead};
   CHECK_LE(norms.size(), std::size(task.outputs));
   std::ranges::copy(pending.parts, task.added);
   std::ranges::copy(norms, task.outputs);
@@ -38,14 +40,16 @@ void DeviceStep::enter(float epsilon, std::span<const kernels::NormedOutput> nor
   pending = {};
 }
 
-Activations DeviceStep::enter(float epsilon, const WeightVector& norm) {
+Activations DeviceStep::enter(float epsilon, const WeightVector& norm,
+                              const kernels::Ahead& ahead) {
   const auto to = scratch.normed.shaped(rows, embedding());
   const kernels::NormedOutput output{.weight = weights.of(norm), .to = to};
-  enter(epsilon, {&output, 1});
+  enter(epsilon, {&output, 1}, ahead);
   return view(to);
 }
 
-Activations DeviceStep::leave(float epsilon, const WeightVector& norm, std::uint32_t first) {
+Activations DeviceStep::leave(float epsilon, const WeightVector& norm, std::uint32_t first,
+                              const kernels::Ahead& ahead) {
   const auto to = scratch.normed.shaped(rows - first, embedding());
   kernels::NormalizeTask task{.rows = rows - first,
                               .columns = embedding(),
@@ -55,7 +59,8 @@ Activations DeviceStep::leave(float epsilon, const WeightVector& norm, std::uint
                               .added_norm = pending.norm,
                               .factor = pending.factor,
                               .epsilon = epsilon,
-                              .outputs = {{.weight = weights.of(norm), .to = to}}};
+                              .outputs = {{.weight = weights.of(norm), .to = to}},
+                              .ahead = ahead};
   if (kernels::ExpertResults& given = task.experts; given.results != nullptr) {
     given.results += std::size_t{first} * given.used;
     if (given.weights != nullptr) given.weights += std::size_t{first} * given.used;
@@ -69,6 +74,22 @@ Activations DeviceStep::leave(float epsilon, const WeightVector& norm, std::uint
   launch(&GpuKernels::normalize, task);
   pending = {};
   return view(to);
+}
+
+kernels::Ahead DeviceStep::ahead(
+    std::initializer_list<const kernels::WeightMatrix*> matrices) const {
+  kernels::Ahead ahead;
+  if (chunk != nullptr) return ahead;
+  std::size_t count = 0;
+  std::uint64_t left = most_ahead.count;
+  for (const kernels::WeightMatrix* matrix : matrices) {
+    if (matrix == nullptr || left == 0) continue;
+    CHECK_LT(count, std::size(ahead.parts));
+    const std::uint64_t bytes = std::min<std::uint64_t>(matrix->bytes(), left);
+    ahead.parts[count++] = {.at = weights.of(*matrix), .bytes = static_cast<std::uint32_t>(bytes)};
+    left -= bytes;
+  }
+  return ahead;
 }
 
 void DeviceStep::give_block_out(const WeightVector& norm) {

@@ -52,6 +52,7 @@ struct DeviceStep {
   const DeviceScratch& scratch;
   const DeviceInputs& inputs;
   const DeviceOutputs& outputs;
+  Bytes most_ahead;  // that a launch asks for
 
   // What a block gave and the residual stream has not got yet: it is added by the launch that makes
   // the norms of the next block.
@@ -77,11 +78,16 @@ struct DeviceStep {
   std::uint32_t embedding() const { return scratch.shape.embedding; }
 
   // Adds what is pending and makes norms of the residual stream, which are inputs of what follows.
-  void enter(float epsilon, std::span<const kernels::NormedOutput> norms);
+  void enter(float epsilon, std::span<const kernels::NormedOutput> norms,
+             const kernels::Ahead& ahead);
   // The same for one norm, that lies in scratch.normed.
-  kernels::Activations enter(float epsilon, const WeightVector& norm);
+  kernels::Activations enter(float epsilon, const WeightVector& norm, const kernels::Ahead& ahead);
   // Of rows [first, rows) alone, whose stream nobody reads any more.
-  kernels::Activations leave(float epsilon, const WeightVector& norm, std::uint32_t first);
+  kernels::Activations leave(float epsilon, const WeightVector& norm, std::uint32_t first,
+                             const kernels::Ahead& ahead);
+  // What the next product reads of these matrices, where there are some, as far as it is worth
+  // asking for: none for prompts, whose products read what they read many times.
+  kernels::Ahead ahead(std::initializer_list<const kernels::WeightMatrix*> matrices) const;
   // A block gave scratch.block_out.
   void give_block_out(const WeightVector& norm = {});
 

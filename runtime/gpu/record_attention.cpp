@@ -30,10 +30,12 @@ class RecordedAttention {
         found_(step.scratch.attended.shaped(step.rows, shape_.heads * shape_.value_dim)) {}
 
   void run() const {
-    project(step_.enter(b_.epsilon_, weights_.norm));
+    project(step_.enter(b_.epsilon_, weights_.norm,
+                        step_.ahead({weights_.query, weights_.key, weights_.value})));
     prepare_heads();
     if (b_.has_keys()) record_encode(step_, b_.layer_, shape_.kv_heads);
-    record_attend(step_, options_.cache.value_or(b_.layer_), shape_, {query_, stride_}, results());
+    record_attend(step_, options_.cache.value_or(b_.layer_), shape_, {query_, stride_}, results(),
+                  step_.ahead({weights_.output}));
     step_.multiply(kernels::QuantizeTask{.to = found_}.result(),
                    {{weights_.output, step_.scratch.block_out, weights_.output_bias}},
                    step_.embedding());

@@ -34,7 +34,8 @@ void record_encode(const DeviceStep& step, LayerIndex layer, std::uint32_t heads
 }
 
 void record_attend(const DeviceStep& step, LayerIndex layer, const AttentionShape& shape,
-                   const RowQueries& queries, const kernels::HeadResults& results) {
+                   const RowQueries& queries, const kernels::HeadResults& results,
+                   const kernels::Ahead& ahead) {
   const KvFormats& formats = step.kv.formats();
   const kernels::KvRotation rotation = shape.values_in_keys
                                            ? formats.latent_rotation(shape.key_dim, shape.value_dim)
@@ -57,7 +58,8 @@ void record_attend(const DeviceStep& step, LayerIndex layer, const AttentionShap
                .sinks = step.weights.of(shape.sinks),
                .states = step.scratch.attention_states,
                .rotation = kernels::reversed(kernels::rotation_layout(rotation)),
-               .results = results});
+               .results = results,
+               .ahead = ahead});
 }
 
 }  // namespace hearth::runtime

@@ -20,6 +20,7 @@ void record_encode(const DeviceStep& step, LayerIndex layer, std::uint32_t heads
 
 // attend() of runtime/blocks/cached_attention.h, whose results are inputs of a product.
 void record_attend(const DeviceStep& step, LayerIndex layer, const AttentionShape& shape,
-                   const RowQueries& queries, const kernels::HeadResults& results);
+                   const RowQueries& queries, const kernels::HeadResults& results,
+                   const kernels::Ahead& ahead);
 
 }  // namespace hearth::runtime

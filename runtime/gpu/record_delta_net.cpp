@@ -28,7 +28,7 @@ class RecordedDeltaNet {
   }
 
   void run() const {
-    project(step_.enter(b_.epsilon_, w_.norm));
+    project(step_.enter(b_.epsilon_, w_.norm, step_.ahead({w_.fused, w_.qkv, w_.z})));
     prepare();
     step_.launch(&GpuKernels::update_delta, {.shape = shape_,
                                              .rows = step_.rows,
@@ -43,7 +43,8 @@ class RecordedDeltaNet {
                                              .z = z(),
                                              .norm = step_.weights.of(w_.head_norm),
                                              .epsilon = b_.epsilon_,
-                                             .to = to});
+                                             .to = to,
+                                             .ahead = step_.ahead({w_.output})});
     step_.multiply(kernels::QuantizeTask{.to = to}.result(), {{w_.output, step_.scratch.block_out}},
                    step_.embedding());
     step_.give_block_out();

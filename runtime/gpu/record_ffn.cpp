@@ -55,8 +55,10 @@ void record(const DeviceStep& step, const FfnProducts& products) {
 
 void FfnBlock::record(DeviceStep& step) const {
   FfnProducts products;
-  add_ffn(step, weights_.ffn, activation_, step.enter(epsilon_, weights_.norm),
-          step.scratch.block_out, products);
+  const FfnWeights& ffn = weights_.ffn;
+  const kernels::Activations x =
+      step.enter(epsilon_, weights_.norm, step.ahead({ffn.gate, ffn.up}));
+  add_ffn(step, ffn, activation_, x, step.scratch.block_out, products);
   runtime::record(step, products);
   step.give_block_out();
 }

@@ -28,12 +28,15 @@ class RecordedLatentAttention {
             step.kv.formats().latent_rotation(block.cached_width(), o_.latent_dim))) {}
 
   void run() const {
-    project(step_.enter(b_.epsilon_, w_.norm));
+    project(step_.enter(b_.epsilon_, w_.norm,
+                        step_.ahead({w_.latent, w_.query_a == nullptr ? w_.query : w_.query_a})));
     record_turn(step_, o_.rotary, b_.epsilon_, {rotated_parts(), cached_row()});
     record_encode(step_, b_.layer_, 1);
     absorb_keys();
     const auto latents = product_heads(o_.latent_dim);
-    record_attend(step_, b_.layer_, shape(), {absorbed_, stride_}, {.apart = true, .to = latents});
+    record_attend(
+        step_, b_.layer_, shape(), {absorbed_, stride_}, {.apart = true, .to = latents},
+        step_.ahead({w_.value.weights == w_.key.weights ? nullptr : w_.value.weights, w_.output}));
     const auto found = multiply_values(QuantizeTask{.to = latents}.result());
     step_.multiply(QuantizeTask{.to = found}.result(), {{w_.output, step_.scratch.block_out}},
                    step_.embedding());
@@ -53,7 +56,8 @@ class RecordedLatentAttention {
                   .x = first_,
                   .x_stride = stride_,
                   .epsilon = b_.epsilon_,
-                  .outputs = {{.weight = step_.weights.of(w_.query_a_norm), .to = low}}});
+                  .outputs = {{.weight = step_.weights.of(w_.query_a_norm), .to = low}},
+                  .ahead = step_.ahead({w_.query})});
     step_.multiply(QuantizeTask{.to = low}.result(), {{w_.query, queries_}}, stride_);
   }
 

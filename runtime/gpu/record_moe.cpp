@@ -84,7 +84,8 @@ class RecordedMoe {
     x.next_router = x.router;
     if (guesses() && w_.expert_norm.present())
       x.next_router = norm(b_.next_->weights_.norm, step_.prefetch->scratch().normed);
-    step_.enter(b_.epsilon_, std::span(norms).first(count));
+    step_.enter(b_.epsilon_, std::span(norms).first(count),
+                step_.ahead({b_.router_.weights().matrix}));
     return x;
   }
 
@@ -104,7 +105,9 @@ class RecordedMoe {
     const bool resolved = step_.chunk == nullptr && step_.host_cache == nullptr;
     if (resolved && step_.rows == 1)
       return step_.launch(&GpuKernels::route_and_resolve,
-                          {.route = route_task(), .resolve = resolve_task()});
+                          {.route = route_task(),
+                           .resolve = resolve_task(),
+                           .ahead = step_.ahead({w_.shared.gate, w_.shared.up, w_.shared.down})});
     step_.launch(&GpuKernels::route, route_task());
     if (resolved)
       step_.launch(&GpuKernels::resolve, resolve_task());

@@ -154,6 +154,24 @@ TEST(GpuDevice, ACaptureThatFailsIsOver) {
   }
 }
 
+TEST(DeviceHabits, AreLeftOutByName) {
+  const char* const kName = "HEARTH_GPU_WITHOUT";
+  const char* const before = std::getenv(kName);
+  const std::string kept = before == nullptr ? "" : before;
+  const auto wanted = [&](const char* without) {
+    setenv(kName, without, 1);
+    return std::pair(is_wanted(DeviceHabit::kOverlap), is_wanted(DeviceHabit::kAhead));
+  };
+  EXPECT_EQ(wanted("overlap"), std::pair(false, true));
+  EXPECT_EQ(wanted("ahead"), std::pair(true, false));
+  EXPECT_EQ(wanted("ahead,overlap"), std::pair(false, false));
+  for (const char* nonsense : {"graphs", "overlap,", ",", "ahead;overlap", "Overlap"})
+    EXPECT_THROW(wanted(nonsense), Error) << nonsense;
+  unsetenv(kName);
+  EXPECT_TRUE(is_wanted(DeviceHabit::kOverlap) && is_wanted(DeviceHabit::kAhead));
+  if (before != nullptr) setenv(kName, kept.c_str(), 1);
+}
+
 // As a driver would refuse it.
 TEST(DeviceFaults, ACaptureRefusesMemoryWaitsAndWhatIsNotPinned) {
   emulated::EmulatedDevice device({});

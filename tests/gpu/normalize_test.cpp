@@ -176,6 +176,9 @@ void expect_same(const NormalizeCase& c) {
       task.experts = results.view();
       task.added[c.added - 1].x = task.experts.sums;
     }
+    for (std::uint32_t i = 0; i < kMostAhead; ++i)
+      task.ahead.parts[i] = {reinterpret_cast<const std::byte*>(weights[i].data()),
+                             static_cast<std::uint32_t>(c.columns * sizeof(float))};
     for (std::uint32_t i = 0; i < c.outputs; ++i) {
       outputs.push_back(std::make_unique<DeviceActivations>(on, c.rows, c.columns));
       task.outputs[i] = {i == 1 ? nullptr : weights[3 + i].data(), outputs[i]->destination()};

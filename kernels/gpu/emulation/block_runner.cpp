@@ -441,6 +441,8 @@ void BlockRunner::check_shared() {
                                        this_thread_.block_z));
 }
 
+constinit thread_local std::vector<const void*>* noted_prefetches = nullptr;
+
 }  // namespace
 
 constinit thread_local bool accesses_watched = false;
@@ -460,7 +462,11 @@ const std::uint64_t* exchange(Collective collective, std::uint64_t value) {
 }
 void wait_for_block(unsigned line) { runner().wait_for_block(line); }
 void wait_for_previous() { runner().wait_for_previous(); }
-void prefetch(const void* at) { static_cast<void>(*static_cast<const volatile std::byte*>(at)); }
+void note_prefetches(std::vector<const void*>* places) { noted_prefetches = places; }
+void prefetch(const void* at) {
+  static_cast<void>(*static_cast<const volatile std::byte*>(at));
+  if (noted_prefetches != nullptr) noted_prefetches->push_back(at);
+}
 void fail(const char* file, int line, const char* what) { runner().fail(file, line, what); }
 
 void note_access(const void* at, std::size_t bytes, Access access, const void* code) {

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <span>
 #include <stdexcept>
+#include <vector>
 
 #include "base/function_ref.h"
 #include "kernels/gpu/emulation/access_watch.h"
@@ -73,6 +74,8 @@ void wait_for_block(unsigned line);
 void wait_for_previous();
 // Accesses nothing, and finds a place that there is not.
 void prefetch(const void* at);
+// Those of this thread of the host are noted there; null: nowhere.
+void note_prefetches(std::vector<const void*>* places);
 
 void require_aligned(const void* at, std::size_t bytes);
 // Through the read-only path: of global memory, at a multiple of `bytes`.

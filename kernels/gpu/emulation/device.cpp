@@ -28,9 +28,11 @@ EmulatedDevice::EmulatedDevice(const DeviceOptions& options)
   properties_.lanes = options.lanes;
   properties_.multiprocessors = 1;
   properties_.memory = options.memory;
+  properties_.l2 = 64 * kKiB;
   properties_.driver_growth = options.driver_growth;
   properties_.maps_host_memory = true;
   properties_.stream_memory_operations = true;
+  properties_.prefetches = true;
   properties_.marks_graphs = true;
   driver_ = peak_ = options.context;
   if (options.streams == Streams::kScheduled)

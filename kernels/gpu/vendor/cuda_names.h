@@ -25,6 +25,7 @@ inline cudaError_t allocate_host(void** memory, std::size_t bytes) {
 }
 inline cudaError_t free_host(void* memory) { return cudaFreeHost(memory); }
 inline constexpr bool kMarksGraphs = true;
+inline constexpr bool kPrefetches = true;
 // Within a capture only.
 inline cudaError_t record_in_graph(cudaEvent_t event, cudaStream_t stream) {
   return cudaEventRecordWithFlags(event, stream, cudaEventRecordExternal);

@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <atomic>
-#include <cstdlib>
 #include <cstring>
 #include <string_view>
 
@@ -28,15 +27,6 @@ using NativeProperties = hipDeviceProp_t;
 #else
 using NativeProperties = cudaDeviceProp;
 #endif
-
-// HEARTH_GPU_OVERLAP=off: each kernel begins when the one before it has ended.
-bool may_begin_early() {
-  const char* const wanted = std::getenv("HEARTH_GPU_OVERLAP");
-  if (wanted == nullptr) return true;
-  if (std::string_view(wanted) != "off")
-    throw_error(ErrorCode::kUsage, "HEARTH_GPU_OVERLAP={}: unknown; use off, or unset it", wanted);
-  return false;
-}
 
 NativeProperties native_properties(int ordinal) {
   NativeProperties device{};
@@ -64,7 +54,8 @@ DeviceProperties properties_of(int ordinal) {
           .driver_growth = kDriverGrowth,
           .maps_host_memory = device.canMapHostMemory != 0,
           .stream_memory_operations = stream_memory_operations().present(ordinal),
-          .begins_early = may_begin_early() && begins_early(device, version),
+          .begins_early = is_wanted(DeviceHabit::kOverlap) && begins_early(device, version),
+          .prefetches = kPrefetches,
           .marks_graphs = kMarksGraphs};
 }
 

@@ -27,6 +27,7 @@ inline hipError_t allocate_host(void** memory, std::size_t bytes) {
 }
 inline hipError_t free_host(void* memory) { return hipHostFree(memory); }
 inline constexpr bool kMarksGraphs = false;  // hipEventRecordWithFlags came after 5.2
+inline constexpr bool kPrefetches = false;
 inline hipError_t record_in_graph(hipEvent_t, hipStream_t) { return hipErrorNotSupported; }
 inline hipError_t instantiate(hipGraphExec_t* executable, hipGraph_t graph) {
   return hipGraphInstantiate(executable, graph, nullptr, nullptr, 0);
