@@ -250,20 +250,24 @@ HEARTH_KERNEL(kFinishThreads) finish_heads(FinishDeltaTask task) {
   const std::uint32_t dim = task.shape.value_dim, values = task.shape.values();
   const std::uint32_t row = block_y(), begin = block_x() * kFinishColumns;
   const std::uint32_t end = begin + kFinishColumns < values ? begin + kFinishColumns : values;
-  const std::uint32_t first = begin / dim;
+  const std::uint32_t first = begin / dim, at = begin + thread_index() * kValuesPerThread;
+  const std::uint32_t head = at / dim, in_head = at % dim;
+  // Loaded while the sums are made. All four are of one head.
+  float from[kValuesPerThread] = {}, z[kValuesPerThread] = {}, weight[kValuesPerThread] = {};
+  for (unsigned i = 0; i < kValuesPerThread; ++i) {
+    if (at >= end) continue;
+    from[i] = task.x[std::uint64_t{row} * values + at + i];
+    z[i] = head_of(task.z, head, task.shape.heads_per_key(), dim, row)[in_head + i];
+    weight[i] = task.norm[in_head + i];
+  }
   if (begin < end) find_factors(task, first, (end - 1) / dim, shared);
   sync_threads();
 
-  const std::uint32_t at = begin + thread_index() * kValuesPerThread;
   float x[kValuesPerThread] = {};
-  if (at < end) {  // all four are of one head
-    const std::uint32_t head = at / dim, in_head = at % dim;
-    const float* const from = task.x + std::uint64_t{row} * values + at;
-    const float* const z = head_of(task.z, head, task.shape.heads_per_key(), dim, row) + in_head;
-    for (unsigned i = 0; i < kValuesPerThread; ++i) {
-      const float normed = from[i] * shared.factors[head - first] * task.norm[in_head + i];
-      x[i] = divide(z[i], 1.0f + exponential(z[i] * -1.0f)) * normed;
-    }
+  for (unsigned i = 0; i < kValuesPerThread; ++i) {
+    if (at >= end) continue;
+    const float normed = from[i] * shared.factors[head - first] * weight[i];
+    x[i] = divide(z[i], 1.0f + exponential(z[i] * -1.0f)) * normed;
   }
   const QuantizedFour four = quantize_four(x);
   if (at < task.to.stride) store_four(task.to, row, at, x, four);

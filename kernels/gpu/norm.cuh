@@ -43,18 +43,49 @@ struct NormShared {
   float factor;
 };
 
-// Of a row of any length whose value i is value(i), called once for each, by the whole block: from
-// shared memory by the first warp while the others wait, 128 steps for 2048 values. A row that fits
-// is still in the tile afterwards.
-template <typename Value>
+// Columns of a row that a thread has under way together; for those beyond its end the last one,
+// which is another thread's: of what threads write it is not read.
+template <unsigned n>
+struct RowColumns {
+  std::uint32_t at[n];
+  bool present[n];
+};
+
+// Column c of a row in which threads write their own: where there is one.
+template <unsigned n>
+HEARTH_DEVICE float own_value(const float* row, const RowColumns<n>& columns, unsigned c) {
+  return columns.present[c] ? row[columns.at[c]] : 0.0f;
+}
+
+// Those of this thread, of n × block_threads() from `begin` on.
+template <unsigned n>
+HEARTH_DEVICE RowColumns<n> columns_of_thread(std::uint32_t begin, std::uint32_t end) {
+  RowColumns<n> columns;
+  for (unsigned c = 0; c < n; ++c) {
+    const std::uint32_t at = begin + c * block_threads() + thread_index();
+    columns.present[c] = at < end;
+    columns.at[c] = at < end ? at : end - 1;
+  }
+  return columns;
+}
+
+// Of a row of any length. values(columns, x) makes those of n columns at a time, once each, in all
+// threads of the block together; the sum is made from shared memory by the first warp while the
+// others wait, 128 steps for 2048 values. A row that fits is still in the tile afterwards.
+template <unsigned n, typename Values>
 HEARTH_DEVICE float factor_of_row(std::uint32_t columns, float epsilon, NormShared& shared,
-                                  Value value) {
+                                  Values values) {
   constexpr unsigned kTile = NormShared::kTile;
   float chain = 0;
   for (std::uint32_t begin = 0; begin < columns; begin += kTile) {
     const std::uint32_t left = columns - begin < kTile ? columns - begin : kTile;
-    for (std::uint32_t i = thread_index(); i < left; i += block_threads())
-      shared.tile[i] = value(begin + i);
+    for (std::uint32_t first = 0; first < left; first += n * block_threads()) {
+      const RowColumns<n> own = columns_of_thread<n>(begin + first, begin + left);
+      float x[n];
+      values(own, x);
+      for (unsigned c = 0; c < n; ++c)
+        if (own.present[c]) shared.tile[own.at[c] - begin] = x[c];
+    }
     sync_threads();
     if (warp_index() == 0) chain = add_squares(shared.tile, left, chain);
     sync_threads();

@@ -9,14 +9,14 @@
 
 namespace hearth::kernels::HEARTH_GPU_TARGET {
 
-constexpr unsigned kMostNormalizeThreads = 1024;
+constexpr unsigned kMostNormalizeThreads = 512;
 
 // In each pass over a row a thread has the same columns, so that it may read what it wrote.
 static_assert(NormShared::kTile % kMostNormalizeThreads == 0);
 
 // Results, and columns of them, that a thread has under way together: some lie beyond the link.
 constexpr unsigned kRanksTogether = 8;
-constexpr unsigned kColumnsTogether = 2;
+constexpr unsigned kColumnsTogether = 4;
 
 struct NormalizeShared {
   NormShared norm;
@@ -42,32 +42,35 @@ HEARTH_DEVICE void find_results(const ExpertResults& experts, std::uint32_t row,
   sync_threads();
 }
 
-// Ranks in their order, whatever finished first. A collective of the block.
-HEARTH_DEVICE void combine_experts(const NormalizeTask& task, std::uint32_t row,
-                                   NormalizeShared& shared) {
-  const ExpertResults& experts = task.experts;
-  find_results(experts, row, shared);
-  float* const to = experts.sums + row * experts.stride;
+// What the experts of the row give in these columns: ranks in their order, whatever finished first.
+HEARTH_DEVICE void combine_columns(const ExpertResults& experts, const NormalizeShared& shared,
+                                   const RowColumns<kColumnsTogether>& columns,
+                                   float (&sums)[kColumnsTogether]) {
+  for (std::uint32_t rank = 0; rank < experts.used; rank += kRanksTogether) {
+    float values[kRanksTogether][kColumnsTogether];
+    for (unsigned k = 0; k < kRanksTogether; ++k)
+      for (unsigned c = 0; c < kColumnsTogether; ++c)
+        values[k][c] = shared.results[rank + k][columns.at[c]];
+    after_loads();
+    for (unsigned k = 0; k < kRanksTogether && rank + k < experts.used; ++k)
+      for (unsigned c = 0; c < kColumnsTogether; ++c) {
+        const float weight = shared.weights[rank + k];
+        sums[c] = rank + k == 0 ? values[0][c] * weight : fma(values[k][c], weight, sums[c]);
+      }
+  }
+}
+
+// Where norms of the sums are made, which read them again. A collective of the block.
+HEARTH_DEVICE void store_sums(const NormalizeTask& task, std::uint32_t row,
+                              const NormalizeShared& shared) {
+  float* const to = task.experts.sums + row * task.experts.stride;
   const std::uint32_t step = kColumnsTogether * block_threads();
   for (std::uint32_t begin = 0; begin < task.columns; begin += step) {
-    std::uint32_t columns[kColumnsTogether];
+    const auto columns = columns_of_thread<kColumnsTogether>(begin, task.columns);
+    float sums[kColumnsTogether];
+    combine_columns(task.experts, shared, columns, sums);
     for (unsigned c = 0; c < kColumnsTogether; ++c)
-      columns[c] = begin + c * block_threads() + thread_index();
-    float sums[kColumnsTogether] = {};
-    for (std::uint32_t rank = 0; rank < experts.used; rank += kRanksTogether) {
-      float values[kRanksTogether][kColumnsTogether];
-      for (unsigned k = 0; k < kRanksTogether; ++k)
-        for (unsigned c = 0; c < kColumnsTogether; ++c)
-          values[k][c] = shared.results[rank + k][columns[c] < task.columns ? columns[c] : 0];
-      after_loads();
-      for (unsigned k = 0; k < kRanksTogether && rank + k < experts.used; ++k)
-        for (unsigned c = 0; c < kColumnsTogether; ++c) {
-          const float weight = shared.weights[rank + k];
-          sums[c] = rank + k == 0 ? values[0][c] * weight : fma(values[k][c], weight, sums[c]);
-        }
-    }
-    for (unsigned c = 0; c < kColumnsTogether; ++c)
-      if (columns[c] < task.columns) to[columns[c]] = sums[c];
+      if (columns.present[c]) to[columns.at[c]] = sums[c];
   }
 }
 
@@ -79,75 +82,130 @@ struct AddedRow {
   float sum_factor;
 };
 
-HEARTH_DEVICE float part_of(const NormalizeTask& task, const AddedRow& row, unsigned part,
-                            std::uint32_t i) {
-  const float x = row.x[part][i];
+HEARTH_DEVICE float gated_part(const NormalizeTask& task, const AddedRow& row, unsigned part,
+                               float x) {
   return task.added[part].gate != nullptr ? x * row.gate[part] : x;
 }
 
 HEARTH_DEVICE float normed_part(const NormalizeTask& task, const AddedRow& row, unsigned part,
-                                std::uint32_t i) {
-  const float x = part_of(task, row, part, i);
+                                float x, std::uint32_t i) {
   const float* const norm = task.added[part].norm;
-  return norm != nullptr ? normed(x, row.factor[part], norm, i) : x;
+  const float own = gated_part(task, row, part, x);
+  return norm != nullptr ? normed(own, row.factor[part], norm, i) : own;
 }
 
-HEARTH_DEVICE float sum_of_parts(const NormalizeTask& task, const AddedRow& row, std::uint32_t i) {
-  const float first = normed_part(task, row, 0, i);
-  return task.added[1].x != nullptr ? first + normed_part(task, row, 1, i) : first;
+// Of value i of each part.
+HEARTH_DEVICE float sum_of_parts(const NormalizeTask& task, const AddedRow& row,
+                                 const float (&x)[kMostBlockOutputs], std::uint32_t i) {
+  const float first = normed_part(task, row, 0, x[0], i);
+  return task.added[1].x != nullptr ? first + normed_part(task, row, 1, x[1], i) : first;
+}
+
+HEARTH_DEVICE bool has_norms(const NormalizeTask& task) {
+  return task.added[0].norm != nullptr || task.added[1].norm != nullptr ||
+         task.added_norm != nullptr;
+}
+
+// A part of the row, where there is one. A collective of the block.
+template <unsigned part>
+HEARTH_DEVICE void find_part(const NormalizeTask& task, std::uint32_t row, NormShared& shared,
+                             AddedRow& added) {
+  const BlockOutput& output = task.added[part];
+  if (output.x == nullptr) return;
+  added.x[part] = output.x + row * output.stride;
+  if (output.gate != nullptr)
+    added.gate[part] =
+        divide(1.0f, 1.0f + exponential(output.gate[row * output.gate_stride] * -1.0f));
+  if (output.norm == nullptr) return;
+  const auto value = [&](const RowColumns<1>& column, float(&x)[1]) {
+    x[0] = gated_part(task, added, part, own_value(added.x[part], column, 0));
+  };
+  added.factor[part] = factor_of_row<1>(task.columns, task.epsilon, shared, value);
 }
 
 // A collective of the block.
 HEARTH_DEVICE AddedRow added_row(const NormalizeTask& task, std::uint32_t row, NormShared& shared) {
   AddedRow added{};
-  for (unsigned part = 0; part < kMostBlockOutputs; ++part) {
-    const BlockOutput& output = task.added[part];
-    if (output.x == nullptr) continue;
-    added.x[part] = output.x + row * output.stride;
-    if (output.gate != nullptr)
-      added.gate[part] =
-          divide(1.0f, 1.0f + exponential(output.gate[row * output.gate_stride] * -1.0f));
-    if (output.norm != nullptr)
-      added.factor[part] = factor_of_row(task.columns, task.epsilon, shared, [&](std::uint32_t i) {
-        return part_of(task, added, part, i);
-      });
-  }
-  if (task.added_norm != nullptr)
-    added.sum_factor = factor_of_row(task.columns, task.epsilon, shared,
-                                     [&](std::uint32_t i) { return sum_of_parts(task, added, i); });
+  find_part<0>(task, row, shared, added);
+  find_part<1>(task, row, shared, added);
+  static_assert(kMostBlockOutputs == 2);
+  if (task.added_norm == nullptr) return added;
+  const auto value = [&](const RowColumns<1>& column, float(&x)[1]) {
+    float parts[kMostBlockOutputs] = {};
+    for (unsigned part = 0; part < kMostBlockOutputs; ++part)
+      if (added.x[part] != nullptr) parts[part] = own_value(added.x[part], column, 0);
+    x[0] = sum_of_parts(task, added, parts, column.at[0]);
+  };
+  added.sum_factor = factor_of_row<1>(task.columns, task.epsilon, shared, value);
   return added;
 }
 
-// The factor of the row's norm, of what it becomes where something is added. A collective of the
-// block.
-HEARTH_DEVICE float update_row(const NormalizeTask& task, std::uint32_t row, NormShared& shared) {
+// The factor of the row's norm, of what it becomes where something is added. Sums of experts that
+// no norm reads before are made where they are added. A collective of the block.
+HEARTH_DEVICE float update_row(const NormalizeTask& task, std::uint32_t row,
+                               NormalizeShared& shared) {
+  constexpr unsigned n = kColumnsTogether;
+  const ExpertResults& experts = task.experts;
+  const bool has_experts = experts.results != nullptr, combines = has_experts && !has_norms(task);
+  if (has_experts) find_results(experts, row, shared);
+  if (has_experts && !combines) store_sums(task, row, shared);
   float* const x = task.x + row * task.x_stride;
   const bool changes = task.added[0].x != nullptr || task.factor != nullptr;
-  const AddedRow added = added_row(task, row, shared);
-  return factor_of_row(task.columns, task.epsilon, shared, [&](std::uint32_t i) {
-    if (!changes) return x[i];
-    float value = x[i];
-    if (added.x[0] != nullptr) {
-      const float sum = sum_of_parts(task, added, i);
-      value =
-          value +
-          (task.added_norm != nullptr ? normed(sum, added.sum_factor, task.added_norm, i) : sum);
+  const AddedRow added = added_row(task, row, shared.norm);
+  const auto update = [&](const RowColumns<n>& columns, float(&values)[n]) {
+    for (unsigned c = 0; c < n; ++c) values[c] = own_value(x, columns, c);
+    if (!changes) return;
+    float parts[n][kMostBlockOutputs] = {}, sums[n] = {};
+    bool is_combined[kMostBlockOutputs];
+    for (unsigned part = 0; part < kMostBlockOutputs; ++part) {
+      is_combined[part] = combines && task.added[part].x == experts.sums;
+      for (unsigned c = 0; c < n; ++c)
+        if (added.x[part] != nullptr && !is_combined[part])
+          parts[c][part] = own_value(added.x[part], columns, c);
     }
-    x[i] = task.factor != nullptr ? value * *task.factor : value;
-    return x[i];
-  });
+    if (combines)
+      combine_columns(experts, shared, columns, sums);
+    else
+      after_loads();
+    for (unsigned c = 0; c < n; ++c) {
+      const std::uint32_t i = columns.at[c];
+      for (unsigned part = 0; part < kMostBlockOutputs; ++part)
+        if (is_combined[part]) parts[c][part] = sums[c];
+      if (added.x[0] != nullptr) {
+        const float sum = sum_of_parts(task, added, parts[c], i);
+        values[c] =
+            values[c] +
+            (task.added_norm != nullptr ? normed(sum, added.sum_factor, task.added_norm, i) : sum);
+      }
+      if (task.factor != nullptr) values[c] = values[c] * *task.factor;
+      if (columns.present[c]) x[i] = values[c];
+    }
+  };
+  return factor_of_row<n>(task.columns, task.epsilon, shared.norm, update);
 }
 
+HEARTH_DEVICE void load_weights(const NormedOutput& output, std::uint32_t columns,
+                                float (&weights)[kValuesPerThread], std::uint32_t at) {
+  if (output.weight != nullptr) load_four(output.weight, at, columns, weights);
+}
+
+// `first`: the weights of this thread's first columns, which were loaded before.
 HEARTH_DEVICE void store_normed(const NormedOutput& output, const float* from,
-                                std::uint32_t columns, std::uint32_t row, float factor) {
+                                std::uint32_t columns, std::uint32_t row, float factor,
+                                const float (&first)[kValuesPerThread]) {
   const std::uint32_t end = written_columns(output.to);
   const std::uint32_t step = block_threads() * kValuesPerThread;
+  float weights[kValuesPerThread];
+  for (unsigned i = 0; i < kValuesPerThread; ++i) weights[i] = first[i];
   for (std::uint32_t begin = 0; begin < end; begin += step) {
     const std::uint32_t at = begin + thread_index() * kValuesPerThread;
+    if (begin > 0) load_weights(output, columns, weights, at);
     float x[kValuesPerThread];
     load_four(from, at, columns, x);
-    for (unsigned i = 0; i < kValuesPerThread; ++i)
-      if (at + i < columns) x[i] = normed(x[i], factor, output.weight, at + i);
+    for (unsigned i = 0; i < kValuesPerThread; ++i) {
+      const float scaled = x[i] * factor;
+      if (at + i < columns) x[i] = output.weight != nullptr ? scaled * weights[i] : scaled;
+    }
     const QuantizedFour four = quantize_four(x);
     if (at < end) store_four(output.to, row, at, x, four);
   }
@@ -173,19 +231,25 @@ HEARTH_KERNEL(kMostNormalizeThreads, 1) normalize_rows(NormalizeTask task) {
   if (!has_row) return;
   HEARTH_SHARED(NormalizeShared, shared);
   const std::uint32_t row = block_x();
-  if (task.experts.results != nullptr) combine_experts(task, row, shared);
-  const float factor = update_row(task, row, shared.norm);
+  // Those of the output that is read first, while the row is summed up.
+  float weights[kValuesPerThread] = {};
+  const std::uint32_t at = thread_index() * kValuesPerThread;
+  load_weights(task.outputs[0], task.columns, weights, at);
+  const float factor = update_row(task, row, shared);
   const float* const x =
       task.columns <= NormShared::kTile ? shared.norm.tile : task.x + row * task.x_stride;
-  for (unsigned i = 0; i < kMostNormedOutputs; ++i)
-    store_normed(task.outputs[i], x, task.columns, row, factor);
+  store_normed(task.outputs[0], x, task.columns, row, factor, weights);
+  for (unsigned i = 1; i < kMostNormedOutputs; ++i) {
+    load_weights(task.outputs[i], task.columns, weights, at);
+    store_normed(task.outputs[i], x, task.columns, row, factor, weights);
+  }
 }
 
 // A row has one block: what its threads load one after the other is time. Of 2048 columns a thread
-// has two.
+// has four, all under way together.
 void launch_normalize(const NormalizeTask& task, NativeStream stream) {
   if (task.rows == 0 || task.columns == 0) return;
-  const unsigned wanted = (task.columns / 2 + 63) / 64 * 64;
+  const unsigned wanted = (task.columns / kColumnsTogether + 63) / 64 * 64;
   const unsigned threads = std::clamp(wanted, 64u, kMostNormalizeThreads);
   launch(normalize_rows, {.blocks_x = task.rows + ahead_blocks(task.ahead), .threads = threads},
          stream, task);

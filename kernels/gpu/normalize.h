@@ -27,7 +27,7 @@ struct ExpertResults {
   // [rows × used]: where the result of a pair lies, in device or mapped memory; null: no experts
   const float* const* results = nullptr;
   const float* weights = nullptr;  // [rows × used]; null: 1
-  float* sums = nullptr;           // [rows][stride]
+  float* sums = nullptr;           // [rows][stride]; not written where no norm reads them again
   std::uint64_t stride = 0;
   // Of the lane block, where the CPU computes some of them, after a wait for it; null: it does not.
   const std::uint32_t* done = nullptr;

@@ -45,8 +45,8 @@ void expect_models(const nlohmann::json& records, const std::string& output) {
       EXPECT_EQ(record["chunk_resident_share"], 1.0) << record;
     }
   }
-  EXPECT_EQ(settings,
-            (std::set<std::string>{"all", "60 %", "3MiB", "4MiB", "3MiB link", "3MiB cpu"}));
+  EXPECT_EQ(settings, (std::set<std::string>{"all", "60 %", "3MiB", "4MiB", "3MiB link", "3MiB cpu",
+                                             "no overlap", "no ahead"}));
   EXPECT_EQ(logits.size(), 4u);
   EXPECT_GT(link_bytes["3MiB link"], 0);
   EXPECT_EQ(link_bytes["3MiB cpu"], 0);
