@@ -27,7 +27,8 @@ WITHOUT_STACK = re.compile(r"^multiply<\du>")
 WAIT = 0x02e  # ACQBULK
 ACCESSES = {0x180: "LD", 0x181: "LDG", 0x184: "LDS", 0x185: "ST", 0x186: "STG", 0x188: "STS", 0x18a: "ATOM",
             0x18c: "ATOMS", 0x18d: "ATOMS", 0x18e: "RED", 0x1a3: "ATOMG", 0x1a8: "ATOMG", 0x1a9: "ATOMG",
-            0x1ae: "LDGSTS", 0x14d: "EXIT"}
+            0x1ae: "LDGSTS", 0x14d: "EXIT", 0x143: "CALL", 0x149: "BRX", 0x14a: "JMP"}
+BRANCH, CALL, RETURN = 0x147, 0x144, 0x150
 FIRST_THAT_WAIT = 90  # architecture
 
 # Of the loads in the loops of a product for one row, on each architecture.
@@ -108,8 +109,8 @@ def instructions(code):
 
 
 def jump(instruction, architecture):
-    """How many bytes a branch goes on from the next instruction; None: it is no branch."""
-    if instruction & 0xfff != 0x947:
+    """How many bytes a branch or a call goes on from the next instruction; None: it is neither."""
+    if instruction & 0x1ff not in (BRANCH, CALL):
         return None
     far = instruction >> 34 & (1 << 48) - 1
     far -= far >> 47 << 48
@@ -135,10 +136,15 @@ def early_accesses(elf):
             continue
         wait = kinds.index(WAIT)
         for i, one in enumerate(code[:wait]):
-            if kinds[i] in ACCESSES:
-                yield name, architecture, ACCESSES[kinds[i]]
-            elif i + 1 + (jump(one, architecture) or 0) // 16 > wait:
+            target = i + 1 + (jump(one, architecture) or 0) // 16
+            early = [kinds[i]]
+            if kinds[i] == CALL:  # of a division
+                early = kinds[target:kinds.index(RETURN, target)]
+            elif target > wait:
                 yield name, architecture, "goes around"
+            for kind in early:
+                if kind in ACCESSES:
+                    yield name, architecture, ACCESSES[kind]
 
 
 def loads_ahead(elf):

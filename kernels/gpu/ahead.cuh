@@ -8,19 +8,21 @@ namespace hearth::kernels::HEARTH_GPU_TARGET {
 
 inline constexpr std::uint32_t kCacheLine = 128;
 
-// Bytes [at, at + bytes), a line for each thread of `threads` at a time. No collective.
-HEARTH_DEVICE void prefetch_bytes(const void* at, std::uint64_t bytes, unsigned thread,
+// Bytes [at, at + bytes), a line for each thread of `threads` at a time. No collective. Unrolled,
+// it would begin with a division, to know how often it goes around.
+HEARTH_DEVICE void prefetch_bytes(const void* at, std::uint32_t bytes, unsigned thread,
                                   unsigned threads) {
   const auto* const first = static_cast<const std::byte*>(at);
-  for (std::uint64_t i = std::uint64_t{thread} * kCacheLine; i < bytes;
-       i += std::uint64_t{threads} * kCacheLine)
+  HEARTH_NOT_UNROLLED
+  for (std::uint32_t i = thread * kCacheLine; i < bytes; i += threads * kCacheLine)
     prefetch(first + i);
 }
 
 // The same by the block; nothing where there are none.
 template <typename T>
-HEARTH_DEVICE void prefetch_values(const T* first, std::uint64_t count) {
-  if (first != nullptr) prefetch_bytes(first, count * sizeof(T), thread_index(), block_threads());
+HEARTH_DEVICE void prefetch_values(const T* first, std::uint32_t count) {
+  constexpr std::uint32_t kBytes = sizeof(T);
+  if (first != nullptr) prefetch_bytes(first, count * kBytes, thread_index(), block_threads());
 }
 
 // The share of a block, of those behind the launch's own.

@@ -233,7 +233,7 @@ HEARTH_DEVICE void find_factors(const FinishDeltaTask& task, std::uint32_t first
   }
 }
 
-HEARTH_DEVICE constexpr std::uint32_t finish_blocks(const FinishDeltaTask& task) {
+constexpr std::uint32_t finish_blocks(const FinishDeltaTask& task) {
   return (task.to.stride + kFinishColumns - 1) / kFinishColumns;
 }
 
@@ -302,11 +302,12 @@ void launch_update_delta(const UpdateDeltaTask& task, NativeStream stream) {
 
 void launch_finish_delta(const FinishDeltaTask& task, NativeStream stream) {
   if (task.to.rows == 0) return;
-  const std::uint32_t own = (task.to.stride + kFinishColumns - 1) / kFinishColumns;
   const unsigned asking = task.to.rows == 1 ? ahead_blocks(task.ahead) : 0;
   launch(finish_heads,
-         {.blocks_x = own + asking, .blocks_y = task.to.rows, .threads = kFinishThreads}, stream,
-         task);
+         {.blocks_x = finish_blocks(task) + asking,
+          .blocks_y = task.to.rows,
+          .threads = kFinishThreads},
+         stream, task);
 }
 
 }  // namespace hearth::kernels::HEARTH_GPU_TARGET

@@ -147,6 +147,7 @@ HEARTH_DEVICE float update_row(const NormalizeTask& task, std::uint32_t row,
   constexpr unsigned n = kColumnsTogether;
   const ExpertResults& experts = task.experts;
   const bool has_experts = experts.results != nullptr, combines = has_experts && !has_norms(task);
+  HEARTH_ASSERT(!has_experts || task.added[0].x == experts.sums || task.added[1].x == experts.sums);
   if (has_experts) find_results(experts, row, shared);
   if (has_experts && !combines) store_sums(task, row, shared);
   float* const x = task.x + row * task.x_stride;

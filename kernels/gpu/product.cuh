@@ -301,8 +301,8 @@ HEARTH_DEVICE void prefetch_rows(const ProductTask& task, const ProductPlace& pl
   const std::uint32_t end = begin + rows < task.rows ? begin + rows : task.rows;
   const std::byte* const matrix =
       (m == 0 ? task.dense[0] : task.dense[1]) + place.job * task.part_bytes;
-  prefetch_bytes(matrix + std::uint64_t{begin} * place.row_bytes,
-                 std::uint64_t{end - begin} * place.row_bytes, thread_index() % threads, threads);
+  prefetch_bytes(matrix + std::uint64_t{begin} * place.row_bytes, (end - begin) * place.row_bytes,
+                 thread_index() % threads, threads);
 }
 
 // Block (32 rows of a matrix, job), where there are two matrices with 256 threads for each. The

@@ -106,6 +106,7 @@ HEARTH_DEVICE void look_up(const ResolveTask& task, ResolveShared& shared, const
   Lane lane = kHit;
   if (slot != kNoSlot) {
     shared.slot[pair.index] = slot;
+    prefetch(task.tables.addresses + slot);
     if (guessed != 0) {
       if (task.tables.slots[slot].last_use == step) lane = kArriving;
       task.tables.guessed[expert] = 0;
@@ -275,7 +276,6 @@ HEARTH_DEVICE void prefetch_tables(const ResolveTask& task) {
   prefetch_values(task.tables.slot_of + task.first_expert, task.experts);
   prefetch_values(task.tables.guessed + task.first_expert, task.experts);
   prefetch_values(task.tables.active_in + task.first_expert, task.experts);
-  prefetch_values(task.tables.addresses, task.first_slot + task.slots);
 }
 
 // One block.

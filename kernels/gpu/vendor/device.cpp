@@ -75,20 +75,20 @@ VendorDevice::VendorDevice(int ordinal) {
     meter_.changed(Bytes(0), used());  // all that is in use, from above
 }
 
-// Whether a graph, if there is one, can be built and runs to its end.
+// Whether there is a graph that can be built and runs to its end. Either way the stream has nothing
+// to do any more, not even what a driver did at once that was to be captured.
 bool VendorDevice::finishes(GPU(Graph_t) graph, GPU(Stream_t) stream) {
-  if (graph == nullptr) return false;
   GPU(GraphExec_t) executable = nullptr;
-  bool works = true;
+  bool works = graph != nullptr;
   const auto go_on = [&](Status status) {
     ignore(status);
     works = works && status == kSuccess;
   };
-  go_on(instantiate(&executable, graph));
+  if (works) go_on(instantiate(&executable, graph));
   if (works) go_on(GPU(GraphLaunch)(executable, stream));
   watchdog_.wait([stream] { return is_done(GPU(StreamQuery)(stream)); });
   if (executable != nullptr) ignore(GPU(GraphExecDestroy)(executable));
-  ignore(GPU(GraphDestroy)(graph));
+  if (graph != nullptr) ignore(GPU(GraphDestroy)(graph));
   return works;
 }
 

@@ -153,7 +153,7 @@ class VendorStream final : public Stream, public LaunchQueue {
   void launch(const Graph& graph) override;
 
  private:
-  void launched(std::uint64_t nodes);
+  void counted(std::uint64_t nodes);
   GPU(Stream_t) here() const;  // with its device the current one
   GPU(Stream_t) behind_all();  // likewise, for what is no kernel
   bool is_captured() const;

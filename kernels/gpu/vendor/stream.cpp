@@ -19,7 +19,7 @@ VendorStream::~VendorStream() {
 
 void VendorStream::launched() {
   behind_kernel_ = true;
-  launched(1);  // which may enqueue a mark of the watchdog's
+  counted(1);  // which may enqueue a mark of the watchdog's
 }
 
 // What drivers promise is order behind a kernel of the same stream. Not where an event is between
@@ -29,7 +29,7 @@ bool VendorStream::begins_early() const {
   return behind_kernel_ && device_.properties().begins_early;
 }
 
-void VendorStream::launched(std::uint64_t nodes) {
+void VendorStream::counted(std::uint64_t nodes) {
   if (device_.count().launched(nodes)) device_.watchdog().enqueued(*this, operations_);
 }
 
@@ -50,7 +50,7 @@ bool VendorStream::is_captured() const {
 }
 
 void VendorStream::copy(void* to, const void* from, Bytes bytes) {
-  launched(1);
+  counted(1);
   const GPU(Stream_t) stream = behind_all();
   auto* target = static_cast<std::byte*>(to);
   const auto* source = static_cast<const std::byte*>(from);
@@ -63,7 +63,7 @@ void VendorStream::copy(void* to, const void* from, Bytes bytes) {
 }
 
 void VendorStream::fill(void* to, std::uint8_t byte, Bytes bytes) {
-  launched(1);
+  counted(1);
   require(GPU(MemsetAsync)(to, byte, bytes.count, behind_all()), "filling memory");
 }
 
@@ -135,7 +135,7 @@ void VendorStream::drop_capture() noexcept {
 }
 
 void VendorStream::launch(const Graph& graph) {
-  launched(graph.node_count());
+  counted(graph.node_count());
   const auto& launchable = static_cast<const VendorGraph&>(graph);
   const bool first = launchable.first_launch();
   const Bytes before = first ? device_.used() : Bytes(0);
