@@ -1,8 +1,5 @@
 // hearth chat: with a pipe, and on a pseudo-terminal.
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <termios.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <cstdlib>
@@ -11,6 +8,7 @@
 
 #include "tests/tools/support/expect_error.h"
 #include "tests/tools/support/run_command.h"
+#include "tests/tools/support/terminal.h"
 
 namespace hearth::tools {
 namespace {
@@ -153,55 +151,6 @@ TEST(Chat, AConversationBeyondTheContextSaysSo) {
             std::string::npos)
       << result.errors;
 }
-
-// A terminal of which the command has the one end and the test the other.
-class Terminal {
- public:
-  Terminal() : master_(posix_openpt(O_RDWR | O_NOCTTY)) {
-    EXPECT_GE(master_, 0);
-    EXPECT_EQ(grantpt(master_), 0);
-    EXPECT_EQ(unlockpt(master_), 0);
-    name_ = ptsname(master_);
-    fcntl(master_, F_SETFL, O_NONBLOCK);
-  }
-  ~Terminal() { close(master_); }
-
-  void become() const {  // in the new process
-    setsid();
-    const int slave = open(name_.c_str(), O_RDWR);
-    for (const int stream : {0, 1, 2}) dup2(slave, stream);
-  }
-  void type(const std::string& keys) {
-    EXPECT_EQ(write(master_, keys.data(), keys.size()), static_cast<ssize_t>(keys.size()));
-  }
-  // Reads until `text` was shown, from where the last call ended.
-  bool shows(const std::string& text) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-    while (std::chrono::steady_clock::now() < end) {
-      char piece[4096];
-      const ssize_t size = read(master_, piece, sizeof(piece));
-      if (size > 0) shown_.append(piece, static_cast<std::size_t>(size));
-      if (const std::size_t at = shown_.find(text, seen_); at != std::string::npos) {
-        seen_ = at + text.size();
-        return true;
-      }
-      std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    }
-    return false;
-  }
-  const std::string& shown() const { return shown_; }
-  bool echoes_lines() const {  // as a shell wants it back
-    termios state{};
-    return tcgetattr(master_, &state) == 0 && (state.c_lflag & ICANON) != 0 &&
-           (state.c_lflag & ECHO) != 0;
-  }
-
- private:
-  const int master_;
-  std::string name_;
-  std::string shown_;
-  std::size_t seen_ = 0;
-};
 
 CommandResult chat_on(Terminal& terminal, std::vector<std::string> more,
                       const std::function<void()>& talk, const char* no_color = "",

@@ -140,7 +140,7 @@ class Chat {
   Chat(Conversation& conversation, InterruptGuard& interrupt)
       : conversation_(conversation), interrupt_(interrupt), lines_(words()) {}
 
-  // Until /exit, the end of the input or Ctrl-C.
+  // Until /exit, the end of the input or a signal.
   void run() {
     if (lines_.interactive())
       fmt::print(stderr, "/help says what there is; Ctrl-C stops a reply, Ctrl-D leaves\n");
@@ -211,13 +211,16 @@ class Chat {
   }
 
   void say(const std::string& text) {
-    answer([&](const Conversation::Show& show, const std::function<bool()>& stopped) {
-      return conversation_.say(text, show, stopped);
-    });
+    const TurnEnd end =
+        answer([&](const Conversation::Show& show, const std::function<bool()>& stopped) {
+          return conversation_.say(text, show, stopped);
+        });
+    if (end == TurnEnd::kUnread)
+      fmt::print(stderr, "stopped before the reply; the message is forgotten\n");
   }
 
   template <typename Reply>
-  void answer(Reply reply) {
+  TurnEnd answer(Reply reply) {
     ReplyOutput output(terminal_of(stdout).colour);
     const TurnEnd end =
         reply([&](std::string_view text, bool thinking) { output.show(text, thinking); },
@@ -226,8 +229,9 @@ class Chat {
     if (end == TurnEnd::kContextFull)
       fmt::print(stderr, "stopped: the context of {} tokens is full; raise --ctx-size, or /clear\n",
                  conversation_.session().context());
-    if (end == TurnEnd::kInterrupted && !lines_.interactive()) throw Interrupted();
+    if (interrupt_.must_end() || !lines_.interactive()) interrupt_.throw_if_interrupted();
     interrupt_.clear();
+    return end;
   }
 
   void help(const std::string&) {

@@ -43,6 +43,7 @@ Conversation::Conversation(runtime::Engine& engine, const runtime::ChatTemplate&
       template_(chat_template),
       options_(options),
       session_(engine),
+      reader_(engine, session_),
       seed_(runtime::Sampler(options.sampler, engine.config().vocabulary, 1).seed()) {
   read_.reserve(session_.context());
   clear();
@@ -54,9 +55,8 @@ void Conversation::clear() {
 }
 
 bool Conversation::forget_reply() {
-  if (messages_.empty() || messages_.back().role != "assistant") return false;
-  messages_.pop_back();
-  return true;
+  if (!messages_.empty() && messages_.back().role == "assistant") messages_.pop_back();
+  return !messages_.empty() && messages_.back().role == "user";
 }
 
 TurnEnd Conversation::say(const std::string& text, const Show& show,
@@ -64,7 +64,9 @@ TurnEnd Conversation::say(const std::string& text, const Show& show,
   const std::vector<runtime::ChatMessage> before = messages_;
   messages_.push_back({.role = "user", .content = text});
   try {
-    return reply(show, stopped);
+    const TurnEnd end = reply(show, stopped);
+    if (end == TurnEnd::kUnread) messages_ = before;
+    return end;
   } catch (...) {
     messages_ = before;
     throw;
@@ -80,7 +82,8 @@ TurnEnd Conversation::reply(const Show& show, const std::function<bool()>& stopp
   figures_ = {};
   figures_.prompt_tokens = static_cast<std::uint32_t>(prompt.tokens.size());
   ReplyText text(prompt.text, show);
-  const std::span<const float> logits = read(prompt.tokens);
+  const std::span<const float> logits = read(prompt.tokens, stopped);
+  if (logits.empty()) return TurnEnd::kUnread;
   const TurnEnd end = generate(logits, text, stopped);
   text.finish();
   const bool thought = !text.thoughts.empty();  // then white space stands between the two
@@ -91,8 +94,9 @@ TurnEnd Conversation::reply(const Show& show, const std::function<bool()>& stopp
 }
 
 // Goes back to where the session's tokens differ, and reads the rest. At least the last token is
-// read, for its logits.
-std::span<const float> Conversation::read(const std::vector<TokenId>& tokens) {
+// read, for its logits. Where that was stopped, what was read is not read again.
+std::span<const float> Conversation::read(const std::vector<TokenId>& tokens,
+                                          const std::function<bool()>& stopped) {
   if (tokens.size() >= session_.context())
     throw_error(ErrorCode::kBadInput,
                 "the conversation has {} tokens, but the context is {}; /clear it, or raise "
@@ -107,8 +111,8 @@ std::span<const float> Conversation::read(const std::vector<TokenId>& tokens) {
   const std::uint32_t kept = session_.position();
   read_.resize(kept);
   const Nanoseconds begin = engine_.clock().now();
-  const std::span<const float> logits = session_.evaluate(std::span(tokens).subspan(kept));
-  read_ = tokens;
+  const std::span<const float> logits = reader_.read(std::span(tokens).subspan(kept), stopped);
+  read_.assign(tokens.begin(), tokens.begin() + session_.position());
   figures_.read_tokens = static_cast<std::uint32_t>(tokens.size()) - kept;
   figures_.prefill = engine_.clock().now() - begin;
   return logits;

@@ -13,6 +13,7 @@
 #include "runtime/chat/chat_template.h"
 #include "runtime/sampler/sampler.h"
 #include "runtime/session.h"
+#include "tools/hearth/prompt_reader.h"
 #include "tools/hearth/run_report.h"
 
 namespace hearth::tools {
@@ -25,7 +26,8 @@ struct TurnFigures {
   Moment begin, end;  // of generating
 };
 
-enum class TurnEnd { kComplete, kInterrupted, kLimit, kContextFull };
+// kUnread: stopped before there was a reply.
+enum class TurnEnd { kComplete, kInterrupted, kUnread, kLimit, kContextFull };
 
 struct ConversationOptions {
   std::string system;
@@ -43,9 +45,10 @@ class Conversation {
                const ConversationOptions& options);
 
   // Adds a message and lets the model reply, which goes to `show` as it comes; `stopped` is asked
-  // between tokens. Where that throws, the conversation is as before the message.
+  // between tokens. Where that throws, or is stopped before the reply, the conversation is as
+  // before the message.
   TurnEnd say(const std::string& text, const Show& show, const std::function<bool()>& stopped);
-  // The last reply again. False where there is none.
+  // The last reply again. False where there is nothing to reply to.
   bool forget_reply();
   TurnEnd reply(const Show& show, const std::function<bool()>& stopped);
   void clear();  // all but the system message
@@ -55,7 +58,8 @@ class Conversation {
   const runtime::Session& session() const { return session_; }
 
  private:
-  std::span<const float> read(const std::vector<TokenId>& tokens);
+  std::span<const float> read(const std::vector<TokenId>& tokens,
+                              const std::function<bool()>& stopped);
   TurnEnd generate(std::span<const float> logits, class ReplyText& text,
                    const std::function<bool()>& stopped);
 
@@ -63,6 +67,7 @@ class Conversation {
   const runtime::ChatTemplate& template_;
   const ConversationOptions options_;
   runtime::Session session_;
+  PromptReader reader_;
   std::uint64_t seed_;  // of the next reply
   std::vector<runtime::ChatMessage> messages_;
   std::vector<TokenId> read_;  // what the session has read

@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 
 #include "base/error.h"
+#include "tools/hearth/interrupt.h"
 
 namespace hearth::tools {
 namespace {
@@ -48,7 +50,8 @@ void LiveStatus::show(std::string_view text, Nanoseconds now) {
 
 void LiveStatus::clear() {
   if (!shown_) return;
-  fmt::print(stderr, "{}{}{}", kSave, kNextRow, kRestore);
+  // In a destructor, too: a terminal that is gone is no error here.
+  for (const char* drawn : {kSave, kNextRow, kRestore}) std::fputs(drawn, stderr);
   std::fflush(stderr);
   shown_ = false;
 }
@@ -57,9 +60,10 @@ void LiveStatus::write_text(std::string_view text) {
   if (text.empty()) return;
   clear();
   const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
-  if (!written || std::fflush(stdout) != 0)
-    throw_error(ErrorCode::kIo, "standard output cannot be written: {}; is the disk full?",
-                std::strerror(errno));
+  if (written && std::fflush(stdout) == 0) return;
+  if (reader_left()) throw Interrupted(SIGPIPE);
+  throw_error(ErrorCode::kIo, "standard output cannot be written: {}; is the disk full?",
+              std::strerror(errno));
 }
 
 }  // namespace hearth::tools

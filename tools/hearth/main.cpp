@@ -29,6 +29,7 @@ int dispatch(const Arguments& arguments) {
 }
 
 constexpr const char* kOutputLost = "standard output cannot be written; is the disk full?";
+constexpr int kExitReaderLeft = 128 + SIGPIPE;
 
 // Never throws, as fmt::print does where standard error cannot be written.
 int fail(std::string_view what, int exit_code) {
@@ -37,10 +38,15 @@ int fail(std::string_view what, int exit_code) {
   return exit_code;
 }
 
+// Nothing is said of it to a reader who left: `hearth ... | head` ends as other commands do.
+int fail_for_lost_output(int exit_code) {
+  return reader_left() ? kExitReaderLeft : fail(kOutputLost, exit_code);
+}
+
 // Buffered output that cannot be written (a full disk) is an error too.
 int flush(int exit_code) {
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return exit_code;
-  return fail(kOutputLost, exit_code == kExitOk ? kExitError : exit_code);
+  return fail_for_lost_output(exit_code == kExitOk ? kExitError : exit_code);
 }
 
 // The numbers of standard streams that the caller closed would go to the next files to be opened.
@@ -62,14 +68,15 @@ int exit_code_of(ErrorCode code) {
 int guarded_run(const Arguments& arguments) {
   try {
     return flush(dispatch(arguments));
-  } catch (const Interrupted&) {
-    return kExitInterrupted;
+  } catch (const Interrupted& interrupted) {
+    return interrupted.exit_code();
   } catch (const Error& error) {
     return fail(error.what(), exit_code_of(error.code()));
   } catch (const std::bad_alloc&) {
     return fail("out of memory; lower --ram or --ctx-size", kExitError);
   } catch (const std::exception& error) {
-    return fail(std::ferror(stdout) != 0 ? kOutputLost : error.what(), kExitError);
+    if (std::ferror(stdout) != 0) return fail_for_lost_output(kExitError);
+    return fail(error.what(), kExitError);
   }
 }
 

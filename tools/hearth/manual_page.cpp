@@ -103,7 +103,8 @@ constexpr std::string_view kExitStatus =
     ".SH EXIT STATUS\n"
     "0 when it did what was asked, 1 for an error, 2 for a wrong command line, 3 for a GPU that "
     "failed or is not there,\n"
-    "130 after Ctrl\\-C. An error is one line on standard error.\n";
+    "128 and the number of a signal that ended it: 130 after Ctrl\\-C. An error is one line on "
+    "standard error.\n";
 
 std::string parent(const std::string& command) {
   return page_name(command.substr(0, command.rfind(' ')));

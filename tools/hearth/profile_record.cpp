@@ -109,7 +109,7 @@ MoreMemory memory_of(const RecordOptions& o) {
           .in_all = Bytes(tokens * sizeof(TokenId))};
 }
 
-// True when done, false after Ctrl-C.
+// True when done, false after a signal.
 bool run(Recording& recording, const Corpus& corpus, const RecordOptions& o,
          const InterruptGuard& interrupt) {
   Progress progress(stderr, "recording", corpus.tokens(), recording.tokens());
@@ -161,7 +161,7 @@ int profile_record(const Arguments& arguments) {
   if (!run(recording, corpus, options, interrupt)) {
     fmt::print(stderr, "stopped after {} of {} tokens; the same command continues there\n",
                format_grouped(recording.tokens()), format_grouped(corpus.tokens()));
-    return kExitInterrupted;
+    return interrupt.exit_code();
   }
   profiler::save_profile(options.output, with_curves(recording));
   recording.finish();

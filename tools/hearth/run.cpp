@@ -14,6 +14,7 @@
 #include "tools/hearth/engine_flags.h"
 #include "tools/hearth/interrupt.h"
 #include "tools/hearth/live_status.h"
+#include "tools/hearth/prompt_reader.h"
 #include "tools/hearth/prompt_text.h"
 #include "tools/hearth/routing_flags.h"
 #include "tools/hearth/run_report.h"
@@ -108,22 +109,40 @@ runtime::Timeline begin_timeline(const RunOptions& o, bool resumes, runtime::Eng
 }
 
 // The prompt, or of a session that goes on without one what it ended with.
-std::span<const float> prefill(runtime::Session& session, runtime::Sampler& sampler,
+std::span<const float> prefill(PromptReader& reader, runtime::Sampler& sampler,
                                const runtime::Timeline& before, const std::vector<TokenId>& prompt,
-                               const RunOptions& o) {
+                               const RunOptions& o, const InterruptGuard& interrupt) {
   for (const TokenId token : before.tokens) sampler.accept(token);
   for (const TokenId token : prompt) sampler.accept(token);
   if (!before.tokens.empty() && !o.sampling.seed_given()) sampler.resume(before.random);
-  return prompt.empty() ? std::span<const float>(before.logits) : session.evaluate(prompt);
+  if (prompt.empty()) return before.logits;
+  const auto logits = reader.read(prompt, [&] { return interrupt.interrupted(); });
+  if (logits.empty()) interrupt.throw_if_interrupted();  // there is nothing to keep
+  return logits;
 }
+
+// What came of it, and what prevented its output from being written, which ends it like Ctrl-C:
+// what is kept of a run is kept all the same.
+struct Generated {
+  RunReport report;
+  std::exception_ptr output_lost;
+};
 
 // Prompt, then one token at a time until the wanted number, an end of text, a full context or
 // Ctrl-C. With a session file every token but an end of text becomes part of the timeline.
-RunReport generate(runtime::Engine& engine, runtime::Session& session,
+Generated generate(runtime::Engine& engine, runtime::Session& session, PromptReader& reader,
                    const std::vector<TokenId>& prompt, const RunOptions& o,
                    RoutingRecording& recording, const InterruptGuard& interrupt,
                    runtime::Timeline& timeline) {
   RunReport report;
+  std::exception_ptr output_lost;
+  const auto write = [&](auto&& output) {
+    try {
+      if (!output_lost) output();
+    } catch (const std::exception&) {
+      output_lost = std::current_exception();
+    }
+  };
   runtime::Sampler sampler(o.sampling.options(), engine.config().vocabulary, session.context());
   runtime::LogitsHash hash;
   LiveStatus terminal;
@@ -131,7 +150,7 @@ RunReport generate(runtime::Engine& engine, runtime::Session& session,
 
   report.prompt_tokens = static_cast<std::uint32_t>(prompt.size());
   report.start = Moment::of(engine, session);
-  std::span<const float> logits = prefill(session, sampler, timeline, prompt, o);
+  std::span<const float> logits = prefill(reader, sampler, timeline, prompt, o, interrupt);
   const auto keep = [&](std::span<const TokenId> tokens) {
     if (!o.session.empty())
       timeline.tokens.insert(timeline.tokens.end(), tokens.begin(), tokens.end());
@@ -145,15 +164,16 @@ RunReport generate(runtime::Engine& engine, runtime::Session& session,
     sampler.accept(token);
     report.generated_tokens += 1;
     if (!o.ignore_eos && engine.tokenizer().is_end_of_generation(token)) break;
-    text.add(engine.tokenizer().piece(token, o.special));
-    const bool last = interrupt.interrupted() || report.generated_tokens == o.predict;
+    write([&] { text.add(engine.tokenizer().piece(token, o.special)); });
+    const bool last =
+        interrupt.interrupted() || output_lost || report.generated_tokens == o.predict;
     if (session.position() == session.context() || (last && o.session.empty())) break;
     logits = session.evaluate({&token, 1});
     keep({&token, 1});
     if (last) break;
     recording.between_tokens();
     if (const Nanoseconds now = engine.clock().now(); terminal.due(now))
-      terminal.show(status_text(report, Moment::of(engine, session)), now);
+      write([&] { terminal.show(status_text(report, Moment::of(engine, session)), now); });
   }
   report.end = Moment::of(engine, session);
   report.logits_hash = hash.value();
@@ -162,11 +182,13 @@ RunReport generate(runtime::Engine& engine, runtime::Session& session,
     timeline.logits.assign(logits.begin(), logits.end());
     timeline.random = sampler.random_state();
   }
-  text.finish();
-  if (session.position() == session.context())
-    fmt::print(stderr, "stopped: the context of {} tokens is full; raise --ctx-size\n",
-               session.context());
-  return report;
+  write([&] {
+    text.finish();
+    if (session.position() == session.context())
+      fmt::print(stderr, "stopped: the context of {} tokens is full; raise --ctx-size\n",
+                 session.context());
+  });
+  return {report, output_lost};
 }
 
 // The profile that guides the run; where none is to, the one beside the model.
@@ -205,13 +227,15 @@ int run(const Arguments& arguments) {
   session.on_routed([&](const profiler::Routing& routing) { heat.add(routing); });
   RoutingRecording recording(options.routing, *engine, session, learned);
   runtime::Timeline timeline = begin_timeline(options, resumes, *engine, session);
-  const RunReport report =
-      generate(*engine, session, tokens, options, recording, interrupt, timeline);
+  PromptReader reader(*engine, session);
+  const auto [report, output_lost] =
+      generate(*engine, session, reader, tokens, options, recording, interrupt, timeline);
   // What is kept of the run is kept before anything else is tried.
-  recording.finish();
   if (!options.session.empty()) runtime::save_session(options.session, *engine, session, timeline);
+  recording.finish();
+  if (output_lost) std::rethrow_exception(output_lost);
   if (!options.no_report) print_report(report, *engine, heat, runtime::measure_link_peaks(*engine));
-  return interrupt.interrupted() ? kExitInterrupted : 0;
+  return interrupt.exit_code();
 }
 
 }  // namespace hearth::tools
