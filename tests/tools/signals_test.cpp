@@ -211,10 +211,14 @@ TEST(Signals, EndAConversation) {
         if (replies) {
           terminal.type("Tell me a story.\n");
           EXPECT_TRUE(terminal.shows("\n")) << terminal.shown();
+        } else {  // the line is edited, which changes the terminal
+          for (int i = 0; i < 6000 && terminal.echoes_lines(); ++i)
+            std::this_thread::sleep_for(std::chrono::milliseconds(2));
         }
         kill(child, signal);
       };
       EXPECT_EQ(run_hearth(run).exit_code, 128 + signal) << terminal.shown();
+      EXPECT_TRUE(terminal.echoes_lines()) << signal << ", while it replies: " << replies;
     }
   }
 }
