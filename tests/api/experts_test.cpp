@@ -344,7 +344,7 @@ TEST(Threads, StoresInDifferentThreadsKnowNothingOfEachOther) {
   for (int t = 0; t < 2; ++t)
     threads.emplace_back([&, t] {
       auto options = options_with(ram, 3);
-      options.io = "pread";  // as in threads_test.cpp
+      options.io = "pread";  // as in threads/threads_test.cpp
       const Store store = open_table(file, options);
       for (std::int32_t i = 0; i < 40; ++i)
         expect_right(store, file, static_cast<std::uint32_t>(i % 3), {i % 8, (i + t + 1) % 8});

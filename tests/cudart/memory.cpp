@@ -11,13 +11,15 @@
 #include "base/random.h"
 #include "tests/cudart/calls.h"
 #include "tests/cudart/settings.h"
+#include "tests/sanitized.h"
 
 namespace hearth::cudart {
 namespace {
 
 constexpr std::size_t kPage = 4096;
 constexpr std::size_t kNoise = 4 << 20;
-constexpr std::size_t kAddresses = std::size_t{16} << 40;
+// Of which a thread sanitizer leaves few.
+constexpr std::size_t kAddresses = std::size_t{testing::kSanitized ? 256u : 16384u} << 30;
 // Drivers take memory in pieces of 2 MiB, which small allocations share.
 constexpr std::uint64_t kGranularity = 2 << 20;
 constexpr std::size_t kSmall = 1 << 20;
