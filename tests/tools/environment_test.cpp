@@ -75,12 +75,6 @@ void limit(int resource, rlim_t value) {
 }
 
 // Waits until the command has written text, which is after its model was loaded.
-void wait_for_output() {
-  for (int i = 0; i < 6000 && output_so_far().empty(); ++i)
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  ASSERT_FALSE(output_so_far().empty());
-}
-
 // ---- Limits and environment
 
 TEST(Environment, LittleLockedMemory) {

@@ -3,9 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
-#include <thread>
 
 #include "profiler/profile_toml.h"
 #include "tests/tools/support/profile_files.h"
@@ -93,8 +91,7 @@ TEST(Learn, NeverOverwritesWhatAnotherRunSaved) {
   *std::find(arguments.begin(), arguments.end(), "12") = "400";
   const CommandResult result =
       run_hearth({.arguments = arguments, .input = {}, .environment = {}, .meanwhile = [&](pid_t) {
-                    while (output_so_far().empty())
-                      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+                    wait_for_output();
                     write_file(path, other);  // after the profile was read
                   }});
   EXPECT_EQ(read_file(path), other) << result.errors;

@@ -34,12 +34,6 @@ CommandRun long_prompt(const std::string& session) {
   return run;
 }
 
-void wait_for_output() {
-  for (int i = 0; i < 6000 && output_so_far().empty(); ++i)
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  ASSERT_FALSE(output_so_far().empty());
-}
-
 // It goes on with the text that one run without an end would have had.
 void expect_kept(const std::string& session, const std::string& said) {
   ASSERT_TRUE(std::filesystem::exists(session));

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <csignal>
 #include <nlohmann/json.hpp>
-#include <thread>
 
 #include "profiler/trace_file.h"
 #include "tests/tools/support/expect_error.h"
@@ -97,7 +96,7 @@ TEST(TraceRecording, AfterCtrlCTheTraceIsWhole) {
       .input = {},
       .environment = {}};
   run.meanwhile = [](pid_t child) {
-    while (output_so_far().empty()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    wait_for_output();
     kill(child, SIGINT);
   };
   EXPECT_EQ(run_hearth(run).exit_code, 130);

@@ -95,6 +95,12 @@ CommandResult run_hearth(const CommandRun& run) {
 
 std::string output_so_far() { return read_file(temporary_path("run.out")); }
 
+void wait_for_output() {
+  for (int i = 0; i < 30000 && output_so_far().empty(); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  ASSERT_FALSE(output_so_far().empty());
+}
+
 std::string temporary_path(const std::string& name) {
   static const TemporaryFolder folder;
   return folder.path + "/" + name;

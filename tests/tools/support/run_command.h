@@ -35,6 +35,7 @@ inline CommandResult run_hearth(std::vector<std::string> arguments) {
 
 // What the command that runs now has written so far, for `meanwhile`.
 std::string output_so_far();
+void wait_for_output();  // until there is some
 
 // A path in a folder of this process that is removed at its end.
 std::string temporary_path(const std::string& name);
