@@ -90,8 +90,8 @@ void StatusLine::show(std::string_view text) {
 
 void StatusLine::clear() {
   if (!shown_) return;
-  std::fputs("\r\x1b[K",
-             stream_);  // in a destructor, too: a terminal that is gone is no error here
+  // In a destructor, too: a terminal that is gone is no error here.
+  std::fputs("\r\x1b[K", stream_);
   std::fflush(stream_);
   shown_ = false;
 }
